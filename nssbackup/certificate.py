@@ -1,0 +1,249 @@
+"""StoredCertificate: an X.509 certificate with what the store says about it.
+
+Everything is read from the DER once; a certificate with an unknown key algorithm, odd names or
+broken extensions still has facts, because one such certificate must not end a listing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Literal
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
+
+from nssbackup.errors import NssBackupError
+
+Status = Literal["valid", "expired", "not-yet-valid"]
+
+# A WIPO identity's issuer names WIPO in one of these attributes (the contract's definition).
+_ISSUER_FIELDS = (
+    NameOID.ORGANIZATION_NAME,
+    NameOID.ORGANIZATIONAL_UNIT_NAME,
+    NameOID.COMMON_NAME,
+)
+
+# RFC 4514 has no short name for it and would show the OID.
+_SHORT_NAMES = {NameOID.EMAIL_ADDRESS: "E"}
+
+_KEY_TYPES: dict[str, type] = {
+    "RSA": rsa.RSAPublicKey,
+    "EC": ec.EllipticCurvePublicKey,
+    "DSA": dsa.DSAPublicKey,
+    "Ed25519": ed25519.Ed25519PublicKey,
+    "Ed448": ed448.Ed448PublicKey,
+}
+_FIXED_BITS = {"Ed25519": 256, "Ed448": 456}
+
+
+class MalformedCertificateError(NssBackupError):
+    """The bytes are no X.509 certificate."""
+
+    code = "malformed-certificate"
+    exit_status = 11
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """What a certificate says about its key: `type` as in "RSA", "EC" or "Ed25519", size in bits.
+
+    `bits` is None where the algorithm isn't known here.
+    """
+
+    type: str
+    bits: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCertificate:
+    """One certificate of a store.
+
+    `der` is the certificate itself; `nickname` and `email` are the store's (CKA_LABEL,
+    CKA_NSS_EMAIL) or None; `trust` maps a usage ("server", "client", "email", "code") to NSS's
+    word for it; `has_private_key` says whether the store holds the key of this certificate.
+    The rest are facts of the DER: names as RFC 4514 text, `serial` as an integer, fingerprints
+    in lower-case hex, times in UTC, `public_key` as SubjectPublicKeyInfo DER (None where the
+    algorithm isn't known).
+    """
+
+    der: bytes = field(repr=False)
+    nickname: str | None
+    email: str | None
+    trust: tuple[tuple[str, str], ...]
+    has_private_key: bool
+    subject: str
+    subject_der: bytes = field(repr=False)
+    common_name: str | None
+    issuer: str
+    issuer_der: bytes = field(repr=False)
+    issuer_fields: tuple[str, ...] = field(repr=False)
+    issuer_name: str = field(repr=False)
+    serial: int
+    sha1: str
+    sha256: str
+    not_before: datetime
+    not_after: datetime
+    key: KeyFacts
+    public_key: bytes | None = field(repr=False)
+    is_ca: bool
+    subject_key_id: bytes | None = field(repr=False)
+    authority_key_id: bytes | None = field(repr=False)
+
+    @property
+    def self_issued(self) -> bool:
+        """Whether subject and issuer are one name."""
+        return self.subject_der == self.issuer_der
+
+    def status(self, now: datetime | None = None) -> Status:
+        """Where `now` (default: the present) lies in the validity period."""
+        now = now or datetime.now(timezone.utc)
+        if now < self.not_before:
+            return "not-yet-valid"
+        return "expired" if now > self.not_after else "valid"
+
+    def x509(self) -> x509.Certificate:
+        """The certificate as `cryptography` sees it, parsed anew."""
+        return _parse(self.der)
+
+
+def from_der(
+    der: bytes,
+    *,
+    nickname: str | None = None,
+    email: str | None = None,
+    trust: tuple[tuple[str, str], ...] = (),
+    has_private_key: bool = False,
+) -> StoredCertificate:
+    """Read the facts of a certificate.
+
+    Args:
+        der: the certificate, DER, nothing behind it.
+        nickname: CKA_LABEL or a PKCS#12 friendlyName.
+        email: CKA_NSS_EMAIL; without it the certificate's own is used.
+        trust: usage and NSS's word for it.
+        has_private_key: whether the key lies beside it.
+
+    Raises:
+        MalformedCertificateError: the bytes are no certificate.
+    """
+    certificate = _parse(der)
+    try:
+        subject, issuer = certificate.subject, certificate.issuer
+        subject_text = subject.rfc4514_string(_SHORT_NAMES)
+        issuer_text = issuer.rfc4514_string(_SHORT_NAMES)
+        not_before, not_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        serial = certificate.serial_number
+    except ValueError as error:
+        message = "a certificate has a malformed name, serial number or validity"
+        raise MalformedCertificateError(message) from error
+    facts, public_key = _key(certificate)
+    extensions = _extensions(certificate)
+    return StoredCertificate(
+        der=der,
+        nickname=nickname,
+        email=email or _email(subject, extensions),
+        trust=trust,
+        has_private_key=has_private_key,
+        subject=subject_text,
+        subject_der=subject.public_bytes(),
+        common_name=_first(subject, NameOID.COMMON_NAME),
+        issuer=issuer_text,
+        issuer_der=issuer.public_bytes(),
+        issuer_fields=tuple(
+            _text(attribute) for attribute in issuer if attribute.oid in _ISSUER_FIELDS
+        ),
+        issuer_name=_first(issuer, NameOID.COMMON_NAME)
+        or _first(issuer, NameOID.ORGANIZATION_NAME)
+        or issuer_text,
+        serial=serial,
+        sha1=hashlib.sha1(der, usedforsecurity=False).hexdigest(),
+        sha256=hashlib.sha256(der).hexdigest(),
+        not_before=not_before,
+        not_after=not_after,
+        key=facts,
+        public_key=public_key,
+        is_ca=_is_ca(certificate, extensions),
+        subject_key_id=_subject_key_id(extensions),
+        authority_key_id=_authority_key_id(extensions),
+    )
+
+
+def _parse(der: bytes) -> x509.Certificate:
+    try:
+        with warnings.catch_warnings():
+            # Serial numbers that are zero or negative, and other old sins: not the user's
+            # business at this point, and NSS accepts them.
+            warnings.simplefilter("ignore")
+            return x509.load_der_x509_certificate(der)
+    except ValueError as error:
+        message = "a certificate is not X.509"
+        raise MalformedCertificateError(message) from error
+
+
+def _key(certificate: x509.Certificate) -> tuple[KeyFacts, bytes | None]:
+    try:
+        key = certificate.public_key()
+        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (UnsupportedAlgorithm, ValueError):
+        return KeyFacts(certificate.public_key_algorithm_oid.dotted_string, None), None
+    kind = next((name for name, cls in _KEY_TYPES.items() if isinstance(key, cls)), None)
+    if kind is None:
+        return KeyFacts(certificate.public_key_algorithm_oid.dotted_string, None), spki
+    return KeyFacts(kind, _FIXED_BITS.get(kind) or getattr(key, "key_size", None)), spki
+
+
+def _extensions(certificate: x509.Certificate) -> x509.Extensions:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return certificate.extensions
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return x509.Extensions([])
+
+
+def _is_ca(certificate: x509.Certificate, extensions: x509.Extensions) -> bool:
+    for extension in extensions:
+        if isinstance(extension.value, x509.BasicConstraints):
+            return extension.value.ca
+    # A self-issued certificate without the extension is a root of the old kind (X.509 v1).
+    return certificate.subject == certificate.issuer
+
+
+def _subject_key_id(extensions: x509.Extensions) -> bytes | None:
+    for extension in extensions:
+        if isinstance(extension.value, x509.SubjectKeyIdentifier):
+            return extension.value.digest
+    return None
+
+
+def _authority_key_id(extensions: x509.Extensions) -> bytes | None:
+    for extension in extensions:
+        if isinstance(extension.value, x509.AuthorityKeyIdentifier):
+            return extension.value.key_identifier
+    return None
+
+
+def _email(subject: x509.Name, extensions: x509.Extensions) -> str | None:
+    for extension in extensions:
+        if isinstance(extension.value, x509.SubjectAlternativeName):
+            addresses = extension.value.get_values_for_type(x509.RFC822Name)
+            if addresses:
+                return addresses[0]
+    return _first(subject, NameOID.EMAIL_ADDRESS)
+
+
+def _first(name: x509.Name, oid: x509.ObjectIdentifier) -> str | None:
+    for attribute in name.get_attributes_for_oid(oid):
+        return _text(attribute)
+    return None
+
+
+def _text(attribute: x509.NameAttribute[str | bytes]) -> str:
+    value = attribute.value
+    return value if isinstance(value, str) else value.hex()

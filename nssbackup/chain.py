@@ -1,0 +1,112 @@
+"""Chains: the CA certificates from a certificate's issuer towards its root, as far as they go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timezone
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from nssbackup.certificate import StoredCertificate
+
+# WIPO's chain has two or three certificates, the longest on the public web about six. The second
+# bound is for a store of CA certificates that sign one another in circles.
+_MAX_LENGTH = 10
+_MAX_STEPS = 1_000
+
+
+def find_chain(
+    certificate: StoredCertificate, pool: Iterable[StoredCertificate]
+) -> tuple[StoredCertificate, ...]:
+    """The longest path of issuers that the pool holds, nearest issuer first.
+
+    Each link is one whose subject is the name before's issuer and whose key verifies the
+    signature before. The path ends at a self-issued certificate or at what the pool lacks. Among
+    paths of one length, issuers named by key identifier, valid now and ending last come first.
+    """
+    return _Search(pool).longest(certificate, (certificate.der,))
+
+
+class _Search:
+    def __init__(self, pool: Iterable[StoredCertificate]) -> None:
+        self._by_subject: dict[bytes, list[StoredCertificate]] = {}
+        self._pool = tuple({c.der: c for c in pool}.values())
+        for candidate in self._pool:
+            self._by_subject.setdefault(candidate.subject_der, []).append(candidate)
+        self._verified: dict[tuple[bytes, bytes], bool] = {}
+        self._steps = 0
+
+    def longest(
+        self, certificate: StoredCertificate, path: tuple[bytes, ...]
+    ) -> tuple[StoredCertificate, ...]:
+        """The longest path above `certificate`; `path` holds the DERs already on it."""
+        if certificate.self_issued or len(path) > _MAX_LENGTH:
+            return ()
+        best: tuple[StoredCertificate, ...] = ()
+        for issuer in self._issuers(certificate):
+            self._steps += 1
+            if self._steps > _MAX_STEPS:
+                break
+            if issuer.der in path or not self._signed_by(certificate, issuer):
+                continue
+            found = (issuer, *self.longest(issuer, (*path, issuer.der)))
+            if len(found) > len(best):
+                best = found
+        return best
+
+    def _issuers(self, certificate: StoredCertificate) -> list[StoredCertificate]:
+        candidates = self._by_subject.get(certificate.issuer_der)
+        if candidates is None:
+            # The same name in other string types (UTF8String for PrintableString) is the same
+            # name (RFC 5280, 7.1); cryptography compares the values alone.
+            name = certificate.x509().issuer
+            candidates = [c for c in self._pool if c.is_ca and c.x509().subject == name]
+            self._by_subject[certificate.issuer_der] = candidates
+        now = datetime.now(timezone.utc)
+        return sorted(
+            candidates,
+            key=lambda c: (
+                certificate.authority_key_id is not None
+                and certificate.authority_key_id == c.subject_key_id,
+                c.status(now) == "valid",
+                c.not_after,
+                c.sha256,
+            ),
+            reverse=True,
+        )
+
+    def _signed_by(self, certificate: StoredCertificate, issuer: StoredCertificate) -> bool:
+        link = (certificate.der, issuer.der)
+        if link not in self._verified:
+            self._verified[link] = _verify(certificate, issuer)
+        return self._verified[link]
+
+
+def _verify(certificate: StoredCertificate, issuer: StoredCertificate) -> bool:
+    from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+
+    signed = certificate.x509()
+    try:
+        key = issuer.x509().public_key()
+        parameters = signed.signature_algorithm_parameters
+        data, signature = signed.tbs_certificate_bytes, signed.signature
+        algorithm = signed.signature_hash_algorithm
+        if isinstance(key, rsa.RSAPublicKey):
+            if algorithm is None or parameters is None or isinstance(parameters, ec.ECDSA):
+                return False
+            key.verify(signature, data, parameters, algorithm)
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            if not isinstance(parameters, ec.ECDSA):
+                return False
+            key.verify(signature, data, parameters)
+        elif isinstance(key, dsa.DSAPublicKey):
+            if algorithm is None:
+                return False
+            key.verify(signature, data, algorithm)
+        elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+            key.verify(signature, data)
+        else:
+            return False
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return True

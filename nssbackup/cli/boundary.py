@@ -1,0 +1,60 @@
+"""The error boundary: whatever ends a command becomes words, a hint and an exit status."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+
+import typer
+
+from nssbackup.cli.output import Output
+from nssbackup.errors import (
+    CancelledError,
+    InternalError,
+    InterruptedByUserError,
+    NssBackupError,
+    UsageError,
+)
+
+
+def exit_status_of(command: Callable[[], object], *, json: bool) -> int:
+    """Run a command and say what the process should exit with; errors are rendered here."""
+    output = Output(json=json)
+    try:
+        outcome = command()
+    except NssBackupError as error:
+        return output.error(error)
+    except KeyboardInterrupt:
+        return output.error(InterruptedByUserError("interrupted"))
+    except typer.Abort:  # the end of the input at a question
+        return output.error(CancelledError("cancelled"))
+    except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass it
+        return output.error(_translated(error))
+    # Typer gives the code of an `Exit` back instead of raising it; 130 is its word for Ctrl-C.
+    status = outcome if isinstance(outcome, int) else 0
+    if status == InterruptedByUserError.exit_status:
+        return output.error(InterruptedByUserError("interrupted"))
+    return status
+
+
+def _translated(error: Exception) -> NssBackupError:
+    """Typer's complaint about the command line, or a fault of ours."""
+    # The classes of Typer's vendored parser are private; what they have in common is not.
+    complaint = getattr(error, "format_message", None)
+    if callable(complaint) and getattr(error, "exit_code", None) == UsageError.exit_status:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "nssbackup"
+        text = str(complaint()).rstrip(".")
+        return UsageError(text[:1].lower() + text[1:], hint=f"`{command} --help` shows the usage")
+    print(_paste(error), file=sys.stderr)  # noqa: T201 - before the sentence, for the report
+    return InternalError(
+        f"a fault of nssbackup itself ({type(error).__name__})",
+        hint="please report it with the lines above; they hold no password and no key",
+    )
+
+
+def _paste(error: BaseException) -> str:
+    """Where a fault happened: places only, because a message or a value could be a secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)

@@ -1,0 +1,114 @@
+"""Output: data on stdout, talk on stderr, text or JSON. Nothing else writes to a stream."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TextIO
+
+from nssbackup.errors import NssBackupError
+
+# Wide enough that a table sent to a file is never cut.
+_FILE_WIDTH = 1_000
+
+
+class Output:
+    """What a command says.
+
+    With `json` stdout gets one document and nothing else; `quiet` leaves warnings, errors and
+    data; `verbose` adds what was done.
+    """
+
+    def __init__(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+        self.as_json = json
+        self._quiet = quiet
+        self._verbose = verbose
+        for stream in (sys.stdout, sys.stderr):
+            # A console that has no such letter shows its number; it must not end the command.
+            reconfigure = getattr(stream, "reconfigure", None)
+            if reconfigure is not None:
+                reconfigure(errors="backslashreplace")
+
+    def document(self, document: Mapping[str, object]) -> None:
+        """The one JSON document, in ASCII: it survives every pipe and code page."""
+        from json import dumps
+
+        _write(sys.stdout, dumps(document, indent=2))
+
+    def data(self, line: str) -> None:
+        """A line of data."""
+        _write(sys.stdout, printable(line))
+
+    def say(self, line: str = "") -> None:
+        """A line for the person who watches."""
+        if not self._quiet:
+            _write(sys.stderr, printable(line))
+
+    def detail(self, line: str) -> None:
+        """A line for the person who wants to know everything."""
+        if self._verbose:
+            _write(sys.stderr, printable(line))
+
+    def warn(self, line: str) -> None:
+        """A warning; `quiet` does not silence it."""
+        _write(sys.stderr, f"warning: {printable(line)}")
+
+    def question(self, line: str, *, end: str = "\n") -> None:
+        """A question, or a part of one."""
+        _write(sys.stderr, printable(line), end=end)
+
+    def secret(self, label: str, text: str) -> None:
+        """A generated password, shown once; `quiet` does not silence it either."""
+        _write(sys.stderr, f"{label}: {text}")
+
+    def table(
+        self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, data: bool = True
+    ) -> None:
+        """A table on stdout, or on stderr where it goes with an error."""
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        stream = sys.stdout if data else sys.stderr
+        width = None if stream.isatty() else _FILE_WIDTH
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(printable(cell)) for cell in row))
+        Console(file=stream, width=width, highlight=False, soft_wrap=False).print(table)
+
+    def error(self, error: NssBackupError) -> int:
+        """Render an error; returns the exit status to end with."""
+        from nssbackup.identities import AmbiguousError, NoMatchError
+
+        candidates = error.candidates if isinstance(error, AmbiguousError | NoMatchError) else ()
+        if self.as_json:
+            from nssbackup.report import error_json
+
+            self.document(error_json(error, candidates))
+            return error.exit_status
+        _write(sys.stderr, f"nssbackup: error: {printable(error.message)}")
+        if candidates:
+            from nssbackup.cli.tables import candidate_table
+
+            self.table(*candidate_table(candidates), data=False)
+        if error.hint:
+            _write(sys.stderr, f"hint: {printable(error.hint)}")
+        return error.exit_status
+
+
+def printable(text: str) -> str:
+    r"""Text that can't act on a terminal: control and direction characters become `\uXXXX`."""
+    return "".join(
+        character
+        if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in text
+    )
+
+
+def _write(stream: TextIO, line: str, *, end: str = "\n") -> None:
+    print(line, file=stream, end=end, flush=True)

@@ -1,0 +1,64 @@
+"""Summaries: what an export did and what a backup holds, in sentences."""
+
+from __future__ import annotations
+
+from nssbackup.cli.output import Output
+from nssbackup.report import ExportReport, VerifiedFile
+
+_IMPORT = """\
+To import it again, give the backup password when asked:
+  Firefox  Settings > Privacy & Security > Certificates > View Certificates, Import
+  Windows  double-click the file and follow the Certificate Import Wizard
+  macOS    double-click the file to open it in Keychain Access (made with `--for macos`)"""
+
+
+def show_export(report: ExportReport, output: Output) -> None:
+    """The paths on stdout; on stderr what they are, and what to do with them."""
+    certificate = report.identity.certificate
+    who = certificate.common_name or certificate.subject
+    output.say(
+        f"Backed up {who} ({certificate.issuer_name}, valid until"
+        f" {certificate.not_after:%Y-%m-%d}) with its private key and"
+        f" {len(report.identity.chain)} CA certificates; verified."
+    )
+    for file in report.files:
+        for path in (file.path, *file.copies):
+            output.data(str(path))
+    if report.password is not None:
+        output.secret("Password of the backup", report.password.reveal())
+        output.say("It is shown only this once: write it down and keep it apart from the file.")
+    if not any(file.copies for file in report.files):
+        output.say("Keep a copy elsewhere, such as on a USB drive (`--copy-to FOLDER`).")
+    output.say(_IMPORT)
+
+
+def show_verified(file: VerifiedFile, output: Output) -> None:
+    """One line of verdict and the facts below it, on stdout; warnings on stderr."""
+    if file.error is not None:
+        output.data(f"{file.path}: not usable: {file.error.message}")
+        if file.error.hint:
+            output.say(f"hint: {file.error.hint}")
+    else:
+        output.data(f"{file.path}: ok")
+    identity = file.identity
+    if identity is not None:
+        certificate = identity.certificate
+        output.data(f"  certificate   {certificate.subject}")
+        output.data(f"  issuer        {certificate.issuer}")
+        output.data(
+            f"  valid         {certificate.not_before:%Y-%m-%d} to"
+            f" {certificate.not_after:%Y-%m-%d} ({certificate.status()})"
+        )
+        output.data(f"  fingerprint   {certificate.sha256}")
+        output.data(f"  key           {certificate.key.type} {certificate.key.bits}")
+        for issuer in identity.chain:
+            output.data(f"  chain         {issuer.subject}")
+    for label, name, rounds in (
+        ("encryption", file.encryption, file.kdf_rounds),
+        ("certificates", file.certificate_encryption, file.certificate_rounds),
+        ("MAC", file.mac, file.mac_rounds),
+    ):
+        if name is not None:
+            output.data(f"  {label:<13} {name}{f', {rounds:,} rounds' if rounds else ''}")
+    for warning in file.warnings:
+        output.warn(f"{file.path.name}: {warning}")

@@ -1,0 +1,95 @@
+"""Engines: the ways to read a store. They return certificates and keys and nothing else.
+
+An engine neither assembles an identity nor writes a file: two readers, one assembler, one writer.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Literal, Protocol
+
+from nssbackup.certificate import StoredCertificate
+from nssbackup.errors import EngineUnavailableError
+from nssbackup.model import PrivateKey, Profile
+from nssbackup.secret import Secret
+
+EngineName = Literal["auto", "native"]
+
+
+class Store(Protocol):
+    """An opened pair of certificate and key database."""
+
+    def certificates(self) -> tuple[StoredCertificate, ...]:
+        """Every certificate in the store, CA certificates included. Needs no password."""
+        ...
+
+    def notes(self) -> tuple[str, ...]:
+        """What was passed over because it could not be read, in words."""
+        ...
+
+    def needs_password(self) -> bool | None:
+        """Whether a primary password is set; None where the store has no password record.
+
+        Raises:
+            StoreError: the password record is damaged or of an unknown kind.
+        """
+        ...
+
+    def unlock(self, password: Secret) -> None:
+        """Try a primary password; the empty one opens a store that has none.
+
+        Raises:
+            WrongPrimaryPasswordError: it is not the one.
+            StoreError: the password record is damaged or of an unknown kind.
+        """
+        ...
+
+    def private_key(self, of: StoredCertificate) -> PrivateKey:
+        """The private key that belongs to a certificate; the store must be unlocked.
+
+        Raises:
+            KeyMissingError: the store holds no such key.
+            KeyNotExportableError: it is there and can't be taken out.
+            StoreError: it is damaged, tampered with or encrypted in an unknown way.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """A way to read a store."""
+
+    name: str
+
+    def unavailable(self) -> str | None:
+        """None, or the reason why this engine can't be had here, in words."""
+        ...
+
+    def open(self, profile: Profile) -> AbstractContextManager[Store]:
+        """Open a profile's store for reading; the profile is left as it is.
+
+        Raises:
+            NoStoreError: there is no database of a kind this engine reads.
+            StoreError: the databases can't be read.
+        """
+        ...
+
+
+def engine_named(name: EngineName) -> Engine:
+    """The engine of that name, ready for use; `auto` is the native one.
+
+    Raises:
+        EngineUnavailableError: it can't be had here.
+    """
+    from nssbackup.engines.native import NativeEngine
+
+    engine = NativeEngine()
+    reason = engine.unavailable()
+    if reason is not None:
+        message = f"the engine `{name}` is not available here: {reason}"
+        raise EngineUnavailableError(message)
+    return engine
+
+
+def open_store(profile: Profile, engine: EngineName = "auto") -> AbstractContextManager[Store]:
+    """Open a profile's store with the engine of that name; see `Engine.open`."""
+    return engine_named(engine).open(profile)

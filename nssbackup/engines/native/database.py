@@ -1,0 +1,272 @@
+"""cert9.db and key4.db: SQLite rows as PKCS#11 objects and attributes. No cryptography here.
+
+The schema is NSS's lib/softoken/sdb.c: one table of objects, one column per attribute, named "a"
+and the attribute's type in hex; every value a BLOB. Which columns there are grew with NSS's
+versions, so only those that exist are asked for.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from nssbackup.errors import DamagedStoreError
+
+
+class Attribute(IntEnum):
+    """The PKCS#11 attribute types that are read (PKCS#11 3.0, NSS lib/util/pkcs11n.h)."""
+
+    CLASS = 0x0
+    LABEL = 0x3
+    VALUE = 0x11
+    ISSUER = 0x81
+    SERIAL_NUMBER = 0x82
+    KEY_TYPE = 0x100
+    ID = 0x102
+    MODULUS = 0x120
+    PUBLIC_EXPONENT = 0x122
+    PRIVATE_EXPONENT = 0x123
+    PRIME_1 = 0x124
+    PRIME_2 = 0x125
+    EXPONENT_1 = 0x126
+    EXPONENT_2 = 0x127
+    COEFFICIENT = 0x128
+    EXTRACTABLE = 0x162
+    EC_PARAMS = 0x180
+    TRUST_SERVER = 0x62C
+    TRUST_CLIENT = 0x62D
+    TRUST_CODE = 0x62E
+    TRUST_EMAIL = 0x62F
+    NSS_TRUST_SERVER = 0xCE536358
+    NSS_TRUST_CLIENT = 0xCE536359
+    NSS_TRUST_CODE = 0xCE53635A
+    NSS_TRUST_EMAIL = 0xCE53635B
+    NSS_EMAIL = 0xCE534352
+    NSS_DB = 0xD5A0DB00
+
+    @property
+    def column(self) -> str:
+        """The column that holds the attribute."""
+        return f"a{self.value:x}"
+
+
+class ObjectClass(IntEnum):
+    """The values of CKA_CLASS that are read."""
+
+    CERTIFICATE = 0x1
+    PRIVATE_KEY = 0x3
+    TRUST = 0xB
+    NSS_TRUST = 0xCE534353
+
+
+# "Present and empty" (sdb.c, SQLITE_EXPLICIT_NULL); SQL NULL is "absent".
+_EXPLICIT_NULL = b"\xa5\x00\x5a"
+_ULONG_BYTES = 4
+_MAX_OBJECT_ID = 0x3FFFFFFF
+# NSS can't read a longer one (sdb.c, SDB_MAX_META_DATA_LEN).
+_MAX_META_DATA_BYTES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One PKCS#11 object of a database: its id and its attributes as stored.
+
+    `malformed` are the attributes whose value is no BLOB, which NSS never writes.
+    """
+
+    id: int
+    attributes: Mapping[Attribute, bytes] = field(repr=False)
+    malformed: frozenset[Attribute] = frozenset()
+
+    def get(self, attribute: Attribute) -> bytes | None:
+        """The value, empty where it is present and empty; None where it is absent or malformed."""
+        return self.attributes.get(attribute)
+
+    def require(self, attribute: Attribute) -> bytes:
+        """The value.
+
+        Raises:
+            DamagedStoreError: it is absent or malformed.
+        """
+        value = self.attributes.get(attribute)
+        if value is None:
+            state = "malformed" if attribute in self.malformed else "missing"
+            message = f"the key database is damaged: CKA_{attribute.name} of a key is {state}"
+            raise DamagedStoreError(message)
+        return value
+
+    def number(self, attribute: Attribute) -> int | None:
+        """A CK_ULONG, stored as 4 bytes big-endian; None where there is no such value."""
+        value = self.get(attribute)
+        return int.from_bytes(value, "big") if value and len(value) == _ULONG_BYTES else None
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordRecord:
+    """The password record: the global salt and the encrypted password check."""
+
+    global_salt: bytes
+    check: bytes = field(repr=False)
+
+
+_CERTIFICATE_ATTRIBUTES = (
+    Attribute.VALUE,
+    Attribute.ISSUER,
+    Attribute.SERIAL_NUMBER,
+    Attribute.LABEL,
+    Attribute.ID,
+    Attribute.NSS_EMAIL,
+)
+_TRUST_ATTRIBUTES = (
+    Attribute.ISSUER,
+    Attribute.SERIAL_NUMBER,
+    Attribute.TRUST_SERVER,
+    Attribute.TRUST_CLIENT,
+    Attribute.TRUST_CODE,
+    Attribute.TRUST_EMAIL,
+    Attribute.NSS_TRUST_SERVER,
+    Attribute.NSS_TRUST_CLIENT,
+    Attribute.NSS_TRUST_CODE,
+    Attribute.NSS_TRUST_EMAIL,
+)
+_KEY_ATTRIBUTES = (
+    Attribute.KEY_TYPE,
+    Attribute.ID,
+    Attribute.MODULUS,
+    Attribute.PUBLIC_EXPONENT,
+    Attribute.PRIVATE_EXPONENT,
+    Attribute.PRIME_1,
+    Attribute.PRIME_2,
+    Attribute.EXPONENT_1,
+    Attribute.EXPONENT_2,
+    Attribute.COEFFICIENT,
+    Attribute.EXTRACTABLE,
+    Attribute.EC_PARAMS,
+    Attribute.VALUE,
+    Attribute.NSS_DB,
+)
+
+
+class CertificateDatabase:
+    """cert9.db: certificates and what the store thinks of them."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._table = _Table(connection, "certificate database", "nssPublic")
+
+    def certificates(self) -> tuple[StoredObject, ...]:
+        """The certificate objects, oldest first."""
+        return self._table.objects((ObjectClass.CERTIFICATE,), _CERTIFICATE_ATTRIBUTES)
+
+    def trust(self) -> tuple[StoredObject, ...]:
+        """The trust objects of both kinds: NSS's own, and PKCS#11's since NSS 3.114."""
+        return self._table.objects((ObjectClass.NSS_TRUST, ObjectClass.TRUST), _TRUST_ATTRIBUTES)
+
+
+class KeyDatabase:
+    """key4.db: private keys, the password record and the integrity signatures."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._table = _Table(connection, "key database", "nssPrivate")
+        self._has_meta_data = self._table.exists("metaData")
+
+    def private_keys(self) -> tuple[StoredObject, ...]:
+        """The private-key objects; their values are encrypted."""
+        return self._table.objects((ObjectClass.PRIVATE_KEY,), _KEY_ATTRIBUTES)
+
+    def password_record(self) -> PasswordRecord | None:
+        """The password record, or None where the token was never initialised."""
+        items = self._meta_data("password")
+        if items is None:
+            return None
+        salt, check = items
+        if not isinstance(salt, bytes) or not isinstance(check, bytes):
+            message = "the key database is damaged: its password record is malformed"
+            raise DamagedStoreError(message)
+        return PasswordRecord(salt, check)
+
+    def signature(self, object_id: int, attribute: Attribute) -> bytes | None:
+        """The integrity signature of an attribute of a private key, or None.
+
+        Before NSS 3.69 a change of the password could file it under the id with two more bits
+        set (bug 1720226); NSS looks there second.
+        """
+        for number in (object_id, object_id | 0xC0000000):
+            items = self._meta_data(f"sig_key_{number:08x}_{attribute.value:08x}")
+            if items is not None and isinstance(items[0], bytes):
+                return items[0]
+        return None
+
+    def _meta_data(self, name: str) -> tuple[object, object] | None:
+        if not self._has_meta_data:
+            return None
+        rows = self._table.query("SELECT item1, item2 FROM metaData WHERE id = ? LIMIT 1", (name,))
+        for item1, item2 in rows:
+            for item in (item1, item2):
+                if isinstance(item, bytes) and len(item) > _MAX_META_DATA_BYTES:
+                    message = f"the key database is damaged: its record `{name}` is too long"
+                    raise DamagedStoreError(message)
+            return item1, item2
+        return None
+
+
+class _Table:
+    """The table of objects in one database, and queries that end in our errors."""
+
+    def __init__(self, connection: sqlite3.Connection, noun: str, name: str) -> None:
+        self._connection = connection
+        self._noun = noun
+        self._name = name
+        if not self.exists(name):
+            message = f"the {noun} is damaged: it has no table {name}"
+            raise DamagedStoreError(message)
+        # `name` is one of two constants; SQL has no parameter for a table.
+        self._columns = frozenset(row[1] for row in self.query(f"PRAGMA table_info({name})"))
+
+    def exists(self, name: str) -> bool:
+        """Whether there is an ordinary table of that name: a view could be made to never end."""
+        rows = self.query(
+            "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)
+        )
+        return any(isinstance(sql, str) and sql[:13].upper() == "CREATE TABLE " for (sql,) in rows)
+
+    def query(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+        """All rows of a query.
+
+        Raises:
+            DamagedStoreError: SQLite can't carry it out, or not in the time there is.
+        """
+        try:
+            return self._connection.execute(sql, parameters).fetchall()
+        except (sqlite3.Error, OverflowError, UnicodeError) as error:
+            message = f"the {self._noun} is damaged: {error}"
+            raise DamagedStoreError(message) from error
+
+    def objects(
+        self, classes: Iterable[ObjectClass], attributes: Iterable[Attribute]
+    ) -> tuple[StoredObject, ...]:
+        """The objects of some classes with those of the attributes that the schema knows."""
+        wanted = [a for a in attributes if a.column in self._columns]
+        columns = ", ".join(["id", *(a.column for a in wanted)])
+        values = tuple(c.value.to_bytes(_ULONG_BYTES, "big") for c in classes)
+        marks = ", ".join("?" * len(values))
+        rows = self.query(
+            f"SELECT {columns} FROM {self._name} WHERE a0 IN ({marks}) ORDER BY id",  # noqa: S608 - names are constants
+            values,
+        )
+        return tuple(self._object(row, wanted) for row in rows)
+
+    def _object(self, row: tuple[object, ...], attributes: list[Attribute]) -> StoredObject:
+        number, *values = row
+        if not isinstance(number, int) or not 0 <= number <= _MAX_OBJECT_ID:
+            message = f"the {self._noun} is damaged: an object has an impossible id"
+            raise DamagedStoreError(message)
+        present = {}
+        malformed = set()
+        for attribute, value in zip(attributes, values, strict=True):
+            if isinstance(value, bytes):
+                present[attribute] = b"" if value == _EXPLICIT_NULL else value
+            elif value is not None:
+                malformed.add(attribute)
+        return StoredObject(number, present, frozenset(malformed))

@@ -1,0 +1,195 @@
+"""Snapshots: a database of a live profile as it is at one moment, in memory.
+
+Firefox writes its databases in rollback-journal mode with ordinary locks (NSS sets no journal
+mode, lib/softoken/sdb.c), so SQLite's own backup from a read-only connection is consistent and
+creates nothing. Where that can't work, the database is copied together with its journal into a
+private folder and SQLite recovers the copy there: a hot journal that is left behind would
+otherwise be ignored (`immutable=1`) or rolled back inside the user's profile (read-write), and
+opening a WAL database creates a `-shm` file beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path, PurePath
+
+from nssbackup.errors import DamagedStoreError, UnreadableStoreError
+
+# A cert9.db with a thousand certificates is 3 MB. The bound keeps a sparse monster out of memory.
+MAX_BYTES = 64 * 1024 * 1024
+
+# How long another program may hold the database exclusively before the copying begins.
+_BUSY_SECONDS = 3.0
+_COPY_ATTEMPTS = 8
+_COPY_PAUSE = 0.05
+
+# How long the reading of one snapshot may take; a recursive view would never end.
+_READ_SECONDS = 5.0
+
+_JOURNALS = ("-journal", "-wal")
+
+
+def snapshot(path: Path) -> sqlite3.Connection | None:
+    """A hardened in-memory copy of a SQLite database that is left as it is.
+
+    Args:
+        path: the database file; symbolic links are followed.
+
+    Returns:
+        A connection to the copy, or None where there is no such file.
+
+    Raises:
+        UnreadableStoreError: the operating system or another program keeps us out.
+        DamagedStoreError: it is no SQLite database, or a damaged one.
+    """
+    try:
+        # Looked at before it is opened: opening a FIFO would block for ever.
+        facts = path.stat()
+    except FileNotFoundError:
+        if path.is_symlink():
+            message = f"`{path}` is a link to a file that isn't there"
+            raise UnreadableStoreError(message) from None
+        return None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not stat.S_ISREG(facts.st_mode):
+        message = f"`{path}` is not a regular file"
+        raise UnreadableStoreError(message)
+    if facts.st_size > MAX_BYTES:
+        message = f"`{path}` is too large for an NSS database ({facts.st_size:,} bytes)"
+        raise DamagedStoreError(message)
+    try:
+        connection = _backup(path) or _backup_of_copy(path)
+    except sqlite3.DatabaseError as error:
+        message = f"`{path}` is not a usable SQLite database: {error}"
+        raise DamagedStoreError(message) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    _harden(connection)
+    return connection
+
+
+def database_uri(path: PurePath) -> str:
+    """A `file:` URI that SQLite opens read-only, for a path with any characters in it.
+
+    SQLite takes no authority but `localhost` (sqlite.org/uri.html), so the server of a UNC path
+    moves into the path.
+    """
+    uri = path.as_uri()
+    if not uri.startswith("file:///"):
+        uri = "file:////" + uri.removeprefix("file://")
+    return f"{uri}?mode=ro"
+
+
+def _backup(path: Path) -> sqlite3.Connection | None:
+    """The database by SQLite's backup; None where a copy of the file must be tried."""
+    if _is_wal(path):
+        return None
+    try:
+        # The uncommon case is told apart by type: SQLITE_READONLY_ROLLBACK (hot journal),
+        # SQLITE_BUSY, SQLITE_CANTOPEN, SQLITE_PROTOCOL and SQLITE_IOERR (no locks on this
+        # medium) are OperationalError; SQLITE_NOTADB and SQLITE_CORRUPT are DatabaseError.
+        with closing(
+            sqlite3.connect(
+                database_uri(path.absolute()), uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+            )
+        ) as source:
+            return _in_memory(source)
+    except sqlite3.OperationalError:
+        return None
+
+
+def _is_wal(path: Path) -> bool:
+    """Whether the header names write-ahead logging (sqlite.org/fileformat, offset 18)."""
+    with path.open("rb") as file:
+        header = file.read(20)
+    return header[18:20] == b"\x02\x02" or path.with_name(path.name + "-wal").exists()
+
+
+def _in_memory(source: sqlite3.Connection) -> sqlite3.Connection:
+    """Copy an open database into memory within one read transaction."""
+    # The transaction takes the shared lock with the connection's time limit. Without it
+    # `Connection.backup` would wait for ever for a database that is locked.
+    source.execute("BEGIN")
+    source.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    target = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        source.backup(target)
+    except BaseException:
+        target.close()
+        raise
+    return target
+
+
+def _backup_of_copy(path: Path) -> sqlite3.Connection:
+    """The database by way of a private copy with its journals, recovered there."""
+    folder = Path(tempfile.mkdtemp(prefix="nssbackup-"))
+    try:
+        for attempt in range(_COPY_ATTEMPTS):
+            if attempt:
+                time.sleep(_COPY_PAUSE)
+            before = _state(path)
+            copies = [Path(shutil.copyfile(file, folder / file.name)) for file in before]
+            if _state(path) == before:
+                break
+            _wipe(folder)
+        else:
+            message = f"`{path}` is being written to all the time"
+            raise UnreadableStoreError(message, hint="close the application and try again")
+        with closing(sqlite3.connect(copies[0], isolation_level=None)) as source:
+            # Takes the WAL in, and the mark of WAL mode out of the header; recovers a hot journal.
+            source.execute("PRAGMA journal_mode=DELETE").fetchall()
+            return _in_memory(source)
+    finally:
+        _wipe(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _state(path: Path) -> dict[Path, tuple[int, int, int]]:
+    """Inode, size and time of change of the database and of the journals beside it."""
+    state = {}
+    for suffix in ("", *_JOURNALS):
+        file = path.with_name(path.name + suffix)
+        try:
+            facts = file.stat()
+        except FileNotFoundError:
+            if not suffix:
+                raise
+            continue
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size > MAX_BYTES:
+            message = f"`{file}` is not a journal of SQLite"
+            raise DamagedStoreError(message)
+        state[file] = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    return state
+
+
+def _wipe(folder: Path) -> None:
+    """Overwrite and remove the copies: they hold the user's encrypted keys."""
+    for entry in os.scandir(folder):
+        with open(entry.path, "r+b") as file:  # noqa: PTH123 - scandir gives paths as text
+            file.write(bytes(entry.stat().st_size))
+        os.unlink(entry.path)  # noqa: PTH108
+
+
+def _harden(connection: sqlite3.Connection) -> None:
+    """Make a database of unknown origin harmless to query."""
+    connection.execute("PRAGMA trusted_schema=OFF")
+    connection.execute("PRAGMA cell_size_check=ON")
+    connection.execute("PRAGMA query_only=ON")
+    deadline = time.monotonic() + _READ_SECONDS
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+
+
+def _unreadable(path: Path, error: OSError) -> UnreadableStoreError:
+    reason = (error.strerror or type(error).__name__).lower()
+    message = f"`{path}` can't be read: {reason}"
+    hint = None
+    if isinstance(error, PermissionError):
+        hint = "run nssbackup as the user the profile belongs to, or as an administrator"
+    return UnreadableStoreError(message, hint=hint)

@@ -1,0 +1,326 @@
+"""NativeStore: the `Store` protocol over the two databases and their cryptography."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from nssbackup import keys
+from nssbackup.certificate import MalformedCertificateError, StoredCertificate, from_der
+from nssbackup.engines.native import pbe
+from nssbackup.engines.native.database import (
+    Attribute,
+    CertificateDatabase,
+    KeyDatabase,
+    PasswordRecord,
+    StoredObject,
+)
+from nssbackup.engines.native.pairing import pair
+from nssbackup.errors import (
+    DamagedStoreError,
+    IntegrityError,
+    KeyMissingError,
+    KeyNotExportableError,
+    PrimaryPasswordRequiredError,
+    WrongPrimaryPasswordError,
+)
+from nssbackup.model import PrivateKey
+from nssbackup.secret import Secret
+
+_PASSWORD_CHECK = b"password-check"
+
+_RSA, _EC, _EDWARDS = 0x0, 0x3, 0x40
+_OTHER_KEY_TYPES = {0x1: "DSA", 0x41: "X25519", 0x49: "ML-KEM", 0x4A: "ML-DSA"}
+_RSA_ATTRIBUTES = (
+    Attribute.PRIVATE_EXPONENT,
+    Attribute.PRIME_1,
+    Attribute.PRIME_2,
+    Attribute.EXPONENT_1,
+    Attribute.EXPONENT_2,
+    Attribute.COEFFICIENT,
+)
+# CKA_EC_PARAMS is the DER of the curve's OID.
+_CURVES: dict[bytes, ec.EllipticCurve] = {
+    bytes.fromhex("06082a8648ce3d030107"): ec.SECP256R1(),
+    bytes.fromhex("06052b81040022"): ec.SECP384R1(),
+    bytes.fromhex("06052b81040023"): ec.SECP521R1(),
+}
+_ED25519 = bytes.fromhex("06032b6570")
+
+# How many derivations run at once; more than the processors of a small machine gains nothing.
+_THREADS = 2
+
+# NSS's kind of trust object and PKCS#11's (lib/util/pkcs11n.h, PKCS#11 3.2 CK_TRUST).
+_TRUST_WORDS = {
+    0xCE534351: "trusted",
+    0xCE534352: "trusted-ca",
+    0xCE534353: "must-verify",
+    0xCE53435A: "not-trusted",
+    1: "trusted",
+    2: "trusted-ca",
+    3: "not-trusted",
+    4: "must-verify",
+}
+_USAGES = {
+    Attribute.TRUST_SERVER: "server",
+    Attribute.TRUST_CLIENT: "client",
+    Attribute.TRUST_CODE: "code",
+    Attribute.TRUST_EMAIL: "email",
+    Attribute.NSS_TRUST_SERVER: "server",
+    Attribute.NSS_TRUST_CLIENT: "client",
+    Attribute.NSS_TRUST_CODE: "code",
+    Attribute.NSS_TRUST_EMAIL: "email",
+}
+
+Trust = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Encrypted:
+    """An encrypted attribute of a key with its signature, parsed and not yet derived."""
+
+    attribute: Attribute
+    ciphertext: pbe.Ciphertext
+    signature: pbe.Signature | None
+
+    @property
+    def rounds(self) -> int:
+        return self.ciphertext.rounds + (self.signature.rounds if self.signature else 0)
+
+    def decrypt(self, key: pbe.IntermediateKey) -> bytes:
+        try:
+            value = self.ciphertext.decrypt(key)
+        except pbe.DecryptionError as error:
+            message = f"the key database is damaged: CKA_{self.attribute.name} can't be decrypted"
+            raise DamagedStoreError(message) from error
+        # The signature of an encrypted value is over its plaintext and names no object.
+        if self.signature and not self.signature.fits(key, 0, self.attribute, value):
+            raise _bad_signature(self.attribute, "wrong")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    certificates: tuple[StoredCertificate, ...]
+    keys: dict[str, StoredObject] = field(repr=False)
+    notes: tuple[str, ...]
+
+
+class NativeStore:
+    """A store as it was at the moment of its snapshot; see `engines.Store`."""
+
+    def __init__(self, certificates: CertificateDatabase | None, keys: KeyDatabase | None) -> None:
+        self._certificates = certificates
+        self._keys = keys
+        self._key: pbe.IntermediateKey | None = None
+        self._loaded: _Contents | None = None
+
+    def certificates(self) -> tuple[StoredCertificate, ...]:
+        """See `engines.Store.certificates`."""
+        return self._contents().certificates
+
+    def notes(self) -> tuple[str, ...]:
+        """See `engines.Store.notes`."""
+        return self._contents().notes
+
+    def needs_password(self) -> bool | None:
+        """See `engines.Store.needs_password`."""
+        record = self._keys.password_record() if self._keys else None
+        if record is None:
+            return None
+        return _intermediate_key(record, "") is None
+
+    def unlock(self, password: Secret) -> None:
+        """See `engines.Store.unlock`."""
+        if self._keys is None:
+            return  # nothing is locked; the key will be found missing
+        record = self._keys.password_record()
+        if record is None:
+            if not self._keys.private_keys():
+                return
+            message = "the key database is damaged: it has keys and no password record"
+            raise DamagedStoreError(message)
+        self._key = _intermediate_key(record, password.reveal())
+        if self._key is None:
+            message = "the primary password is wrong"
+            raise WrongPrimaryPasswordError(message)
+
+    def private_key(self, of: StoredCertificate) -> PrivateKey:
+        """See `engines.Store.private_key`."""
+        stored = self._contents().keys.get(of.sha256)
+        if stored is None:
+            message = f"the private key of `{of.common_name or of.subject}` is not in this store"
+            raise KeyMissingError(message, hint="`nssbackup list` shows where keys are present")
+        if stored.get(Attribute.EXTRACTABLE) == b"\0":
+            message = "the private key is marked as one that must not leave the store"
+            raise KeyNotExportableError(message)
+        kind = stored.number(Attribute.KEY_TYPE)
+        if kind == _RSA:
+            return keys.from_rsa(self._rsa_values(stored))
+        curve = stored.get(Attribute.EC_PARAMS) or b""
+        if kind == _EC and curve in _CURVES:
+            value = self._decrypt(stored, (Attribute.VALUE,))[Attribute.VALUE]
+            return keys.from_ec(_CURVES[curve], int.from_bytes(value, "big"))
+        if kind in (_EC, _EDWARDS) and curve == _ED25519:
+            return keys.from_ed25519(self._decrypt(stored, (Attribute.VALUE,))[Attribute.VALUE])
+        name = _OTHER_KEY_TYPES.get(kind or 0) or f"type {kind}, parameters {curve.hex() or None}"
+        message = f"the private key is of a type that can't be exported yet ({name})"
+        raise KeyNotExportableError(message)
+
+    def _rsa_values(self, stored: StoredObject) -> keys.RsaValues:
+        clear = self._signed(stored, (Attribute.MODULUS, Attribute.PUBLIC_EXPONENT))
+        secret = self._decrypt(stored, _RSA_ATTRIBUTES)
+        values = {**clear, **secret}
+        numbers = {attribute: int.from_bytes(values[attribute], "big") for attribute in values}
+        return keys.RsaValues(
+            modulus=numbers[Attribute.MODULUS],
+            public_exponent=numbers[Attribute.PUBLIC_EXPONENT],
+            private_exponent=numbers[Attribute.PRIVATE_EXPONENT],
+            prime1=numbers[Attribute.PRIME_1],
+            prime2=numbers[Attribute.PRIME_2],
+            exponent1=numbers[Attribute.EXPONENT_1],
+            exponent2=numbers[Attribute.EXPONENT_2],
+            coefficient=numbers[Attribute.COEFFICIENT],
+        )
+
+    def _contents(self) -> _Contents:
+        if self._loaded is None:
+            self._loaded = self._load()
+        return self._loaded
+
+    def _load(self) -> _Contents:
+        if self._certificates is None:
+            return _Contents((), {}, ())
+        objects: list[StoredObject] = []
+        certificates: list[StoredCertificate] = []
+        notes = []
+        for stored in self._certificates.certificates():
+            try:
+                certificate = from_der(
+                    stored.get(Attribute.VALUE) or b"",
+                    nickname=_text(stored.get(Attribute.LABEL)),
+                    email=_text(stored.get(Attribute.NSS_EMAIL)),
+                )
+            except MalformedCertificateError as error:
+                notes.append(f"certificate object {stored.id:08x} was passed over: {error}")
+                continue
+            if all(certificate.der != other.der for other in certificates):
+                objects.append(stored)
+                certificates.append(certificate)
+        trust = self._trust()
+        pairs = pair(
+            [
+                (o.id, o.get(Attribute.ID), c.public_key)
+                for o, c in zip(objects, certificates, strict=True)
+            ],
+            self._keys.private_keys() if self._keys else (),
+        )
+        return _Contents(
+            certificates=tuple(
+                replace(
+                    certificate,
+                    trust=trust.get(_serial_key(stored), ()),
+                    has_private_key=stored.id in pairs,
+                )
+                for stored, certificate in zip(objects, certificates, strict=True)
+            ),
+            keys={
+                certificate.sha256: pairs[stored.id]
+                for stored, certificate in zip(objects, certificates, strict=True)
+                if stored.id in pairs
+            },
+            notes=tuple(notes),
+        )
+
+    def _trust(self) -> dict[tuple[bytes, bytes], Trust]:
+        """What the trust objects say, by issuer and serial number."""
+        if self._certificates is None:
+            return {}
+        return {
+            _serial_key(stored): tuple(
+                (usage, _TRUST_WORDS.get(stored.number(attribute) or 0, "unknown"))
+                for attribute, usage in _USAGES.items()
+                if stored.get(attribute) is not None
+            )
+            for stored in self._certificates.trust()
+        }
+
+    def _decrypt(
+        self, stored: StoredObject, attributes: tuple[Attribute, ...]
+    ) -> dict[Attribute, bytes]:
+        """Decrypt attributes of a private key and check the signature of each."""
+        key = self._unlocked()
+        encrypted = [self._encrypted(stored, attribute) for attribute in attributes]
+        pbe.check_total_rounds(sum(item.rounds for item in encrypted))
+        # The derivations are PBKDF2 in OpenSSL, which runs beside Python: two at a time.
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return dict(
+                zip(attributes, pool.map(lambda item: item.decrypt(key), encrypted), strict=True)
+            )
+
+    def _encrypted(self, stored: StoredObject, attribute: Attribute) -> _Encrypted:
+        ciphertext = pbe.parse_ciphertext(
+            stored.require(attribute), f"CKA_{attribute.name} of the key"
+        )
+        signature = self._signature(stored, attribute, required=ciphertext.signed)
+        return _Encrypted(attribute, ciphertext, signature)
+
+    def _signed(
+        self, stored: StoredObject, attributes: tuple[Attribute, ...]
+    ) -> dict[Attribute, bytes]:
+        """Attributes that lie there in clear, under a signature that NSS demands of them."""
+        key = self._unlocked()
+        values = {}
+        signatures = [self._signature(stored, a, required=True) for a in attributes]
+        pbe.check_total_rounds(sum(s.rounds for s in signatures if s))
+        for attribute, signature in zip(attributes, signatures, strict=True):
+            values[attribute] = stored.require(attribute)
+            if signature and not signature.fits(key, stored.id, attribute, values[attribute]):
+                raise _bad_signature(attribute, "wrong")
+        return values
+
+    def _signature(
+        self, stored: StoredObject, attribute: Attribute, *, required: bool
+    ) -> pbe.Signature | None:
+        blob = self._keys.signature(stored.id, attribute) if self._keys else None
+        if blob is not None:
+            return pbe.parse_signature(blob, f"the signature of CKA_{attribute.name}")
+        if required:
+            raise _bad_signature(attribute, "missing")
+        return None
+
+    def _unlocked(self) -> pbe.IntermediateKey:
+        if self._key is None:
+            message = "the store is locked: its primary password has not been given"
+            raise PrimaryPasswordRequiredError(message)
+        return self._key
+
+
+def _intermediate_key(record: PasswordRecord, password: str) -> pbe.IntermediateKey | None:
+    """The key a password makes, or None where it is the wrong one.
+
+    Raises:
+        StoreError: the password record is damaged or of an unknown kind.
+    """
+    check = pbe.parse_ciphertext(record.check, "the password record")
+    key = pbe.intermediate_key(record.global_salt, password)
+    try:
+        return key if check.decrypt(key) == _PASSWORD_CHECK else None
+    except pbe.DecryptionError:
+        return None
+
+
+def _bad_signature(attribute: Attribute, state: str) -> IntegrityError:
+    message = f"the integrity signature of CKA_{attribute.name} of the key is {state}"
+    return IntegrityError(message)
+
+
+def _serial_key(stored: StoredObject) -> tuple[bytes, bytes]:
+    return stored.get(Attribute.ISSUER) or b"", stored.get(Attribute.SERIAL_NUMBER) or b""
+
+
+def _text(value: bytes | None) -> str | None:
+    """A label as text; bytes that are no UTF-8 survive as surrogates. None where it is empty."""
+    return value.decode("utf-8", "surrogateescape") if value else None

@@ -1,0 +1,156 @@
+"""Files: the only place that creates any. Private, staged, and never a half-written one.
+
+A file is written under a temporary name beside its own, flushed to the disk, handed to a check
+that reads it back, and only then given its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from nssbackup.errors import OutputError, OutputExistsError
+
+PRIVATE_MODE = 0o600
+
+# Names that Windows keeps for devices, with any ending (learn.microsoft.com, "Naming Files").
+_RESERVED = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in "123456789¹²³")]
+)
+_FORBIDDEN = frozenset('<>:"/\\|?*')
+# Most file systems end at 255 bytes; the rest is for the ending and the temporary name's own.
+_MAX_NAME_BYTES = 180
+
+
+def write_verified(
+    path: Path, data: bytes, check: Callable[[Path], None], *, replace: bool = False
+) -> None:
+    """Write a private file and give it its name only after `check` has accepted it.
+
+    Args:
+        path: the final name; its folder must exist.
+        data: the contents.
+        check: is called with the temporary file's path and raises if it is not right.
+        replace: whether a file of that name may be replaced.
+
+    Raises:
+        OutputExistsError: there is one, and it may not be replaced.
+        OutputError: the operating system did not let us write.
+    """
+    check_writable(path, replace=replace)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        _write(temporary, data)
+        check(temporary)
+        if replace:
+            os.replace(temporary, path)  # noqa: PTH105 - replaces on every system, as rename does not
+        else:
+            _rename_to_new(temporary, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path, *, replace: bool = False) -> None:
+    """Find out early that a file can't be written: before a password is asked for.
+
+    Raises:
+        OutputExistsError: it exists and may not be replaced.
+        OutputError: its folder is missing or closed to us, or the name is a folder's.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        message = f"the folder `{folder}` does not exist"
+        raise OutputError(message, hint="create it first, or choose another with `--output`")
+    if path.is_dir() and not path.is_symlink():
+        message = f"`{path}` is a folder"
+        raise OutputError(message)
+    if os.path.lexists(path) and not replace:
+        message = f"`{path}` exists already"
+        raise OutputExistsError(message)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        message = f"the folder `{folder}` can't be written to"
+        raise OutputError(message, hint="choose another with `--output`")
+
+
+def safe_name(text: str) -> str:
+    """A file name without folder that Windows, macOS and Linux all take, made of any text.
+
+    Control characters, separators and what else a system forbids become `_`, device names get
+    one in front, and the length is bounded in bytes. Never empty, `.` or `..`.
+    """
+    kept = "".join(
+        "_" if c in _FORBIDDEN or not c.isprintable() or "\ud800" <= c <= "\udfff" else c
+        for c in text
+    )
+    # Windows drops blanks and dots at the end; a dot in front hides the file.
+    name = _shorten(" ".join(kept.split()).strip(". "))
+    if not name or name.split(".")[0].casefold() in _RESERVED:
+        name = f"_{name}"
+    return name
+
+
+def _shorten(name: str) -> str:
+    while len(name.encode()) > _MAX_NAME_BYTES:
+        name = name[:-1]
+    return name.rstrip(". ")
+
+
+def _write(path: Path, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, PRIVATE_MODE)
+    with os.fdopen(descriptor, "wb") as file:
+        if hasattr(os, "fchmod"):
+            # The umask may have taken the owner's own rights away. Fails where the file system
+            # has no modes (vfat), which then have none to give away.
+            with contextlib.suppress(PermissionError):
+                os.fchmod(descriptor, PRIVATE_MODE)
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _rename_to_new(temporary: Path, path: Path) -> None:
+    """Rename without ever replacing: a file that came into being meanwhile stays."""
+    try:
+        if os.name == "nt":
+            temporary.rename(path)  # refuses an existing name on Windows
+            return
+        os.link(temporary, path)
+    except FileExistsError as error:
+        message = f"`{path}` exists already"
+        raise OutputExistsError(message) from error
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        # A file system without hard links (vfat, some shares).
+        if os.path.lexists(path):
+            message = f"`{path}` exists already"
+            raise OutputExistsError(message) from error
+        temporary.rename(path)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the new name itself durable. Windows has no such thing to open."""
+    if os.name == "nt":
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _output_error(path: Path, error: OSError) -> OutputError:
+    reason = (error.strerror or type(error).__name__).lower()
+    message = f"`{path}` can't be written: {reason}"
+    return OutputError(message)

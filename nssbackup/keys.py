@@ -1,0 +1,173 @@
+"""Private keys: from numbers or PKCS#8 to a checked `PrivateKey`.
+
+`cryptography` validates an RSA key by testing its primes anew, which costs more than all the
+decryption of a store (27 ms for 2048 bits, 190 ms for 4096). Where the key comes from is trusted
+to have made primes; what has to be found out is whether the values still belong together. That is
+arithmetic, done here, and then the public half is compared with a certificate's by the caller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+)
+
+from nssbackup.errors import KeyInconsistentError, KeyNotExportableError
+from nssbackup.model import PrivateKey
+
+# NSS stops at 16,384 bits (lib/freebl/blapit.h, RSA_MAX_MODULUS_BITS); below 512 nothing signs.
+_RSA_BITS = range(512, 16_384 + 1)
+
+_SUPPORTED = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RsaValues:
+    """The eight integers of an RSA private key (RFC 8017, A.1.2)."""
+
+    modulus: int
+    public_exponent: int
+    private_exponent: int
+    prime1: int
+    prime2: int
+    exponent1: int
+    exponent2: int
+    coefficient: int
+
+    def check(self) -> None:
+        """Raise KeyInconsistentError unless the values make one key."""
+        n, e, d, p, q = (
+            self.modulus,
+            self.public_exponent,
+            self.private_exponent,
+            self.prime1,
+            self.prime2,
+        )
+        if n.bit_length() not in _RSA_BITS:
+            message = f"an RSA key of {n.bit_length()} bits is out of range"
+            raise KeyInconsistentError(message)
+        consistent = (
+            p > 1
+            and q > 1
+            and p * q == n
+            and e % 2 == 1
+            and 1 < e < n
+            and 0 < d < n
+            # d may be the inverse modulo lcm(p-1, q-1) or (p-1)(q-1): both satisfy these two.
+            and e * d % (p - 1) == 1
+            and e * d % (q - 1) == 1
+            and self.exponent1 == d % (p - 1)
+            and self.exponent2 == d % (q - 1)
+            and gcd(p, q) == 1
+            and 0 < self.coefficient < p
+            and self.coefficient * q % p == 1
+        )
+        if not consistent:
+            message = "the values of the RSA key do not belong together"
+            raise KeyInconsistentError(message)
+
+
+def from_rsa(values: RsaValues) -> PrivateKey:
+    """An RSA key with just these values.
+
+    Raises:
+        KeyInconsistentError: the values do not belong together.
+    """
+    values.check()
+    numbers = rsa.RSAPrivateNumbers(
+        p=values.prime1,
+        q=values.prime2,
+        d=values.private_exponent,
+        dmp1=values.exponent1,
+        dmq1=values.exponent2,
+        iqmp=values.coefficient,
+        public_numbers=rsa.RSAPublicNumbers(values.public_exponent, values.modulus),
+    )
+    try:
+        return _private_key(numbers.private_key(unsafe_skip_rsa_key_validation=True))
+    except ValueError as error:
+        message = "the values of the RSA key do not belong together"
+        raise KeyInconsistentError(message) from error
+
+
+def from_ec(curve: ec.EllipticCurve, scalar: int) -> PrivateKey:
+    """An EC key on a named curve; its public point is computed.
+
+    Raises:
+        KeyInconsistentError: the scalar is not between 1 and the order of the curve.
+    """
+    try:
+        return _private_key(ec.derive_private_key(scalar, curve))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        message = f"the private value is not one of the curve {curve.name}"
+        raise KeyInconsistentError(message) from error
+
+
+def from_ed25519(seed: bytes) -> PrivateKey:
+    """An Ed25519 key from its 32-byte seed (RFC 8032, 5.1.5).
+
+    Raises:
+        KeyInconsistentError: the seed has another length.
+    """
+    try:
+        return _private_key(ed25519.Ed25519PrivateKey.from_private_bytes(seed))
+    except ValueError as error:
+        message = "the Ed25519 private value is not 32 bytes long"
+        raise KeyInconsistentError(message) from error
+
+
+def from_pkcs8(der: bytes) -> PrivateKey:
+    """A key from an unencrypted PKCS#8 PrivateKeyInfo, DER (RFC 5208).
+
+    Raises:
+        KeyInconsistentError: the bytes are no such key, or its values do not belong together.
+        KeyNotExportableError: the key is of a type that isn't handled.
+    """
+    try:
+        key = load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
+    except UnsupportedAlgorithm as error:
+        message = "the private key is of a type that can't be handled yet"
+        raise KeyNotExportableError(message) from error
+    except (ValueError, TypeError) as error:
+        message = "the private key is not a valid PKCS#8 structure"
+        raise KeyInconsistentError(message) from error
+    if isinstance(key, rsa.RSAPrivateKey):
+        n = key.private_numbers()
+        RsaValues(
+            n.public_numbers.n, n.public_numbers.e, n.d, n.p, n.q, n.dmp1, n.dmq1, n.iqmp
+        ).check()
+    elif not isinstance(key, _SUPPORTED):
+        message = f"a {type(key).__name__.removesuffix('PrivateKey')} key can't be handled yet"
+        raise KeyNotExportableError(message)
+    return _private_key(key)
+
+
+def _private_key(key: _SUPPORTED) -> PrivateKey:
+    if isinstance(key, rsa.RSAPrivateKey):
+        kind, bits = "RSA", key.key_size
+    elif isinstance(key, ec.EllipticCurvePrivateKey):
+        kind, bits = "EC", key.key_size
+    elif isinstance(key, ed25519.Ed25519PrivateKey):
+        kind, bits = "Ed25519", 256
+    else:
+        kind, bits = "Ed448", 456
+    return PrivateKey(
+        pkcs8=key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+        public_key=key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        type=kind,
+        bits=bits,
+    )

@@ -1,0 +1,92 @@
+"""The values that the steps hand to one another: profile, private key, identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from nssbackup.certificate import StoredCertificate
+from nssbackup.secret import Secret
+
+StoreKind = Literal["sqlite", "legacy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A folder that holds, or may hold, NSS databases.
+
+    Attributes:
+        path: the folder, absolute.
+        name: what the application shows for it; the folder's name where no list names it.
+        application: "Firefox", or what else the folder belongs to.
+        default: whether the application starts with it.
+        in_use: whether an application has it open now, as far as this machine can tell.
+        store: which databases lie in it; None for none.
+        listed: whether a list (`profiles.ini`, `installs.ini`) names it; else a scan found it.
+        last_used: when the application last started on it (seconds since 1970), None if unknown.
+    """
+
+    path: Path
+    name: str
+    application: str
+    default: bool = False
+    in_use: bool = False
+    store: StoreKind | None = None
+    listed: bool = False
+    last_used: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    """A private key as PKCS#8 PrivateKeyInfo DER (RFC 5208), and its public half.
+
+    `public_key` is SubjectPublicKeyInfo DER. Neither repr nor pickle gives the key away.
+    """
+
+    pkcs8: bytes = field(repr=False)
+    public_key: bytes = field(repr=False)
+    type: str
+    bits: int
+
+    def __reduce__(self) -> NoReturn:
+        message = "a PrivateKey can't be pickled"
+        raise TypeError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A certificate of a store and the CA certificates of its chain that the store holds.
+
+    `chain` runs from the certificate's issuer towards the root and ends at what is missing.
+    `profile` is None for an identity that was read from a file.
+    """
+
+    profile: Profile | None
+    certificate: StoredCertificate
+    chain: tuple[StoredCertificate, ...] = ()
+
+    @property
+    def chain_complete(self) -> bool:
+        """Whether the chain ends at a self-issued certificate."""
+        last = self.chain[-1] if self.chain else self.certificate
+        return last.self_issued
+
+    @property
+    def wipo(self) -> bool:
+        """Whether the issuer names WIPO (the contract's definition of a WIPO identity)."""
+        return any(_names_wipo(value) for value in self.certificate.issuer_fields)
+
+
+def _names_wipo(value: str) -> bool:
+    folded = value.casefold()
+    if "world intellectual property organization" in " ".join(folded.split()):
+        return True
+    words = "".join(c if c.isalnum() else " " for c in folded).split()
+    return "wipo" in words
+
+
+# How the library asks for a primary password: for a profile, on the n-th try (from 0).
+# It returns None where there is none to be had.
+PasswordFor = Callable[[Profile, int], "Secret | None"]

@@ -1,0 +1,99 @@
+r"""The INI files of Mozilla applications: bytes to sections.
+
+The grammar is that of mozilla/gecko-dev:xpcom/base/nsINIParser.cpp, which no option of
+`configparser` gives:
+
+- UTF-8, with or without a byte order mark, or UTF-16LE with one; a NUL ends the file;
+- lines end in any run of `\r` and `\n`; `#` or `;` in column 0 makes a comment; blanks and tabs
+  before anything else are skipped;
+- `[name]` opens a section, and a missing `]` is forgiven; with more behind the `]` the lines up to
+  the next section are ignored;
+- a key runs to the first `=`, the rest of the line is its value, neither is trimmed, and letter
+  case counts;
+- a repeated section continues the first one; of a repeated key the last value counts;
+- everything else is ignored, so there are no syntax errors.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+Sections = Mapping[str, Mapping[str, str]]
+
+# A list of a thousand profiles has 100 KiB.
+SIZE_LIMIT = 1 << 20
+
+_UTF8_MARK = b"\xef\xbb\xbf"
+_UTF16LE_MARK = b"\xff\xfe"
+_BLANKS = b" \t"
+
+# Windows has no O_NONBLOCK, and no FIFO to wait for either; O_BINARY is Windows' own.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def read_ini(path: Path) -> Sections:
+    """The sections of the file at `path`; a symbolic link is followed.
+
+    Raises:
+        OSError: the file can't be read, is no regular file, or is larger than `SIZE_LIMIT`.
+    """
+    # Before opening: to open a device or FIFO can already have an effect on somebody.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open(os.open(path, _OPEN_FLAGS), "rb") as file:  # noqa: PTH123 - a descriptor, no path
+        data = file.read(SIZE_LIMIT + 1)
+    if len(data) > SIZE_LIMIT:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return parse_ini(data)
+
+
+def parse_ini(data: bytes) -> Sections:
+    """The sections in `data`, each a mapping of its keys to their values.
+
+    Bytes that are not UTF-8 become lone surrogates ("surrogateescape"): encoding a value the same
+    way gives back what stood in the file. A section without keys is left out, as Firefox does.
+    """
+    sections: dict[str, dict[str, str]] = {}
+    section: str | None = None
+    for line in _lines(data):
+        if line.startswith(b"["):
+            section = _section_name(line)
+        elif section is not None:
+            key, equals, value = line.partition(b"=")
+            if equals and key:
+                sections.setdefault(section, {})[_text(key)] = _text(value)
+    return sections
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """The lines that say something, without the blanks before it."""
+    text = _utf8(data).partition(b"\0")[0]
+    lines = text.replace(b"\r", b"\n").split(b"\n")
+    # Only in column 0: behind a blank, `#` is the beginning of a key.
+    return [line.lstrip(_BLANKS) for line in lines if not line.startswith((b"#", b";"))]
+
+
+def _section_name(line: bytes) -> str | None:
+    """The name in a section's line; None where the line is malformed."""
+    name, _, rest = line[1:].partition(b"]")
+    if not name or rest.strip(_BLANKS):
+        return None
+    return _text(name)
+
+
+def _utf8(data: bytes) -> bytes:
+    """The file's contents as UTF-8 without a byte order mark."""
+    if data.startswith(_UTF8_MARK):
+        return data[len(_UTF8_MARK) :]
+    if data.startswith(_UTF16LE_MARK):
+        whole = len(data) & ~1  # half a character at the end is nothing
+        return data[len(_UTF16LE_MARK) : whole].decode("utf-16-le", "replace").encode()
+    return data
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
