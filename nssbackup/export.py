@@ -14,7 +14,7 @@ from nssbackup.files import check_writable, safe_name, write_verified
 from nssbackup.identities import Select, check_key_fits, choose
 from nssbackup.inventory import take_inventory
 from nssbackup.model import Identity, PasswordFor, PrivateKey, Profile
-from nssbackup.pkcs12 import MODERN, Format, Sealer, checked_rounds, friendly_name
+from nssbackup.pkcs12 import MODERN, Format, Sealing, friendly_name_of
 from nssbackup.report import ExportReport, WrittenFile
 from nssbackup.secret import Secret
 from nssbackup.verify import Expected, identity_warnings, verify_written
@@ -30,7 +30,6 @@ class ExportOptions:
         certificate: the user's CERT argument; None for the WIPO identity.
         output: a file, or a folder if it exists or ends with a separator; "" is the current one.
         formats: one file is written for each.
-        rounds: of key, certificates and MAC; None for 600,000.
         copies: folders that get a verified copy each.
         friendly_name: None for the certificate's nickname or common name.
         chain: whether the CA certificates go along.
@@ -41,7 +40,6 @@ class ExportOptions:
     certificate: str | None = None
     output: str = ""
     formats: tuple[Format, ...] = (MODERN,)
-    rounds: int | None = None
     copies: tuple[Path, ...] = ()
     friendly_name: str | None = None
     chain: bool = True
@@ -55,14 +53,15 @@ class Dialogue:
 
     Attributes:
         primary_password: asked for a profile's primary password, again as long as it is wrong.
-        backup_password: asked once, when all else is settled.
+        sealing: asked once for the backup password, when all else is settled. Where that is
+            known beforehand, the derivations have better begun already.
         select: asked which of several identities is meant; None where nobody can be asked.
         warn: told what the user should know.
         detail: told what is done.
     """
 
     primary_password: PasswordFor
-    backup_password: Callable[[], Secret]
+    sealing: Callable[[], Sealing]
     select: Select | None = None
     warn: Callable[[str], None] = field(default=lambda _: None)
     detail: Callable[[str], None] = field(default=lambda _: None)
@@ -78,7 +77,6 @@ def export_identity(
     Raises:
         NssBackupError: any of them; then no file was written, or only whole and verified ones.
     """
-    rounds = checked_rounds(options.rounds)
     destination = Destination.of(options)
     inventory = take_inventory(profiles, options.engine)
     for failure in inventory.failures:
@@ -96,9 +94,8 @@ def export_identity(
         for path in (target.path, *target.copies):
             check_writable(path, replace=options.replace)
     key = read_key(identity, options.engine, dialogue.primary_password)
-    password = dialogue.backup_password()
-    seal = _Seal(identity, key, password, rounds, options, dialogue)
-    return ExportReport(identity, tuple(seal.write(target) for target in targets))
+    batch = _Batch(identity, key, dialogue.sealing(), options, dialogue)
+    return ExportReport(identity, tuple(batch.write(target) for target in targets))
 
 
 def read_key(identity: Identity, engine: EngineName, primary_password: PasswordFor) -> PrivateKey:
@@ -228,27 +225,30 @@ def with_ending(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seal:
-    """Everything that goes into the files of one export."""
+class _Batch:
+    """What all files of one export have in common."""
 
     identity: Identity
     key: PrivateKey = field(repr=False)
-    password: Secret
-    rounds: int
+    sealing: Sealing
     options: ExportOptions
     dialogue: Dialogue
 
     def write(self, target: Target) -> WrittenFile:
         """Write one file and its copies, each verified where it lies."""
         wanted = self.options.friendly_name
-        data = Sealer(self.password, target.format, rounds=self.rounds).seal(
-            self.identity, self.key, friendly_name=wanted
+        sealer = self.sealing.sealers[target.format]
+        data = sealer.seal(self.identity, self.key, friendly_name=wanted)
+        expected = Expected(
+            identity=self.identity,
+            key=self.key,
+            friendly_name=friendly_name_of(self.identity, wanted),
+            format=target.format,
+            rounds=self.sealing.rounds,
         )
-        name = friendly_name(self.identity, wanted)
-        expected = Expected(self.identity, self.key, name, target.format, self.rounds)
 
         def check(path: Path) -> None:
-            for warning in verify_written(path, self.password, expected):
+            for warning in verify_written(path, self.sealing.password, expected):
                 self.dialogue.warn(warning)
 
         for path in (target.path, *target.copies):

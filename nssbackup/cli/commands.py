@@ -208,32 +208,33 @@ def export(  # noqa: PLR0913 - one parameter an option
     The profile is only read, and Firefox may be running. The password of the backup is asked
     for twice.
     """
-    from dataclasses import replace
-
-    from nssbackup.cli.questions import select
-    from nssbackup.cli.summaries import show_export
-    from nssbackup.export import Dialogue, ExportOptions, export_identity
-    from nssbackup.pkcs12 import password_warnings
-
     talk = Output(json=json, quiet=quiet, verbose=verbose)
     passwords.check_one_source(
         password_file=password_file, generate=generate_password, primary=primary_password_file
     )
     destination, formats = _formats(for_, format_)
-    generated: list[Secret] = []
+    rounds = destination.rounds if kdf_rounds is None and destination else kdf_rounds
 
-    def backup_password() -> Secret:
-        if generate_password:
-            generated.append(passwords.generate())
-            return generated[0]
-        if password_file is not None:
-            password = passwords.read_file(password_file, "--password-file")
-        else:
-            password = passwords.new_backup_password(talk.warn)
-        weak = passwords.weakness(password)
+    from nssbackup.pkcs12 import Sealing, password_warnings
+
+    def begin(password: Secret) -> Sealing:
+        weak = None if generate_password else passwords.weakness(password)
         for warning in (*((weak,) if weak else ()), *password_warnings(destination, password)):
             talk.warn(warning)
-        return password
+        return Sealing.begin(password, formats, rounds)
+
+    begun = None
+    if generate_password:
+        begun = begin(passwords.generate())
+    elif password_file is not None:
+        begun = begin(passwords.read_file(password_file, "--password-file"))
+
+    # Only now, when the derivations may be running: what is loaded here takes as long as they do.
+    from dataclasses import replace
+
+    from nssbackup.cli.questions import select
+    from nssbackup.cli.summaries import show_export
+    from nssbackup.export import Dialogue, ExportOptions, export_identity
 
     report = export_identity(
         _profiles(profile, talk),
@@ -241,7 +242,6 @@ def export(  # noqa: PLR0913 - one parameter an option
             certificate=cert,
             output=output,
             formats=formats,
-            rounds=kdf_rounds or (destination.rounds if destination else None),
             copies=tuple(copy_to or ()),
             friendly_name=name,
             chain=not no_chain,
@@ -250,13 +250,14 @@ def export(  # noqa: PLR0913 - one parameter an option
         ),
         Dialogue(
             primary_password=passwords.primary_password(primary_password_file),
-            backup_password=backup_password,
+            sealing=lambda: begun or begin(passwords.new_backup_password(talk.warn)),
             select=select(talk) if passwords.is_interactive() else None,
             warn=talk.warn,
             detail=talk.detail,
         ),
     )
-    report = replace(report, password=generated[0] if generated else None)
+    if generate_password and begun is not None:
+        report = replace(report, password=begun.password)
     if json:
         talk.document(report.to_json())
     else:

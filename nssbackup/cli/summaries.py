@@ -5,21 +5,23 @@ from __future__ import annotations
 from nssbackup.cli.output import Output
 from nssbackup.report import ExportReport, VerifiedFile
 
-_IMPORT = """\
-To import it again, give the backup password when asked:
-  Firefox  Settings > Privacy & Security > Certificates > View Certificates, Import
-  Windows  double-click the file and follow the Certificate Import Wizard
-  macOS    double-click the file to open it in Keychain Access (made with `--for macos`)"""
+_IMPORT = (
+    "To import it again, give the backup password when asked:",
+    "  Firefox  Settings > Privacy & Security > Certificates > View Certificates, Import",
+    "  Windows  double-click the file and follow the Certificate Import Wizard",
+    "  macOS    double-click the file to open it in Keychain Access (made with `--for macos`)",
+)
 
 
 def show_export(report: ExportReport, output: Output) -> None:
     """The paths on stdout; on stderr what they are, and what to do with them."""
     certificate = report.identity.certificate
     who = certificate.common_name or certificate.subject
+    count = len(report.identity.chain)
     output.say(
         f"Backed up {who} ({certificate.issuer_name}, valid until"
         f" {certificate.not_after:%Y-%m-%d}) with its private key and"
-        f" {len(report.identity.chain)} CA certificates; verified."
+        f" {count} CA certificate{'' if count == 1 else 's'}; verified."
     )
     for file in report.files:
         for path in (file.path, *file.copies):
@@ -29,7 +31,8 @@ def show_export(report: ExportReport, output: Output) -> None:
         output.say("It is shown only this once: write it down and keep it apart from the file.")
     if not any(file.copies for file in report.files):
         output.say("Keep a copy elsewhere, such as on a USB drive (`--copy-to FOLDER`).")
-    output.say(_IMPORT)
+    for line in _IMPORT:
+        output.say(line)
 
 
 def show_verified(file: VerifiedFile, output: Output) -> None:

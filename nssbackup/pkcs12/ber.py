@@ -1,0 +1,136 @@
+"""BER to DER: what NSS and Windows write becomes what a DER parser reads.
+
+NSS writes a PFX with indefinite lengths and OCTET STRINGs in pieces (lib/pkcs12/p12e.c through
+SEC_ASN1Encoder). An OCTET STRING's content is left alone, whatever it holds: a MAC is computed
+over the authSafe as it was written, so each level is normalised when it is opened.
+"""
+
+from __future__ import annotations
+
+from nssbackup.errors import DamagedBackupError
+from nssbackup.pkcs12.limits import FILE_BYTES
+
+# Our own file is 12 levels deep and has some 60 elements; both bounds end a bomb early.
+_DEPTH = 32
+_ELEMENTS = 50_000
+
+_CONSTRUCTED = 0x20
+_OCTET_STRING = 0x04
+_SET = 0x31
+_LONG_TAG = 0x1F
+_INDEFINITE = 0x80
+_END_OF_CONTENTS = b"\0\0"
+
+
+def normalise(data: bytes) -> bytes:
+    """One BER value as DER: definite minimal lengths, OCTET STRINGs whole, SETs sorted.
+
+    Args:
+        data: one BER value (X.690, section 8), nothing behind it.
+
+    Raises:
+        DamagedBackupError: `data` is no such value, larger than 8 MiB, nested deeper than 32
+            levels or made of more than 50,000 elements.
+    """
+    if len(data) > FILE_BYTES:
+        message = f"the file is larger than {FILE_BYTES // 1024 // 1024} MiB: no PFX is"
+        raise DamagedBackupError(message)
+    reader = _Reader(data)
+    tag, content, end = reader.element(0, len(data), 0)
+    if end != len(data):
+        raise _damaged()
+    return encode(tag, content)
+
+
+def encode(tag: bytes, content: bytes) -> bytes:
+    """A DER value of identifier octets and content octets (X.690, sections 8.1.3 and 10.1)."""
+    size = len(content)
+    if size < _INDEFINITE:
+        return tag + bytes([size]) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return tag + bytes([_INDEFINITE | len(length)]) + length + content
+
+
+class _Reader:
+    """Walks one buffer; every octet is visited once per level it lies in."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._elements = 0
+
+    def element(self, start: int, limit: int, depth: int) -> tuple[bytes, bytes, int]:
+        """The element at `start`: its tag and content in DER, and the offset behind it."""
+        self._elements += 1
+        if self._elements > _ELEMENTS or depth > _DEPTH:
+            raise _damaged()
+        tag, at = self._tag(start, limit)
+        size, at = self._length(at, limit)
+        constructed = tag[0] & _CONSTRUCTED
+        if size is None:
+            if not constructed:
+                raise _damaged()
+            end = None
+        else:
+            end = at + size
+            if end > limit:
+                raise _damaged()
+            if not constructed:
+                return tag, self._data[at:end], end
+        children, behind = self._children(at, end, limit, depth)
+        if tag[0] == _OCTET_STRING | _CONSTRUCTED:
+            if any(child[0] != bytes([_OCTET_STRING]) for child in children):
+                raise _damaged()
+            return bytes([_OCTET_STRING]), b"".join(child[1] for child in children), behind
+        encoded = [encode(*child) for child in children]
+        if tag[0] == _SET:
+            encoded.sort()
+        return tag, b"".join(encoded), behind
+
+    def _children(
+        self, start: int, end: int | None, limit: int, depth: int
+    ) -> tuple[list[tuple[bytes, bytes]], int]:
+        """The elements from `start` to `end`, or to the end-of-contents octets."""
+        children: list[tuple[bytes, bytes]] = []
+        at = start
+        while at != end:
+            if end is None and self._data[at : min(at + 2, limit)] == _END_OF_CONTENTS:
+                return children, at + 2
+            tag, content, at = self.element(at, limit if end is None else end, depth + 1)
+            children.append((tag, content))
+        return children, at
+
+    def _tag(self, at: int, limit: int) -> tuple[bytes, int]:
+        start = at
+        first = self._octet(at, limit)
+        if first == 0:
+            raise _damaged()
+        at += 1
+        if first & _LONG_TAG == _LONG_TAG:
+            # Nothing in a PFX has such a tag; what somebody added is walked over all the same.
+            while self._octet(at, limit) & 0x80:
+                at += 1
+            at += 1
+        return self._data[start:at], at
+
+    def _length(self, at: int, limit: int) -> tuple[int | None, int]:
+        """The length and the offset behind it; None for the indefinite form."""
+        first = self._octet(at, limit)
+        at += 1
+        if first < _INDEFINITE:
+            return first, at
+        if first == _INDEFINITE:
+            return None, at
+        size = 0
+        for _ in range(first & 0x7F):
+            size = size << 8 | self._octet(at, limit)
+            at += 1
+        return size, at
+
+    def _octet(self, at: int, limit: int) -> int:
+        if at >= limit:
+            raise _damaged()
+        return self._data[at]
+
+
+def _damaged() -> DamagedBackupError:
+    return DamagedBackupError("the file is no PFX, or it is damaged: its ASN.1 can't be read")
