@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Literal
 
 from cryptography import x509
@@ -107,54 +110,42 @@ class StoredCertificate:
             return "not-yet-valid"
         return "expired" if now > self.not_after else "valid"
 
-    def x509(self) -> x509.Certificate:
-        """The certificate as `cryptography` sees it, parsed anew."""
-        return _parse(self.der)
 
-
-def from_der(
-    der: bytes,
-    *,
-    nickname: str | None = None,
-    email: str | None = None,
-    trust: tuple[tuple[str, str], ...] = (),
-    has_private_key: bool = False,
-) -> StoredCertificate:
-    """Read the facts of a certificate.
+# A building's profiles hold the same few CA certificates over and over.
+@lru_cache(maxsize=1024)
+def from_der(der: bytes) -> StoredCertificate:
+    """A certificate with no more than its DER tells; a store replaces what it knows better.
 
     Args:
         der: the certificate, DER, nothing behind it.
-        nickname: CKA_LABEL or a PKCS#12 friendlyName.
-        email: CKA_NSS_EMAIL; without it the certificate's own is used.
-        trust: usage and NSS's word for it.
-        has_private_key: whether the key lies beside it.
 
     Raises:
         MalformedCertificateError: the bytes are no certificate.
     """
-    certificate = _parse(der)
+    certificate = load_certificate(der)
     try:
         subject, issuer = certificate.subject, certificate.issuer
-        subject_text = subject.rfc4514_string(_SHORT_NAMES)
-        issuer_text = issuer.rfc4514_string(_SHORT_NAMES)
+        subject_der, issuer_der = subject.public_bytes(), issuer.public_bytes()
         not_before, not_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        serial = certificate.serial_number
-    except ValueError as error:
+        with _quiet():
+            serial = certificate.serial_number
+    except (ValueError, TypeError) as error:  # TypeError: a BIT STRING where a name has text
         message = "a certificate has a malformed name, serial number or validity"
         raise MalformedCertificateError(message) from error
-    facts, public_key = _key(certificate)
+    issuer_text = issuer.rfc4514_string(_SHORT_NAMES)
+    key, public_key = _key(certificate)
     extensions = _extensions(certificate)
     return StoredCertificate(
         der=der,
-        nickname=nickname,
-        email=email or _email(subject, extensions),
-        trust=trust,
-        has_private_key=has_private_key,
-        subject=subject_text,
-        subject_der=subject.public_bytes(),
+        nickname=None,
+        email=_email(subject, extensions),
+        trust=(),
+        has_private_key=False,
+        subject=subject.rfc4514_string(_SHORT_NAMES),
+        subject_der=subject_der,
         common_name=_first(subject, NameOID.COMMON_NAME),
         issuer=issuer_text,
-        issuer_der=issuer.public_bytes(),
+        issuer_der=issuer_der,
         issuer_fields=tuple(
             _text(attribute) for attribute in issuer if attribute.oid in _ISSUER_FIELDS
         ),
@@ -166,7 +157,7 @@ def from_der(
         sha256=hashlib.sha256(der).hexdigest(),
         not_before=not_before,
         not_after=not_after,
-        key=facts,
+        key=key,
         public_key=public_key,
         is_ca=_is_ca(certificate, extensions),
         subject_key_id=_subject_key_id(extensions),
@@ -174,16 +165,29 @@ def from_der(
     )
 
 
-def _parse(der: bytes) -> x509.Certificate:
+def load_certificate(der: bytes) -> x509.Certificate:
+    """A certificate as `cryptography` sees it.
+
+    Raises:
+        MalformedCertificateError: the bytes are no certificate.
+    """
     try:
-        with warnings.catch_warnings():
-            # Serial numbers that are zero or negative, and other old sins: not the user's
-            # business at this point, and NSS accepts them.
-            warnings.simplefilter("ignore")
+        with _quiet():
             return x509.load_der_x509_certificate(der)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         message = "a certificate is not X.509"
         raise MalformedCertificateError(message) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence about serial numbers that are zero or negative, and other old sins.
+
+    They are not the user's business at this point, and NSS accepts them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _key(certificate: x509.Certificate) -> tuple[KeyFacts, bytes | None]:
@@ -200,10 +204,9 @@ def _key(certificate: x509.Certificate) -> tuple[KeyFacts, bytes | None]:
 
 def _extensions(certificate: x509.Certificate) -> x509.Extensions:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             return certificate.extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return x509.Extensions([])
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timezone
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-from nssbackup.certificate import StoredCertificate
+from nssbackup.certificate import StoredCertificate, load_certificate
 
 # WIPO's chain has two or three certificates, the longest on the public web about six. The second
 # bound is for a store of CA certificates that sign one another in circles.
@@ -33,7 +34,6 @@ class _Search:
         self._pool = tuple({c.der: c for c in pool}.values())
         for candidate in self._pool:
             self._by_subject.setdefault(candidate.subject_der, []).append(candidate)
-        self._verified: dict[tuple[bytes, bytes], bool] = {}
         self._steps = 0
 
     def longest(
@@ -47,7 +47,7 @@ class _Search:
             self._steps += 1
             if self._steps > _MAX_STEPS:
                 break
-            if issuer.der in path or not self._signed_by(certificate, issuer):
+            if issuer.der in path or not _signed_by(certificate.der, issuer.der):
                 continue
             found = (issuer, *self.longest(issuer, (*path, issuer.der)))
             if len(found) > len(best):
@@ -59,8 +59,10 @@ class _Search:
         if candidates is None:
             # The same name in other string types (UTF8String for PrintableString) is the same
             # name (RFC 5280, 7.1); cryptography compares the values alone.
-            name = certificate.x509().issuer
-            candidates = [c for c in self._pool if c.is_ca and c.x509().subject == name]
+            name = load_certificate(certificate.der).issuer
+            candidates = [
+                c for c in self._pool if c.is_ca and load_certificate(c.der).subject == name
+            ]
             self._by_subject[certificate.issuer_der] = candidates
         now = datetime.now(timezone.utc)
         return sorted(
@@ -75,19 +77,16 @@ class _Search:
             reverse=True,
         )
 
-    def _signed_by(self, certificate: StoredCertificate, issuer: StoredCertificate) -> bool:
-        link = (certificate.der, issuer.der)
-        if link not in self._verified:
-            self._verified[link] = _verify(certificate, issuer)
-        return self._verified[link]
 
-
-def _verify(certificate: StoredCertificate, issuer: StoredCertificate) -> bool:
+# A building's profiles hold the same few CA certificates over and over.
+@lru_cache(maxsize=4096)
+def _signed_by(certificate: bytes, issuer: bytes) -> bool:
+    """Whether the key of one certificate verifies the signature of another, both as DER."""
     from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 
-    signed = certificate.x509()
+    signed = load_certificate(certificate)
     try:
-        key = issuer.x509().public_key()
+        key = load_certificate(issuer).public_key()
         parameters = signed.signature_algorithm_parameters
         data, signature = signed.tbs_certificate_bytes, signed.signature
         algorithm = signed.signature_hash_algorithm

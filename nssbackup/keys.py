@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import gcd
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -142,7 +142,7 @@ def from_pkcs8(der: bytes) -> PrivateKey:
     except UnsupportedAlgorithm as error:
         message = "the private key is of a type that can't be handled yet"
         raise KeyNotExportableError(message) from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, InternalError) as error:
         message = "the private key is not a valid PKCS#8 structure"
         raise KeyInconsistentError(message) from error
     if isinstance(key, rsa.RSAPrivateKey):

@@ -34,7 +34,7 @@ class Output:
         """The one JSON document, in ASCII: it survives every pipe and code page."""
         from json import dumps
 
-        _write(sys.stdout, dumps(document, indent=2))
+        _write(sys.stdout, dumps(document, indent=2 if sys.stdout.isatty() else None))
 
     def data(self, line: str) -> None:
         """A line of data."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-import secrets
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nssbackup.errors import CancelledError, QuestionError, UsageError
-from nssbackup.model import Profile
 from nssbackup.secret import Secret
+
+if TYPE_CHECKING:
+    from nssbackup.model import Profile
 
 _STDIN = "-"
 _MAX_BYTES = 64 * 1024
@@ -85,6 +87,8 @@ def read_file(source: str, option: str) -> Secret:
 
 def generate() -> Secret:
     """A password of 128 bits that is easy to type, as in `k3v9-...`."""
+    import secrets
+
     text = "".join(secrets.choice(_ALPHABET) for _ in range(_GENERATED))
     return Secret("-".join(text[i : i + _GROUP] for i in range(0, _GENERATED, _GROUP)))
 

@@ -1,7 +1,7 @@
 """BER to DER: what NSS and Windows write becomes what a DER parser reads.
 
-NSS writes a PFX with indefinite lengths and OCTET STRINGs in pieces (lib/pkcs12/p12e.c through
-SEC_ASN1Encoder). An OCTET STRING's content is left alone, whatever it holds: a MAC is computed
+NSS writes a PFX with indefinite lengths and OCTET STRINGs in pieces (seen in files
+of pk12util 3.87). An OCTET STRING's content is left alone, whatever it holds: a MAC is computed
 over the authSafe as it was written, so each level is normalised when it is opened.
 """
 

@@ -54,7 +54,7 @@ def bmp(password: Secret) -> bytes:
 def bmp_forms(password: Secret) -> tuple[bytes, ...]:
     """The forms a reader has to try: the empty password is written as 00 00 or as nothing.
 
-    NSS tries both in this order (lib/pkcs12/p12plcy.c and lib/pkcs12/p12d.c).
+    NSS tries both in this order when it imports.
     """
     return (bmp(password),) if password else (b"\0\0", b"")
 

@@ -21,7 +21,7 @@ from nssbackup.pkcs12.pbkdf2 import Pbkdf2
 from nssbackup.secret import Secret
 
 _SALT_BYTES = 16
-# RFC 9879, section 5 asks for at least 20 bytes; no HMAC here has a block of more than 128.
+# No HMAC here has a block of more than 128 bytes: a longer key would buy nothing.
 _PBMAC1_KEY_BYTES = range(1, 128 + 1)
 
 
@@ -138,7 +138,7 @@ def _pbmac1(parameters: structure.SchemeParameters) -> AnyMac:
     hash_name = algorithms.HASH_BY_HMAC_OID.get(parameters.scheme.algorithm)
     if hash_name is None:
         return ForeignMac(f"PBMAC1, {derivation.name}", derivation.rounds)
-    # RFC 9879, section 5: the key's length must be given.
+    # RFC 9879 demands the length of the key, which PBES2 may leave to the cipher.
     if derivation.length is None or derivation.length not in _PBMAC1_KEY_BYTES:
         message = "the PFX's MAC (PBMAC1) does not say how long its key is"
         raise DamagedBackupError(message)

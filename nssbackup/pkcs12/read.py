@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 
 from cryptography import x509
 from cryptography.exceptions import InternalError
@@ -214,7 +215,7 @@ def _contents(bags: Iterable[Bag], description: PfxDescription) -> PfxContents:
             if isinstance(bag, KeyBag):
                 found_keys.append(FoundKey(keys.from_pkcs8(bag.data), name, key_id))
             else:
-                certificate = from_der(bag.der, nickname=name)
+                certificate = replace(from_der(bag.der), nickname=name)
                 found_certificates.append(FoundCertificate(certificate, name, key_id))
         except KeyNotExportableError as error:
             raise UnsupportedBackupError(error.message) from error

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nssbackup.engines.native.database import CertificateDatabase, KeyDatabase
-from nssbackup.engines.native.snapshot import snapshot
+from nssbackup.engines.native.snapshot import take_snapshot
 from nssbackup.engines.native.store import NativeStore
 from nssbackup.errors import NoStoreError, UnsupportedStoreError
 from nssbackup.model import Profile
@@ -40,8 +40,8 @@ class NativeEngine:
         """
         # The keys first: Firefox writes a new key before its certificate, so a pair that is
         # complete in key4.db now is complete in cert9.db a moment later.
-        keys = snapshot(profile.path / _KEYS)
-        certificates = snapshot(profile.path / _CERTIFICATES)
+        keys = take_snapshot(profile.path / _KEYS)
+        certificates = take_snapshot(profile.path / _CERTIFICATES)
         try:
             if keys is None and certificates is None:
                 raise _no_store(profile)

@@ -7,10 +7,12 @@ versions, so only those that exist are asked for.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 
 from nssbackup.errors import DamagedStoreError
 
@@ -46,11 +48,6 @@ class Attribute(IntEnum):
     NSS_EMAIL = 0xCE534352
     NSS_DB = 0xD5A0DB00
 
-    @property
-    def column(self) -> str:
-        """The column that holds the attribute."""
-        return f"a{self.value:x}"
-
 
 class ObjectClass(IntEnum):
     """The values of CKA_CLASS that are read."""
@@ -60,6 +57,9 @@ class ObjectClass(IntEnum):
     TRUST = 0xB
     NSS_TRUST = 0xCE534353
 
+
+# The column that holds an attribute.
+_COLUMNS = {attribute: f"a{attribute.value:x}" for attribute in Attribute}
 
 # "Present and empty" (sdb.c, SQLITE_EXPLICIT_NULL); SQL NULL is "absent".
 _EXPLICIT_NULL = b"\xa5\x00\x5a"
@@ -111,17 +111,14 @@ class PasswordRecord:
     check: bytes = field(repr=False)
 
 
-_CERTIFICATE_ATTRIBUTES = (
+_CERTIFICATE_DATABASE_ATTRIBUTES = (
+    Attribute.CLASS,
     Attribute.VALUE,
     Attribute.ISSUER,
     Attribute.SERIAL_NUMBER,
     Attribute.LABEL,
     Attribute.ID,
     Attribute.NSS_EMAIL,
-)
-_TRUST_ATTRIBUTES = (
-    Attribute.ISSUER,
-    Attribute.SERIAL_NUMBER,
     Attribute.TRUST_SERVER,
     Attribute.TRUST_CLIENT,
     Attribute.TRUST_CODE,
@@ -155,13 +152,19 @@ class CertificateDatabase:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._table = _Table(connection, "certificate database", "nssPublic")
 
-    def certificates(self) -> tuple[StoredObject, ...]:
-        """The certificate objects, oldest first."""
-        return self._table.objects((ObjectClass.CERTIFICATE,), _CERTIFICATE_ATTRIBUTES)
+    def objects(self) -> tuple[tuple[StoredObject, ...], tuple[StoredObject, ...]]:
+        """The certificate objects, and the trust objects of both kinds, oldest first.
 
-    def trust(self) -> tuple[StoredObject, ...]:
-        """The trust objects of both kinds: NSS's own, and PKCS#11's since NSS 3.114."""
-        return self._table.objects((ObjectClass.NSS_TRUST, ObjectClass.TRUST), _TRUST_ATTRIBUTES)
+        The kinds are NSS's own, and PKCS#11's since NSS 3.114.
+        """
+        classes = (ObjectClass.CERTIFICATE, ObjectClass.NSS_TRUST, ObjectClass.TRUST)
+        objects = self._table.objects(classes, _CERTIFICATE_DATABASE_ATTRIBUTES)
+        certificates: list[StoredObject] = []
+        trust: list[StoredObject] = []
+        for stored in objects:
+            kind = stored.number(Attribute.CLASS)
+            (certificates if kind == ObjectClass.CERTIFICATE else trust).append(stored)
+        return tuple(certificates), tuple(trust)
 
 
 class KeyDatabase:
@@ -218,18 +221,20 @@ class _Table:
         self._connection = connection
         self._noun = noun
         self._name = name
+        # Ordinary tables only: a view could be made to never end.
+        self._schemas = {
+            table: sql
+            for table, sql in self.query("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+            if isinstance(sql, str) and sql[:13].upper() == "CREATE TABLE "
+        }
         if not self.exists(name):
             message = f"the {noun} is damaged: it has no table {name}"
             raise DamagedStoreError(message)
-        # `name` is one of two constants; SQL has no parameter for a table.
-        self._columns = frozenset(row[1] for row in self.query(f"PRAGMA table_info({name})"))
+        self._columns = _columns(self._schemas[name])
 
     def exists(self, name: str) -> bool:
-        """Whether there is an ordinary table of that name: a view could be made to never end."""
-        rows = self.query(
-            "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)
-        )
-        return any(isinstance(sql, str) and sql[:13].upper() == "CREATE TABLE " for (sql,) in rows)
+        """Whether there is an ordinary table of that name."""
+        return name in self._schemas
 
     def query(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
         """All rows of a query.
@@ -247,8 +252,8 @@ class _Table:
         self, classes: Iterable[ObjectClass], attributes: Iterable[Attribute]
     ) -> tuple[StoredObject, ...]:
         """The objects of some classes with those of the attributes that the schema knows."""
-        wanted = [a for a in attributes if a.column in self._columns]
-        columns = ", ".join(["id", *(a.column for a in wanted)])
+        wanted = [a for a in attributes if _COLUMNS[a] in self._columns]
+        columns = ", ".join(["id", *(_COLUMNS[a] for a in wanted)])
         values = tuple(c.value.to_bytes(_ULONG_BYTES, "big") for c in classes)
         marks = ", ".join("?" * len(values))
         rows = self.query(
@@ -270,3 +275,12 @@ class _Table:
             elif value is not None:
                 malformed.add(attribute)
         return StoredObject(number, present, frozenset(malformed))
+
+
+@lru_cache(maxsize=64)
+def _columns(schema: str) -> frozenset[str]:
+    """The attribute columns of a table, by the text of its schema.
+
+    SQLite takes far longer to list some two hundred of them, and a version of NSS writes but one.
+    """
+    return frozenset(re.findall(r"\ba[0-9a-f]+\b", schema))

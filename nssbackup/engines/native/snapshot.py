@@ -35,7 +35,7 @@ _READ_SECONDS = 5.0
 _JOURNALS = ("-journal", "-wal")
 
 
-def snapshot(path: Path) -> sqlite3.Connection | None:
+def take_snapshot(path: Path) -> sqlite3.Connection | None:
     """A hardened in-memory copy of a SQLite database that is left as it is.
 
     Args:
@@ -115,9 +115,10 @@ def _is_wal(path: Path) -> bool:
 def _in_memory(source: sqlite3.Connection) -> sqlite3.Connection:
     """Copy an open database into memory within one read transaction."""
     # The transaction takes the shared lock with the connection's time limit. Without it
-    # `Connection.backup` would wait for ever for a database that is locked.
+    # `Connection.backup` would wait for ever for a database that is locked. The version is in the
+    # header: a query of a table would have SQLite parse the schema, once more than needed.
     source.execute("BEGIN")
-    source.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    source.execute("PRAGMA schema_version").fetchall()
     target = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
         source.backup(target)
@@ -179,9 +180,9 @@ def _wipe(folder: Path) -> None:
 
 def _harden(connection: sqlite3.Connection) -> None:
     """Make a database of unknown origin harmless to query."""
-    connection.execute("PRAGMA trusted_schema=OFF")
-    connection.execute("PRAGMA cell_size_check=ON")
-    connection.execute("PRAGMA query_only=ON")
+    connection.executescript(
+        "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA query_only=ON"
+    )
     deadline = time.monotonic() + _READ_SECONDS
     connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
 

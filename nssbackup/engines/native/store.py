@@ -196,20 +196,17 @@ class NativeStore:
         objects: list[StoredObject] = []
         certificates: list[StoredCertificate] = []
         notes = []
-        for stored in self._certificates.certificates():
+        found, trust_objects = self._certificates.objects()
+        for stored in found:
             try:
-                certificate = from_der(
-                    stored.get(Attribute.VALUE) or b"",
-                    nickname=_text(stored.get(Attribute.LABEL)),
-                    email=_text(stored.get(Attribute.NSS_EMAIL)),
-                )
+                certificate = from_der(stored.get(Attribute.VALUE) or b"")
             except MalformedCertificateError as error:
                 notes.append(f"certificate object {stored.id:08x} was passed over: {error}")
                 continue
             if all(certificate.der != other.der for other in certificates):
                 objects.append(stored)
                 certificates.append(certificate)
-        trust = self._trust()
+        trust = _trust(trust_objects)
         pairs = pair(
             [
                 (o.id, o.get(Attribute.ID), c.public_key)
@@ -221,6 +218,8 @@ class NativeStore:
             certificates=tuple(
                 replace(
                     certificate,
+                    nickname=_text(stored.get(Attribute.LABEL)),
+                    email=_text(stored.get(Attribute.NSS_EMAIL)) or certificate.email,
                     trust=trust.get(_serial_key(stored), ()),
                     has_private_key=stored.id in pairs,
                 )
@@ -233,19 +232,6 @@ class NativeStore:
             },
             notes=tuple(notes),
         )
-
-    def _trust(self) -> dict[tuple[bytes, bytes], Trust]:
-        """What the trust objects say, by issuer and serial number."""
-        if self._certificates is None:
-            return {}
-        return {
-            _serial_key(stored): tuple(
-                (usage, _TRUST_WORDS.get(stored.number(attribute) or 0, "unknown"))
-                for attribute, usage in _USAGES.items()
-                if stored.get(attribute) is not None
-            )
-            for stored in self._certificates.trust()
-        }
 
     def _decrypt(
         self, stored: StoredObject, attributes: tuple[Attribute, ...]
@@ -310,6 +296,18 @@ def _intermediate_key(record: PasswordRecord, password: str) -> pbe.Intermediate
         return key if check.decrypt(key) == _PASSWORD_CHECK else None
     except pbe.DecryptionError:
         return None
+
+
+def _trust(objects: tuple[StoredObject, ...]) -> dict[tuple[bytes, bytes], Trust]:
+    """What trust objects say, by issuer and serial number."""
+    return {
+        _serial_key(stored): tuple(
+            (usage, _TRUST_WORDS.get(stored.number(attribute) or 0, "unknown"))
+            for attribute, usage in _USAGES.items()
+            if stored.get(attribute) is not None
+        )
+        for stored in objects
+    }
 
 
 def _bad_signature(attribute: Attribute, state: str) -> IntegrityError:
