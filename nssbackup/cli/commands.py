@@ -31,7 +31,7 @@ DestinationName = Literal[
     "pct-safe",
     "any",
 ]
-EngineOption = Literal["auto", "native"]
+EngineOption = Literal["auto", "native", "nss"]
 
 Cert = Annotated[
     str | None,

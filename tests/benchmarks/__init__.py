@@ -1,0 +1,1 @@
+"""Timings side by side with NSS's own tools. No test asserts a time."""

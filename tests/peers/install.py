@@ -1,0 +1,215 @@
+"""Put the peers on a Debian machine: `python -m tests.peers.install`, as root.
+
+Installs missing packages with apt, and unpacks the NSS of two Debian releases into a private
+folder. Needs nothing but the standard library. Where it can't install (no root, no apt), it says
+what is missing and ends with status 0: the tests then skip those peers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.peers import nss
+from tests.peers.process import PeerError
+
+PROGRAMS = {
+    "certtool": "gnutls-bin",
+    "certutil": "libnss3-tools",
+    "firefox-esr": "firefox-esr",
+    "keytool": "default-jre-headless",
+    "node": "nodejs",
+    "openssl": "openssl",
+}
+"""Program -> Debian package that has it; a program from elsewhere (a JDK, a newer node) will do."""
+
+NSS_PACKAGES = ("libnss3", "libnss3-tools")
+"""What is unpacked per release. NSPR and SQLite stay the machine's own: theirs would need the
+other release's C library, while NSS itself runs with either."""
+
+KEYRINGS = (
+    Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
+    Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
+)
+
+
+class InstallError(Exception):
+    """An installation step failed; the message holds what the program said."""
+
+
+def main() -> int:
+    """Install what is missing and report what there is; the exit status."""
+    lacking = [program for program in PROGRAMS if shutil.which(program) is None]
+    absent = [release for release in nss.RELEASES if not _has_nss(release)]
+    if (lacking or absent) and not _may_install():
+        wanted = [f"program {name}" for name in lacking] + [f"NSS of {name}" for name in absent]
+        _say(f"not root, or no apt: not installed: {', '.join(wanted)}")
+        return 0
+    try:
+        if lacking:
+            # The packages' services and questions have no place in an unattended run.
+            packages = sorted(PROGRAMS[program] for program in lacking)
+            _run("apt-get", "update")
+            _run("apt-get", "install", "--yes", "--no-install-recommends", *packages)
+        for release in absent:
+            _unpack_nss(release)
+    except InstallError as exc:
+        sys.stderr.write(f"failed: {exc}\n")
+        return 1
+    return _report()
+
+
+def _report() -> int:
+    """Print every peer with its place or version; 1 if one is still missing."""
+    missing = 0
+    for program in PROGRAMS:
+        place = shutil.which(program)
+        _say(f"{program:12} {place or 'MISSING'}")
+        missing += place is None
+    found = {peer.release: peer for peer in nss.available()}
+    for release in nss.RELEASES:
+        peer = found.get(release)
+        _say(f"nss {release:8} {f'{peer.version} in {peer.bin}' if peer else 'MISSING'}")
+        missing += peer is None
+    return 1 if missing else 0
+
+
+def _may_install() -> bool:
+    """Tell whether this process may use apt on this machine."""
+    return os.name == "posix" and os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def _has_nss(release: str) -> bool:
+    """Tell whether the NSS of a release is unpacked and starts."""
+    peer = next((peer for peer in nss.available() if peer.release == release), None)
+    if peer is None:
+        return False
+    try:
+        with peer.scratch() as database:
+            return database.names() == ()
+    except PeerError:
+        return False
+
+
+def _unpack_nss(release: str) -> None:
+    """Download the NSS of a Debian release and unpack it into its prefix.
+
+    The machine's own apt configuration is left alone: apt runs with lists, caches and sources of
+    its own, in a temporary folder. Signatures are checked as ever, with Debian's own keyring.
+    """
+    target = nss.prefix(release)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    keyring = next((path for path in KEYRINGS if path.is_file()), None)
+    if keyring is None:
+        message = "debian-archive-keyring is not installed"
+        raise InstallError(message)
+    # Beside the target, so that the finished folder can be renamed into place.
+    with tempfile.TemporaryDirectory(prefix=f"{release}-", dir=target.parent) as temporary:
+        work = Path(temporary)
+        for folder in ("state/lists/partial", "cache/archives/partial", "debs", "root"):
+            (work / folder).mkdir(parents=True)
+        (work / "state" / "status").touch()
+        sources = work / "debian.sources"
+        sources.write_text(
+            f"Types: deb\nURIs: {_mirror()}\nSuites: {release}\nComponents: main\n"
+            f"Signed-By: {keyring}\n",
+            encoding="utf-8",
+        )
+        options = {
+            "Dir::Etc::SourceList": sources,
+            "Dir::Etc::SourceParts": "/dev/null",
+            "Dir::Etc::Preferences": "/dev/null",
+            "Dir::Etc::PreferencesParts": "/dev/null",
+            "Dir::State": work / "state",
+            "Dir::State::Status": work / "state" / "status",
+            "Dir::Cache": work / "cache",
+            "Acquire::Languages": "none",
+            # apt's own user can't enter a home folder.
+            "APT::Sandbox::User": "root",
+        }
+        apt = [
+            "apt-get",
+            *(word for item in options.items() for word in ("-o", "=".join(map(str, item)))),
+        ]
+        _run(*apt, "update")
+        _run(*apt, "download", *NSS_PACKAGES, cwd=work / "debs")
+        for deb in sorted((work / "debs").glob("*.deb")):
+            _run("dpkg", "-x", str(deb), str(work / "root"))
+        if target.exists():
+            shutil.rmtree(target)
+        (work / "root").rename(target)
+    target.chmod(0o755)
+
+
+def _mirror() -> str:
+    """Return the address of the Debian archive in the machine's own apt configuration."""
+    codename = _codename()
+    lists = Path("/etc/apt/sources.list.d")
+    for file in sorted(lists.glob("*.sources")):
+        for stanza in re.split(r"\n\s*\n", file.read_text(encoding="utf-8")):
+            # Comments may stand between the fields, and a field may go on in the next lines.
+            lines = "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
+            pairs = re.findall(r"^([\w-]+):(.*(?:\n[ \t].*)*)", lines, re.MULTILINE)
+            fields = {str(name).lower(): str(value).split() for name, value in pairs}
+            disabled = fields.get("enabled", ["yes"]) == ["no"]
+            if not disabled and codename in fields.get("suites", []) and fields.get("uris"):
+                return fields["uris"][0]
+    for file in (Path("/etc/apt/sources.list"), *sorted(lists.glob("*.list"))):
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        for line in text.splitlines():
+            found = re.match(r"deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)", line)
+            if found and found[2] == codename:
+                return found[1]
+    message = f"no source for {codename} in the apt configuration of this machine"
+    raise InstallError(message)
+
+
+def _codename() -> str:
+    """Return the name of the Debian release this machine runs."""
+    text = Path("/etc/os-release").read_text(encoding="utf-8")
+    found = re.search(r"^VERSION_CODENAME=\"?(\w+)", text, re.MULTILINE)
+    if found is None:
+        message = "/etc/os-release names no release"
+        raise InstallError(message)
+    return found[1]
+
+
+def _say(line: str) -> None:
+    """Write a line to standard output."""
+    sys.stdout.write(f"{line}\n")
+
+
+def _run(*argv: str, cwd: Path | None = None) -> None:
+    """Run a program to its end, quietly.
+
+    Raises:
+        InstallError: it failed, or took longer than a quarter of an hour.
+    """
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    try:
+        subprocess.run(
+            argv,
+            check=True,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=900,
+        )
+    except subprocess.CalledProcessError as exc:
+        said = exc.stdout.decode("utf-8", "replace").strip()
+        message = f"{argv[0]} {argv[-1]}: {said[-2000:]}"
+        raise InstallError(message) from exc
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        message = f"{argv[0]}: {exc}"
+        raise InstallError(message) from exc
+
+
+if __name__ == "__main__":
+    sys.exit(main())

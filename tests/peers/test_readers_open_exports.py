@@ -1,0 +1,96 @@
+"""Every reader opens both formats of every fixture and finds in it what went in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.peers import need
+from tests.peers.exports import PASSWORDS, Expected, export, exportable, exported, fingerprint
+from tests.peers.firefox import Firefox
+from tests.peers.process import PeerError
+from tests.peers.readers import FirefoxReader, Opened, OpenSsl, Reader, readers
+
+_FORMATS = ("modern", "compatible")
+_OTHERS = tuple(reader for reader in readers() if not isinstance(reader, FirefoxReader))
+
+
+def test_both_generations_of_nss_read_our_files(require_peers: bool) -> None:
+    names = [reader.name for reader in readers() if reader.name.startswith("pk12util")]
+    need(None if len(names) == 2 else f"only {names} of two NSS are there", required=require_peers)
+    assert len(set(names)) == 2
+
+
+@pytest.mark.parametrize("format_", _FORMATS)
+@pytest.mark.parametrize("reader", _OTHERS, ids=lambda reader: reader.name)
+@pytest.mark.parametrize("expected", exportable(), ids=str)
+def test_a_reader_finds_the_key_and_the_chain(
+    reader: Reader, expected: Expected, format_: str, require_peers: bool
+) -> None:
+    need(reader.missing(), required=require_peers)
+    for kind, password in PASSWORDS.items():
+        pfx = exported(expected, password, format_)
+        if _can(reader, kind, format_):
+            _check(reader.open(pfx, password), reader, expected)
+        else:
+            # What a peer can't do stays true: if it learns to, this fails and the README changes.
+            with pytest.raises(PeerError):
+                reader.open(pfx, password)
+
+
+@pytest.mark.parametrize("format_", _FORMATS)
+@pytest.mark.parametrize("reader", readers(), ids=lambda reader: reader.name)
+def test_a_reader_opens_a_file_of_600000_rounds(
+    reader: Reader, format_: str, tmp_path: Path, require_peers: bool
+) -> None:
+    need(reader.missing(), required=require_peers)
+    expected = next(each for each in exportable() if each.case == "firefox-nopassword")
+    password = PASSWORDS["ASCII"]
+    pfx = export(expected, tmp_path / "full", password, format_, rounds=None)
+    _check(reader.open(pfx, password), reader, expected)
+
+
+@pytest.fixture(scope="module")
+def firefox(tmp_path_factory: pytest.TempPathFactory, require_peers: bool) -> Iterator[Firefox]:
+    need(FirefoxReader().missing(), required=require_peers)
+    with Firefox(tmp_path_factory.mktemp("firefox") / "profile") as running:
+        yield running
+
+
+@pytest.mark.parametrize("expected", exportable(), ids=str)
+def test_firefox_imports_it_and_has_the_same_key(
+    firefox: Firefox, expected: Expected, tmp_path: Path
+) -> None:
+    for format_ in _FORMATS:
+        for password in PASSWORDS.values():
+            firefox.import_pfx(exported(expected, password, format_), password)
+            (own,) = firefox.certificates()
+            assert own.sha256 == expected.fingerprint
+            copy = tmp_path / "copy.p12"
+            firefox.export_pfx(copy, "given back")
+            firefox.delete_certificate(own.sha256)
+            opened = OpenSsl().open(copy, "given back")
+            assert opened.key_pkcs8 == expected.key
+            assert fingerprint(opened.certificates[0]) == expected.fingerprint
+
+
+def _can(reader: Reader, kind: str, format_: str) -> bool:
+    """Whether a reader takes a password of this kind in this format."""
+    if kind == "ASCII":
+        return True
+    # PBE-SHA1 hashes Java's characters only from ASCII passwords (measured on 17 and 25).
+    if reader.name == "Java" and format_ == "compatible":
+        return False
+    return not {"non-ascii password", "non-bmp password"} & reader.cannot.keys()
+
+
+def _check(opened: Opened, reader: Reader, expected: Expected) -> None:
+    found = [fingerprint(der) for der in opened.certificates]
+    assert found[0] == expected.fingerprint
+    assert sorted(found) == sorted(expected.certificates)
+    if "key" not in reader.cannot:
+        assert opened.key_pkcs8 == expected.key
+    if not {"names", "case of names", "non-latin-1 names"} & reader.cannot.keys():
+        assert expected.nickname in opened.names

@@ -1,0 +1,120 @@
+"""Identities of every key type, and the parts of a PFX to put together by hand."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+
+from cryptography import x509
+from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from nssbackup import keys
+from nssbackup.certificate import from_der
+from nssbackup.model import Identity, PrivateKey
+from nssbackup.pkcs12 import PfxContents, PfxDescription, Protection, structure
+
+Assemble = Callable[..., bytes]
+ClearBags = Callable[..., structure.ContentInfo]
+
+Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+KEYS: dict[str, Callable[[], Private]] = {
+    "rsa-2048": lambda: rsa.generate_private_key(65537, 2048),
+    "p-256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "p-384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "p-521": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An identity with its chain, its key, and both in the forms that peers take."""
+
+    identity: Identity
+    key: PrivateKey
+    key_pem: bytes
+    certificate_pem: bytes
+    chain_pem: bytes
+
+
+def _issue(
+    name: str, key: Private, issuer: str, issuer_key: ec.EllipticCurvePrivateKey, *, ca: bool
+) -> x509.Certificate:
+    now = datetime.now(timezone.utc)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=30))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
+            critical=False,
+        )
+        .sign(issuer_key, hashes.SHA256())
+    )
+
+
+@functools.cache
+def case_of(kind: str) -> Case:
+    """An identity with a key of this kind, made once in a run."""
+    root_key, ca_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    key = KEYS[kind]()
+    root = _issue("Root CA", root_key, "Root CA", root_key, ca=True)
+    ca = _issue("Issuing CA", ca_key, "Root CA", root_key, ca=True)
+    own = _issue("Zoë Example", key, "Issuing CA", ca_key, ca=False)
+    pkcs8 = (PrivateFormat.PKCS8, NoEncryption())
+    return Case(
+        identity=Identity(
+            None,
+            replace(from_der(own.public_bytes(Encoding.DER)), nickname="zoë 日本 😀"),
+            (
+                replace(from_der(ca.public_bytes(Encoding.DER)), nickname="the issuing CA"),
+                from_der(root.public_bytes(Encoding.DER)),
+            ),
+        ),
+        key=keys.from_pkcs8(key.private_bytes(Encoding.DER, *pkcs8)),
+        key_pem=key.private_bytes(Encoding.PEM, *pkcs8),
+        certificate_pem=own.public_bytes(Encoding.PEM),
+        chain_pem=ca.public_bytes(Encoding.PEM) + root.public_bytes(Encoding.PEM),
+    )
+
+
+def identity_of(contents: PfxContents) -> Identity:
+    assert contents.identity is not None
+    return contents.identity
+
+
+def key_of(contents: PfxContents) -> PrivateKey:
+    assert contents.key is not None
+    return contents.key
+
+
+def mac_of(description: PfxDescription) -> Protection:
+    assert description.mac is not None
+    return description.mac
+
+
+def clear_safe(content: bytes) -> structure.ContentInfo:
+    return structure.ContentInfo(content_type=structure.DATA, content=structure.opened(content))
+
+
+def certificate_bag(der: bytes) -> structure.SafeBag:
+    bag = structure.CertBag(id=structure.X509_CERTIFICATE, value=structure.opened(der))
+    return structure.SafeBag(id=structure.CERT_BAG, value=structure.opened(bag), attributes=None)
+
+
+def key_bag(pkcs8: bytes) -> structure.SafeBag:
+    value = asn1.decode_der(asn1.TLV, pkcs8)
+    return structure.SafeBag(id=structure.KEY_BAG, value=value, attributes=None)

@@ -1,0 +1,416 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nssbackup.errors import NssBackupError
+from nssbackup.model import Profile
+from nssbackup.profiles import System, find_profiles, resolve_profile
+from nssbackup.profiles.locate import SCAN_LIMIT
+from nssbackup.profiles.system import Platform
+from tests.unit.profiles.machine import Machine, closed, snapshot
+from tests.unit.profiles.test_lock import held, unix
+
+
+def names(profiles: tuple[Profile, ...]) -> list[str]:
+    return [profile.name for profile in profiles]
+
+
+def defaults(profiles: tuple[Profile, ...]) -> set[str]:
+    return {profile.name for profile in profiles if profile.default}
+
+
+def test_a_machine_without_roots_has_no_profiles(machine: Machine) -> None:
+    assert find_profiles(machine.system()) == ()
+
+
+def test_the_machine_of_this_process_can_be_asked() -> None:
+    profiles = find_profiles()
+    assert all(profile.path.is_absolute() for profile in profiles)
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+def test_a_listed_profile_is_found_on_every_platform(tmp_path: Path, platform: Platform) -> None:
+    machine = Machine(tmp_path, platform)
+    folder = machine.profile("Profiles/ab12.default-release", started=1_700_000_000)
+    machine.write(
+        "[Profile0]\r\nName=work\r\nIsRelative=1\r\nPath=Profiles/ab12.default-release\r\n"
+    )
+    assert find_profiles(machine.system()) == (
+        Profile(
+            path=folder,
+            name="work",
+            application="Firefox",
+            default=True,
+            in_use=False,
+            store="sqlite",
+            listed=True,
+            last_used=1_700_000_000,
+        ),
+    )
+
+
+def test_an_unlisted_folder_with_databases_is_found(machine: Machine) -> None:
+    machine.profile("OSrQASa5.Profile 1")
+    machine.profile("Profiles/ab12.default")
+    machine.empty_profile("no-databases")
+    found = find_profiles(machine.system())
+    assert names(found) == ["OSrQASa5.Profile 1", "ab12.default"]
+    assert not any(profile.listed or profile.default for profile in found)
+
+
+@pytest.mark.parametrize(
+    ("files", "store"),
+    [
+        (("cert9.db", "key4.db"), "sqlite"),
+        (("key4.db",), "sqlite"),
+        (("cert9.db", "cert8.db", "key3.db"), "sqlite"),
+        (("cert8.db", "key3.db"), "legacy"),
+        (("key3.db",), "legacy"),
+        (("prefs.js",), None),
+    ],
+)
+def test_the_store_is_what_databases_lie_in_the_folder(
+    machine: Machine, files: tuple[str, ...], store: str | None
+) -> None:
+    machine.profile("ab", *files)
+    machine.write("[Profile0]\nIsRelative=1\nPath=ab\n")
+    (profile,) = find_profiles(machine.system())
+    assert profile.store == store
+
+
+def test_a_folder_called_cert9_db_is_no_database(machine: Machine) -> None:
+    (machine.profile("ab", "prefs.js") / "cert9.db").mkdir()
+    assert find_profiles(machine.system()) == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["Crash Reports", "Pending Pings", "Background Tasks Profiles", "Profile Groups"]
+)
+def test_folders_for_other_things_are_passed_over(machine: Machine, name: str) -> None:
+    machine.profile(name)
+    assert find_profiles(machine.system()) == ()
+
+
+def test_a_listed_profile_without_a_folder_is_left_out(machine: Machine) -> None:
+    machine.write("[Profile0]\nName=gone\nIsRelative=1\nPath=gone\n[Install1]\nDefault=gone\n")
+    assert find_profiles(machine.system()) == ()
+
+
+def test_profiles_outside_the_root_are_found(machine: Machine, tmp_path: Path) -> None:
+    near = machine.profile("near", root=machine.home)
+    far = machine.profile("far", root=tmp_path / "elsewhere")
+    machine.write(
+        "[Profile0]\nIsRelative=1\nPath=../../near\n"
+        f"[Profile1]\nIsRelative=0\nPath={far}\n"
+        "[Profile2]\nIsRelative=0\nPath=AAAAAAFYAAIAAA==\n"
+    )
+    assert {profile.path for profile in find_profiles(machine.system())} == {near.resolve(), far}
+
+
+@unix
+def test_a_path_that_is_not_utf8_is_found(machine: Machine) -> None:
+    # On macOS the file system refuses such a name.
+    folder = os.fsencode(machine.home) + b"/J\xf6rg"
+    try:
+        os.makedirs(folder)  # noqa: PTH103 - bytes
+    except OSError:
+        pytest.skip("the file system takes UTF-8 names only")
+    machine.write(b"[Profile0]\nName=J\xf6rg\nIsRelative=0\nPath=" + folder)
+    (profile,) = find_profiles(machine.system())
+    assert os.fsencode(profile.path) == folder
+    assert profile.name == "J\udcf6rg"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["with space", "Jörg", "Jo\u0308rg", "日本語", "a#b?c%20d", "dot.", "-x", "[x]", "\x1b[31m"],
+)
+@unix
+def test_a_folder_may_have_any_name(machine: Machine, name: str) -> None:
+    folder = machine.profile(name)
+    machine.write(f"[Profile0]\nName=\x1b[2J{name}\nIsRelative=1\nPath={name}\n")
+    assert [(one.path, one.name) for one in find_profiles(machine.system())] == [
+        (folder, f"\x1b[2J{name}")
+    ]
+
+
+@unix
+def test_an_unlisted_folder_may_have_line_ends_in_its_name(machine: Machine) -> None:
+    machine.profile("a\nb\r")
+    assert names(find_profiles(machine.system())) == ["a\nb\r"]
+
+
+TWO = """\
+[Profile0]
+Name=a
+IsRelative=1
+Path=a
+Default=1
+[Profile1]
+Name=b
+IsRelative=1
+Path=b
+"""
+
+
+def test_an_installs_default_wins_over_the_mark(machine: Machine) -> None:
+    machine.profile("a")
+    machine.profile("b")
+    machine.write(TWO + "[Install4F96D1932A9F858E]\nDefault=b\nLocked=1\n")
+    assert defaults(find_profiles(machine.system())) == {"b"}
+
+
+def test_each_installs_default_counts(machine: Machine) -> None:
+    machine.profile("a")
+    machine.profile("b")
+    machine.profile("c")
+    machine.write(TWO + "[Install1]\nDefault=b\n[Install2]\nDefault=c\n")
+    found = find_profiles(machine.system())
+    assert defaults(found) == {"b", "c"}
+    assert [profile.listed for profile in found] == [True, True, True]
+
+
+def test_without_an_install_the_mark_counts(machine: Machine) -> None:
+    machine.profile("a")
+    machine.profile("b")
+    machine.write(TWO)
+    assert defaults(find_profiles(machine.system())) == {"a"}
+
+
+def test_a_default_that_is_gone_does_not_count(machine: Machine) -> None:
+    machine.profile("a")
+    machine.profile("b")
+    machine.write(TWO + "[Install1]\nDefault=gone\n")
+    assert defaults(find_profiles(machine.system())) == {"a"}
+
+
+def test_the_backup_of_the_installs_tells_the_default(machine: Machine) -> None:
+    machine.profile("a")
+    machine.profile("b")
+    machine.write(TWO)
+    machine.write("[4F96D1932A9F858E]\nDefault=b\n", "installs.ini")
+    assert defaults(find_profiles(machine.system())) == {"b"}
+
+
+def test_the_only_listed_profile_is_the_default(machine: Machine) -> None:
+    machine.profile("a")
+    machine.profile("unlisted")
+    machine.write("[Profile0]\nName=a\nIsRelative=1\nPath=a\n")
+    assert defaults(find_profiles(machine.system())) == {"a"}
+
+
+def test_of_several_unmarked_profiles_none_is_the_default(machine: Machine) -> None:
+    machine.profile("a")
+    machine.profile("b")
+    machine.write(TWO.replace("Default=1\n", ""))
+    assert defaults(find_profiles(machine.system())) == set()
+
+
+@unix
+def test_the_order_is_in_use_then_last_started_then_default_then_name(machine: Machine) -> None:
+    machine.profile("old", started=1_500_000_000)
+    machine.profile("new", started=1_600_000_000)
+    for name in ("z-install", "y-marked", "x-listed", "b", "c"):
+        machine.profile(name)
+    running = machine.profile("running", started=1_400_000_000)
+    machine.write(
+        "[Profile0]\nIsRelative=1\nPath=x-listed\n"
+        "[Profile1]\nIsRelative=1\nPath=y-marked\nDefault=1\n"
+        "[Install1]\nDefault=z-install\n"
+    )
+    with held(running / ".parentlock"):
+        os.utime(running / ".parentlock", (1_400_000_000, 1_400_000_000))
+        found = find_profiles(machine.system())
+    assert names(found) == [
+        "running", "new", "old", "z-install", "y-marked", "b", "c", "x-listed",
+    ]  # fmt: skip
+    assert [profile.in_use for profile in found] == [True, *[False] * 7]
+
+
+def test_several_roots_are_looked_at(machine: Machine, tmp_path: Path) -> None:
+    legacy = machine.profile("ab.default", root=machine.home / ".mozilla/firefox")
+    variable = machine.profile("cd.default", root=tmp_path / "config/mozilla/firefox")
+    config = machine.profile("ef.default", root=machine.home / ".config/mozilla/firefox")
+    found = find_profiles(machine.system(XDG_CONFIG_HOME=str(tmp_path / "config")))
+    assert [profile.path for profile in found] == [legacy, variable, config]
+
+
+def test_a_copy_of_a_root_is_another_root(machine: Machine) -> None:
+    machine.profile("ab.default", root=machine.home / ".mozilla/firefox")
+    machine.profile("ab.default", root=machine.home / ".config/mozilla/firefox")
+    assert names(find_profiles(machine.system())) == ["ab.default", "ab.default"]
+
+
+@unix
+def test_a_root_that_links_to_another_is_the_same(machine: Machine) -> None:
+    folder = machine.profile("ab.default")
+    (machine.home / ".config/mozilla").mkdir(parents=True)
+    (machine.home / ".config/mozilla/firefox").symlink_to(machine.root)
+    assert [profile.path for profile in find_profiles(machine.system())] == [folder]
+
+
+@unix
+def test_links_to_a_profile_are_the_same_profile(machine: Machine) -> None:
+    folder = machine.profile("real")
+    (machine.root / "a-link").symlink_to("real")
+    (machine.root / "round").symlink_to("round")
+    machine.write(
+        f"[Profile0]\nIsRelative=1\nPath=real\n[Profile1]\nName=named\nIsRelative=0\n"
+        f"Path={machine.root}/a-link\nDefault=1\n"
+    )
+    (profile,) = find_profiles(machine.system())
+    assert (profile.path, profile.name, profile.default) == (folder, "named", True)
+
+
+@unix
+def test_a_link_in_a_root_is_shown_by_its_target_where_both_are_there(machine: Machine) -> None:
+    folder = machine.profile("real")
+    (machine.root / "a-link").symlink_to("real")
+    assert [profile.path for profile in find_profiles(machine.system())] == [folder]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 100,
+        b"\xff\xfe\x00",
+        b"[Profile0]\nPath=/\0x\n",
+        b"[Profile0]\nIsRelative=1\nPath=" + b"x" * 5000,
+        b"[Profile0]\nIsRelative=1\nPath=" + b"../" * 5000,
+        b"[Profile0]\nIsRelative=1\nPath=ab/cert9.db\n",
+        b"[Profile0]\nIsRelative=1\nPath=zz\n" + b"#" * (1 << 20),
+    ],
+)
+def test_a_broken_list_does_not_hide_the_folders(machine: Machine, content: bytes) -> None:
+    folder = machine.profile("ab")
+    machine.write(content)
+    assert folder in [profile.path for profile in find_profiles(machine.system())]
+
+
+@unix
+def test_a_fifo_for_a_list_does_not_hide_the_folders(machine: Machine) -> None:
+    machine.profile("ab")
+    os.mkfifo(machine.root / "profiles.ini")
+    os.mkfifo(machine.root / "installs.ini")
+    assert names(find_profiles(machine.system())) == ["ab"]
+
+
+def test_a_file_for_a_root_is_no_root(machine: Machine) -> None:
+    machine.root.parent.mkdir(parents=True)
+    machine.root.touch()
+    assert find_profiles(machine.system()) == ()
+
+
+def test_a_root_that_may_not_be_read_does_not_hide_the_others(public_machine: Machine) -> None:
+    public_machine.profile("hidden")
+    public_machine.profile("seen", root=public_machine.home / ".config/mozilla/firefox")
+    with closed(public_machine.root):
+        assert names(find_profiles(public_machine.system())) == ["seen"]
+
+
+def test_a_profile_that_may_not_be_read_is_there_without_a_store(public_machine: Machine) -> None:
+    folder = public_machine.profile("ab", started=1_600_000_000)
+    public_machine.write("[Profile0]\nName=shut\nIsRelative=1\nPath=ab\n")
+    with closed(folder):
+        (profile,) = find_profiles(public_machine.system())
+    assert (profile.name, profile.store, profile.last_used) == ("shut", None, None)
+
+
+def test_the_scan_of_a_folder_ends(machine: Machine) -> None:
+    machine.root.mkdir(parents=True)
+    for number in range(SCAN_LIMIT + 500):
+        (machine.root / str(number)).touch()
+    started = time.process_time()
+    assert find_profiles(machine.system()) == ()
+    assert time.process_time() - started < 1
+
+
+def test_three_hundred_profiles_take_less_than_50_ms(machine: Machine) -> None:
+    lines = []
+    for number in range(300):
+        machine.profile(f"{number}.default", started=1_600_000_000 + number)
+        lines.append(f"[Profile{number}]\nName=p{number}\nIsRelative=1\nPath={number}.default\n")
+    machine.write("".join(lines))
+    system = machine.system()
+    assert len(find_profiles(system)) == 300
+    times = []
+    for _ in range(7):
+        started = time.process_time()
+        find_profiles(system)
+        times.append(time.process_time() - started)
+    assert min(times) < 0.05
+
+
+def test_two_searches_give_equal_results(machine: Machine) -> None:
+    for name in "cab":
+        machine.profile(name)
+    assert find_profiles(machine.system()) == find_profiles(machine.system())
+
+
+@unix
+def test_no_search_changes_anything(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = machine.profile("a", started=1_600_000_000)
+    machine.profile("b", started=1_700_000_000)
+    (machine.root / "b/lock").symlink_to("127.0.0.1:+1")
+    machine.empty_profile("c")
+    machine.write(TWO)
+    monkeypatch.chdir(machine.home)
+    texts = ["a", "b", "c", "none", str(machine.root), str(running / "key4.db"), "~", "missing/x"]
+    with held(running / ".parentlock"):
+        before = snapshot(machine.home)
+        find_profiles(machine.system())
+        for text in texts:
+            try:
+                resolve_profile(text, machine.system())
+            except NssBackupError:
+                continue
+        assert snapshot(machine.home) == before
+
+
+def test_importing_the_package_loads_no_heavy_module() -> None:
+    code = (
+        "import sys, nssbackup.model; before = set(sys.modules); import nssbackup.profiles;"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = set(result.stdout.split())
+    assert "nssbackup.profiles.locate" in loaded
+    assert not loaded & {"configparser", "ctypes", "sqlite3", "asyncio", "subprocess", "logging"}
+
+
+HOSTILE = st.sampled_from(
+    [b"[Profile0]", b"[Install1]", b"[", b"]", b"Path=", b"Name=", b"Default=", b"IsRelative=1",
+     b"\n", b"\n", b"\n", b"\r", b"=", b"1", b"ab", b"..", b"/", b"~/", b"\\", b"C:", b"\0",
+     b"\xff", b"\xc3\xa4", b"\xff\xfe", b"\xef\xbb\xbf", b"#", b" ", b"x" * 300]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+@given(content=st.binary() | st.lists(HOSTILE, max_size=30).map(b"".join))
+def test_any_bytes_for_lists_give_a_result(
+    tmp_path_factory: pytest.TempPathFactory, platform: Platform, content: bytes
+) -> None:
+    machine = Machine(tmp_path_factory.getbasetemp() / f"any-bytes-{platform}", platform)
+    if not machine.root.exists():
+        machine.profile("ab")
+    machine.write(content)
+    machine.write(content, "installs.ini")
+    found = find_profiles(machine.system())
+    assert machine.root / "ab" in [profile.path for profile in found]
+
+
+def test_the_systems_of_a_process_differ_only_in_data() -> None:
+    system = System.current()
+    assert system.home.is_absolute()
+    assert system.environment == dict(os.environ)
+    assert system.platform == {"win32": "win32", "darwin": "darwin"}.get(sys.platform, "linux")

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from nssbackup.profiles.lock import FLOCK_LAYOUTS, is_in_use, last_start
+from tests.unit.profiles.machine import snapshot
+
+unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows locks otherwise")
+
+HOLDER = """
+import fcntl, sys
+file = open(sys.argv[1], "w")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(path: Path) -> Iterator[int]:
+    """A process that locks a file as Firefox does; its pid."""
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process.pid
+        process.communicate()
+
+
+@pytest.fixture
+def ended() -> int:
+    """The pid of a process that is no more."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+        return process.pid
+
+
+@unix
+def test_a_profile_whose_lock_a_process_holds_is_in_use_until_it_ends(tmp_path: Path) -> None:
+    with held(tmp_path / ".parentlock"):
+        assert is_in_use(tmp_path)
+        assert is_in_use(tmp_path)  # asking has not taken the lock away
+    assert not is_in_use(tmp_path)
+
+
+@unix
+def test_asking_does_not_lock(tmp_path: Path) -> None:
+    (tmp_path / ".parentlock").touch()
+    assert not is_in_use(tmp_path)
+    with held(tmp_path / ".parentlock"):
+        pass
+
+
+@unix
+def test_asking_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(f"127.0.0.1:+{os.getpid()}")
+    with held(tmp_path / ".parentlock"):
+        before = snapshot(tmp_path)
+        is_in_use(tmp_path)
+        last_start(tmp_path)
+        assert snapshot(tmp_path) == before
+
+
+@unix
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_a_lock_record_has_the_size_of_the_c_structure(platform: str) -> None:
+    form, type_field = FLOCK_LAYOUTS[platform]
+    assert struct.calcsize(form) == {"linux": 32, "darwin": 24}[platform]
+    fields = [0] * 5
+    fields[type_field] = 0x0102
+    place = struct.pack(form, *fields).index(struct.pack("h", 0x0102))
+    assert place == {"linux": 0, "darwin": 20}[platform]
+
+
+def test_the_existence_of_lock_files_means_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".parentlock").touch()
+    (tmp_path / "parent.lock").touch()
+    assert not is_in_use(tmp_path)
+
+
+def test_a_folder_without_lock_files_is_not_in_use(tmp_path: Path) -> None:
+    assert not is_in_use(tmp_path)
+    assert not is_in_use(tmp_path / "missing")
+
+
+@unix
+def test_a_link_of_a_crashed_process_means_nothing(tmp_path: Path, ended: int) -> None:
+    (tmp_path / ".parentlock").touch()
+    (tmp_path / "lock").symlink_to(f"127.0.0.1:+{ended}")
+    assert not is_in_use(tmp_path)
+
+
+@unix
+def test_a_link_that_speaks_of_a_lock_is_not_believed_without_it(tmp_path: Path) -> None:
+    # A pid is used again; here it is that of this process.
+    (tmp_path / ".parentlock").touch()
+    (tmp_path / "lock").symlink_to(f"127.0.0.1:+{os.getpid()}")
+    assert not is_in_use(tmp_path)
+
+
+@unix
+@pytest.mark.parametrize("link", ["lock", ".parentlock"])
+def test_where_locks_are_impossible_a_link_is_the_lock(tmp_path: Path, link: str) -> None:
+    (tmp_path / link).symlink_to(f"127.0.0.1:{os.getpid()}")
+    assert is_in_use(tmp_path)
+
+
+@unix
+@pytest.mark.parametrize("link", ["lock", ".parentlock"])
+def test_a_link_to_a_process_that_is_no_more_means_nothing(
+    tmp_path: Path, link: str, ended: int
+) -> None:
+    (tmp_path / link).symlink_to(f"127.0.0.1:{ended}")
+    assert not is_in_use(tmp_path)
+
+
+@unix
+def test_a_link_to_another_users_process_is_believed(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to("127.0.0.1:1")
+    assert is_in_use(tmp_path)
+
+
+@unix
+def test_a_link_of_another_machine_is_believed(tmp_path: Path, ended: int) -> None:
+    (tmp_path / "lock").symlink_to(f"192.0.2.7:{ended}")
+    assert is_in_use(tmp_path)
+
+
+@unix
+@pytest.mark.parametrize(
+    "target",
+    [
+        "cert9.db",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:+",
+        "127.0.0.1:0",
+        "127.0.0.1:-1",
+        "127.0.0.1:9999999999",
+        "127.0.0.1:" + "9" * 3000,
+        "127.0.0.1:1x",
+        "host:1",
+        "\udcff:1",
+    ],
+)
+def test_a_link_to_anything_else_means_nothing(tmp_path: Path, target: str) -> None:
+    (tmp_path / "lock").symlink_to(target)
+    assert not is_in_use(tmp_path)
+
+
+@unix
+def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".parentlock")
+    assert not is_in_use(tmp_path)
+
+
+@unix
+def test_a_folder_in_place_of_a_lock_means_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".parentlock").mkdir()
+    (tmp_path / "lock").mkdir()
+    assert not is_in_use(tmp_path)
+
+
+def test_a_file_that_is_open_without_sharing_is_a_lock(tmp_path: Path) -> None:
+    if sys.platform != "win32":
+        pytest.skip("Windows' way of locking")
+    import _winapi  # CreateFileW without ctypes: an independent witness
+
+    path = tmp_path / "parent.lock"
+    path.touch()
+    handle = _winapi.CreateFile(str(path), _winapi.GENERIC_READ, 0, 0, _winapi.OPEN_EXISTING, 0, 0)
+    try:
+        assert is_in_use(tmp_path)
+    finally:
+        _winapi.CloseHandle(handle)
+    assert not is_in_use(tmp_path)
+
+
+@pytest.mark.parametrize("name", [".parentlock", "parent.lock"])
+def test_the_last_start_is_the_time_of_the_lock_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    os.utime(tmp_path / name, (1_700_000_000, 1_700_000_000))
+    assert last_start(tmp_path) == 1_700_000_000
+
+
+def test_of_two_lock_files_the_newer_one_tells_the_last_start(tmp_path: Path) -> None:
+    for name, when in ((".parentlock", 1_600_000_000), ("parent.lock", 1_700_000_000)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (when, when))
+    assert last_start(tmp_path) == 1_700_000_000
+
+
+def test_without_a_lock_file_the_last_start_is_unknown(tmp_path: Path) -> None:
+    assert last_start(tmp_path) is None
+
+
+@unix
+def test_a_link_lock_has_a_time_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / ".parentlock").symlink_to("127.0.0.1:1")
+    started = last_start(tmp_path)
+    assert started is not None
+    assert abs(started - time.time()) < 60

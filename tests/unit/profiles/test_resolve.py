@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nssbackup.errors import NoProfileError, NoStoreError, NssBackupError, UnreadableStoreError
+from nssbackup.model import Profile
+from nssbackup.profiles import find_profiles, resolve_profile
+from tests.unit.profiles.machine import Machine, closed
+from tests.unit.profiles.test_lock import unix
+
+
+@pytest.fixture
+def work(machine: Machine) -> Profile:
+    """A listed profile, `work` in the folder `ab12.default`, beside another one."""
+    machine.profile("ab12.default")
+    machine.profile("cd34.other")
+    machine.write(
+        "[Profile0]\nName=work\nIsRelative=1\nPath=ab12.default\nDefault=1\n"
+        "[Profile1]\nName=other\nIsRelative=1\nPath=cd34.other\n"
+    )
+    (profile,) = [one for one in find_profiles(machine.system()) if one.name == "work"]
+    return profile
+
+
+@pytest.mark.parametrize("text", ["work", "ab12.default"])
+def test_a_name_and_a_folders_name_mean_the_profile(
+    machine: Machine, work: Profile, text: str
+) -> None:
+    assert resolve_profile(text, machine.system()) == (work,)
+
+
+@pytest.mark.parametrize("file", ["", "/", "/cert9.db", "/key4.db", "/../ab12.default"])
+def test_a_path_to_a_known_profile_means_it_as_it_is_known(
+    machine: Machine, work: Profile, file: str
+) -> None:
+    assert resolve_profile(f"{work.path}{file}", machine.system()) == (work,)
+
+
+@unix
+def test_a_link_to_a_known_profile_means_it(
+    machine: Machine, work: Profile, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(work.path)
+    assert resolve_profile(str(tmp_path / "link"), machine.system()) == (work,)
+
+
+def test_a_relative_path_starts_in_the_current_folder(
+    machine: Machine, work: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(work.path)
+    assert resolve_profile(".", machine.system()) == (work,)
+    assert resolve_profile("cert9.db", machine.system()) == (work,)
+    assert resolve_profile("../ab12.default", machine.system()) == (work,)
+
+
+def test_a_tilde_is_the_home_folder(
+    machine: Machine, work: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(machine.home))
+    monkeypatch.setenv("USERPROFILE", str(machine.home))
+    assert resolve_profile("~/.mozilla/firefox/ab12.default", machine.system()) == (work,)
+
+
+def test_an_ambiguous_name_means_all_that_have_it(machine: Machine) -> None:
+    for root in (".mozilla/firefox", ".config/mozilla/firefox"):
+        machine.profile("ab.default", root=machine.home / root)
+    assert len(resolve_profile("ab.default", machine.system())) == 2
+
+
+def test_a_name_wins_over_a_path(
+    machine: Machine, work: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = machine.profile("work", root=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert resolve_profile("work", machine.system()) == (work,)
+    (profile,) = resolve_profile("./work", machine.system())
+    assert profile.path == folder
+
+
+def test_a_name_matches_in_either_form_of_its_umlauts(machine: Machine) -> None:
+    machine.profile("Jo\u0308rg")
+    (profile,) = resolve_profile("J\u00f6rg", machine.system())
+    assert profile.name == "Jo\u0308rg"
+
+
+def test_an_unknown_folder_with_databases_is_a_profile(machine: Machine, tmp_path: Path) -> None:
+    folder = machine.profile("nssdb", "cert8.db", root=tmp_path)
+    assert resolve_profile(str(folder), machine.system()) == (
+        Profile(path=folder, name="nssdb", application="NSS", store="legacy"),
+    )
+
+
+def test_an_unknown_folder_below_a_root_belongs_to_its_application(
+    machine: Machine, work: Profile
+) -> None:
+    folder = machine.profile("backup", root=work.path)
+    (profile,) = resolve_profile(str(folder), machine.system())
+    assert (profile.path, profile.application) == (folder, "Firefox")
+
+
+@pytest.mark.parametrize("file", ["", "/profiles.ini"])
+def test_a_root_means_all_its_profiles(machine: Machine, work: Profile, file: str) -> None:
+    profiles = resolve_profile(f"{machine.root}{file}", machine.system())
+    assert {one.name for one in profiles} == {"work", "other"}
+    assert work in profiles
+
+
+def test_a_root_that_is_not_this_users_means_all_its_profiles(
+    machine: Machine, work: Profile, tmp_path: Path
+) -> None:
+    copy = Machine(tmp_path / "stick")
+    copy.profile("ef56.default")
+    copy.write("[Profile0]\nName=old\nIsRelative=1\nPath=ef56.default\n")
+    (profile,) = resolve_profile(str(copy.root), machine.system())
+    assert (profile.name, profile.application, profile.default) == ("old", "NSS", True)
+    assert profile != work
+
+
+def test_a_folder_of_profiles_without_a_list_means_all_of_them(
+    machine: Machine, tmp_path: Path
+) -> None:
+    # "Old Firefox Data" on the desktop is such a folder.
+    folder = machine.profile("ab12.default-release", root=tmp_path / "Old Firefox Data")
+    (profile,) = resolve_profile(str(folder.parent), machine.system())
+    assert profile.path == folder
+
+
+def test_a_stray_store_in_a_root_does_not_hide_the_profiles(
+    machine: Machine, work: Profile
+) -> None:
+    (machine.root / "cert9.db").touch()
+    assert work in resolve_profile(str(machine.root), machine.system())
+    (stray,) = resolve_profile(str(machine.root / "cert9.db"), machine.system())
+    assert stray.path == machine.root
+
+
+@pytest.mark.parametrize("text", ["none", "no/such/folder", "", "\0", "a\0b", "\udcff"])
+@pytest.mark.usefixtures("work")
+def test_what_fits_nothing_is_no_profile(machine: Machine, text: str) -> None:
+    with pytest.raises(NoProfileError) as caught:
+        resolve_profile(text, machine.system())
+    assert f"`{text}`" in caught.value.message
+    assert caught.value.hint == "found were `work`, `other`"
+
+
+def test_a_file_that_is_no_database_is_no_profile(machine: Machine, work: Profile) -> None:
+    (work.path / "prefs.js").touch()
+    with pytest.raises(NoProfileError):
+        resolve_profile(str(work.path / "prefs.js"), machine.system())
+
+
+def test_the_hint_names_only_some_of_many_profiles(machine: Machine) -> None:
+    for number in range(20):
+        machine.profile(f"p{number:02}")
+    with pytest.raises(NoProfileError) as caught:
+        resolve_profile("none", machine.system())
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith("`p07` and 12 more")
+
+
+def test_without_profiles_the_hint_asks_for_a_path(machine: Machine) -> None:
+    with pytest.raises(NoProfileError) as caught:
+        resolve_profile("work", machine.system())
+    assert caught.value.hint is not None
+    assert "path" in caught.value.hint
+
+
+def test_a_folder_without_databases_has_no_store(machine: Machine, tmp_path: Path) -> None:
+    with pytest.raises(NoStoreError, match=tmp_path.name):
+        resolve_profile(str(tmp_path), machine.system())
+
+
+def test_a_database_that_is_not_there_is_no_store(machine: Machine, tmp_path: Path) -> None:
+    with pytest.raises(NoStoreError):
+        resolve_profile(str(tmp_path / "cert9.db"), machine.system())
+
+
+def test_a_root_without_profiles_has_no_store(machine: Machine) -> None:
+    machine.write("[General]\nVersion=2\n")
+    with pytest.raises(NoStoreError):
+        resolve_profile(str(machine.root), machine.system())
+
+
+@pytest.mark.parametrize("text", ["empty", "path"])
+def test_a_known_profile_without_databases_has_no_store(machine: Machine, text: str) -> None:
+    folder = machine.empty_profile("ab")
+    machine.write("[Profile0]\nName=empty\nIsRelative=1\nPath=ab\n")
+    with pytest.raises(NoStoreError):
+        resolve_profile(str(folder) if text == "path" else text, machine.system())
+
+
+def test_a_folder_that_may_not_be_read_is_called_so(public_machine: Machine) -> None:
+    folder = public_machine.profile("ab", root=public_machine.home)
+    with closed(folder), pytest.raises(UnreadableStoreError):
+        resolve_profile(str(folder), public_machine.system())
+
+
+@given(text=st.text())
+def test_any_text_gives_profiles_or_an_error_of_ours(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    machine = Machine(tmp_path_factory.getbasetemp() / "any-text")
+    with suppress(NssBackupError):
+        assert resolve_profile(text, machine.system())
