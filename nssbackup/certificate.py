@@ -198,7 +198,7 @@ def _key(certificate: x509.Certificate) -> tuple[KeyFacts, bytes | None]:
         return KeyFacts(certificate.public_key_algorithm_oid.dotted_string, None), None
     kind = next((name for name, cls in _KEY_TYPES.items() if isinstance(key, cls)), None)
     if kind is None:
-        return KeyFacts(certificate.public_key_algorithm_oid.dotted_string, None), spki
+        return KeyFacts(type(key).__name__.removesuffix("PublicKey"), None), spki
     return KeyFacts(kind, _FIXED_BITS.get(kind) or getattr(key, "key_size", None)), spki
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -64,6 +65,8 @@ _COLUMNS = {attribute: f"a{attribute.value:x}" for attribute in Attribute}
 # "Present and empty" (sdb.c, SQLITE_EXPLICIT_NULL); SQL NULL is "absent".
 _EXPLICIT_NULL = b"\xa5\x00\x5a"
 _ULONG_BYTES = 4
+# A query takes microseconds, but a recursive view would never end.
+_QUERY_SECONDS = 5.0
 _MAX_OBJECT_ID = 0x3FFFFFFF
 # NSS can't read a longer one (sdb.c, SDB_MAX_META_DATA_LEN).
 _MAX_META_DATA_BYTES = 256
@@ -221,11 +224,14 @@ class _Table:
         self._connection = connection
         self._noun = noun
         self._name = name
-        # Ordinary tables only: a view could be made to never end.
+        # Ordinary tables only, and no expressions in them (NSS's have one pair of parentheses): a
+        # view could be made to never end, a generated column to fill the memory.
         self._schemas = {
             table: sql
             for table, sql in self.query("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
-            if isinstance(sql, str) and sql[:13].upper() == "CREATE TABLE "
+            if isinstance(sql, str)
+            and sql[:13].upper() == "CREATE TABLE "
+            and sql.count("(") == sql.count(")") == 1
         }
         if not self.exists(name):
             message = f"the {noun} is damaged: it has no table {name}"
@@ -242,6 +248,8 @@ class _Table:
         Raises:
             DamagedStoreError: SQLite can't carry it out, or not in the time there is.
         """
+        deadline = time.monotonic() + _QUERY_SECONDS
+        self._connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except (sqlite3.Error, OverflowError, UnicodeError) as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -91,8 +91,8 @@ def _public_value(spki: bytes) -> tuple[bytes, bytes]:
         value = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     elif isinstance(key, dsa.DSAPublicKey):
         value = _unsigned(key.public_numbers().y)
-    elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-        value = key.public_bytes_raw()
+    elif (raw := getattr(key, "public_bytes_raw", None)) is not None:
+        value = raw()
     else:
         return b"", b""
     return value, value.lstrip(b"\0")

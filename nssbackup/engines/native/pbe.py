@@ -24,6 +24,7 @@ from nssbackup.errors import DamagedStoreError, UnsupportedStoreError
 # or 10,000 for each of the some 13 derivations, and up to ten times that if its environment says
 # so. Ten million take about two seconds.
 MAX_ROUNDS = 10_000_000
+_SAYABLE = 2**64
 
 _SHA384_SALT_BYTES = 48
 _AES_KEY_BYTES = 32
@@ -219,14 +220,16 @@ def check_total_rounds(rounds: int) -> None:
         UnsupportedStoreError: the rounds add up to more than `MAX_ROUNDS`.
     """
     if rounds > MAX_ROUNDS:
-        message = f"the key database asks for {rounds:,} key-derivation rounds"
+        # Python refuses to write a number of thousands of digits down.
+        count = f"{rounds:,}" if rounds < _SAYABLE else "an absurd number of"
+        message = f"the key database asks for {count} key-derivation rounds"
         hint = f"no NSS writes so many; the limit is {MAX_ROUNDS:,} for one key"
         raise UnsupportedStoreError(message, hint=hint)
 
 
 def _check_rounds(rounds: int, name: str) -> None:
     if rounds < 1:
-        message = f"{name} is damaged: {rounds} key-derivation rounds"
+        message = f"{name} is damaged: it asks for less than one key-derivation round"
         raise DamagedStoreError(message)
     check_total_rounds(rounds)
 
@@ -239,7 +242,7 @@ def _parse_pbkdf2(algorithm: _Algorithm, name: str) -> tuple[bytes, int]:
     if parameters.prf is None or parameters.prf.oid.dotted_string != _HMAC_SHA256:
         raise _unknown(name, parameters.prf.oid.dotted_string if parameters.prf else "HMAC-SHA-1")
     if parameters.key_length not in (None, _AES_KEY_BYTES):
-        message = f"{name} is damaged: a key of {parameters.key_length} bytes for AES-256"
+        message = f"{name} is damaged: its key length is not that of AES-256"
         raise DamagedStoreError(message)
     return parameters.salt, parameters.iterations
 

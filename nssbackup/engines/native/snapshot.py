@@ -29,10 +29,8 @@ _BUSY_SECONDS = 3.0
 _COPY_ATTEMPTS = 8
 _COPY_PAUSE = 0.05
 
-# How long the reading of one snapshot may take; a recursive view would never end.
-_READ_SECONDS = 5.0
-
 _JOURNALS = ("-journal", "-wal")
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 
 def take_snapshot(path: Path) -> sqlite3.Connection | None:
@@ -65,7 +63,12 @@ def take_snapshot(path: Path) -> sqlite3.Connection | None:
         message = f"`{path}` is too large for an NSS database ({facts.st_size:,} bytes)"
         raise DamagedStoreError(message)
     try:
-        connection = _backup(path) or _backup_of_copy(path)
+        if facts.st_size:
+            _state(path)  # what lies beside it is looked at as well
+            connection = _backup(path) or _backup_of_copy(path)
+        else:
+            # Not opened: SQLite removes a journal that lies beside an empty database.
+            connection = sqlite3.connect(":memory:", isolation_level=None)
     except sqlite3.DatabaseError as error:
         message = f"`{path}` is not a usable SQLite database: {error}"
         raise DamagedStoreError(message) from error
@@ -138,6 +141,7 @@ def _backup_of_copy(path: Path) -> sqlite3.Connection:
             before = _state(path)
             copies = [Path(shutil.copyfile(file, folder / file.name)) for file in before]
             if _state(path) == before:
+                _check_journal(copies[0])
                 break
             _wipe(folder)
         else:
@@ -170,6 +174,19 @@ def _state(path: Path) -> dict[Path, tuple[int, int, int]]:
     return state
 
 
+def _check_journal(copy: Path) -> None:
+    """Refuse a journal that names another file, which SQLite would delete after the recovery.
+
+    Such a name (of the super-journal of a transaction over several databases) stands before the
+    journal's last eight bytes (sqlite.org/fileformat, "The Rollback Journal"; pager.c,
+    readSuperJournal). NSS never makes one.
+    """
+    journal = copy.with_name(f"{copy.name}-journal")
+    if journal.exists() and journal.read_bytes().endswith(_JOURNAL_MAGIC):
+        message = f"the journal of `{copy.name}` belongs to a transaction over several databases"
+        raise DamagedStoreError(message)
+
+
 def _wipe(folder: Path) -> None:
     """Overwrite and remove the copies: they hold the user's encrypted keys."""
     for entry in os.scandir(folder):
@@ -183,8 +200,6 @@ def _harden(connection: sqlite3.Connection) -> None:
     connection.executescript(
         "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA query_only=ON"
     )
-    deadline = time.monotonic() + _READ_SECONDS
-    connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
 
 
 def _unreadable(path: Path, error: OSError) -> UnreadableStoreError:

@@ -79,7 +79,7 @@ Trust = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class _Encrypted:
-    """An encrypted attribute of a key with its signature, parsed and not yet derived."""
+    """An encrypted attribute of a key with its signature, parsed and nothing derived yet."""
 
     attribute: Attribute
     ciphertext: pbe.Ciphertext
@@ -89,7 +89,7 @@ class _Encrypted:
     def rounds(self) -> int:
         return self.ciphertext.rounds + (self.signature.rounds if self.signature else 0)
 
-    def decrypt(self, key: pbe.IntermediateKey) -> bytes:
+    def value(self, key: pbe.IntermediateKey) -> bytes:
         try:
             value = self.ciphertext.decrypt(key)
         except pbe.DecryptionError as error:
@@ -99,6 +99,25 @@ class _Encrypted:
         if self.signature and not self.signature.fits(key, 0, self.attribute, value):
             raise _bad_signature(self.attribute, "wrong")
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Clear:
+    """An attribute that lies there in clear, under a signature that NSS demands of it."""
+
+    attribute: Attribute
+    object_id: int
+    stored: bytes
+    signature: pbe.Signature
+
+    @property
+    def rounds(self) -> int:
+        return self.signature.rounds
+
+    def value(self, key: pbe.IntermediateKey) -> bytes:
+        if not self.signature.fits(key, self.object_id, self.attribute, self.stored):
+            raise _bad_signature(self.attribute, "wrong")
+        return self.stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +180,19 @@ class NativeStore:
             return keys.from_rsa(self._rsa_values(stored))
         curve = stored.get(Attribute.EC_PARAMS) or b""
         if kind == _EC and curve in _CURVES:
-            value = self._decrypt(stored, (Attribute.VALUE,))[Attribute.VALUE]
-            return keys.from_ec(_CURVES[curve], int.from_bytes(value, "big"))
+            return keys.from_ec(_CURVES[curve], int.from_bytes(self._value(stored), "big"))
         if kind in (_EC, _EDWARDS) and curve == _ED25519:
-            return keys.from_ed25519(self._decrypt(stored, (Attribute.VALUE,))[Attribute.VALUE])
+            return keys.from_ed25519(self._value(stored))
         name = _OTHER_KEY_TYPES.get(kind or 0) or f"type {kind}, parameters {curve.hex() or None}"
         message = f"the private key is of a type that can't be exported yet ({name})"
         raise KeyNotExportableError(message)
 
     def _rsa_values(self, stored: StoredObject) -> keys.RsaValues:
-        clear = self._signed(stored, (Attribute.MODULUS, Attribute.PUBLIC_EXPONENT))
-        secret = self._decrypt(stored, _RSA_ATTRIBUTES)
-        values = {**clear, **secret}
-        numbers = {attribute: int.from_bytes(values[attribute], "big") for attribute in values}
+        values = self._values(
+            *(self._clear(stored, a) for a in (Attribute.MODULUS, Attribute.PUBLIC_EXPONENT)),
+            *(self._encrypted(stored, attribute) for attribute in _RSA_ATTRIBUTES),
+        )
+        numbers = {attribute: int.from_bytes(value, "big") for attribute, value in values.items()}
         return keys.RsaValues(
             modulus=numbers[Attribute.MODULUS],
             public_exponent=numbers[Attribute.PUBLIC_EXPONENT],
@@ -233,49 +252,38 @@ class NativeStore:
             notes=tuple(notes),
         )
 
-    def _decrypt(
-        self, stored: StoredObject, attributes: tuple[Attribute, ...]
-    ) -> dict[Attribute, bytes]:
-        """Decrypt attributes of a private key and check the signature of each."""
+    def _value(self, stored: StoredObject) -> bytes:
+        """CKA_VALUE, which is all that is secret of a key other than RSA."""
+        return self._values(self._encrypted(stored, Attribute.VALUE))[Attribute.VALUE]
+
+    def _values(self, *items: _Encrypted | _Clear) -> dict[Attribute, bytes]:
+        """Decrypt and check attributes of one key; nothing is derived if it is too much."""
         key = self._unlocked()
-        encrypted = [self._encrypted(stored, attribute) for attribute in attributes]
-        pbe.check_total_rounds(sum(item.rounds for item in encrypted))
+        pbe.check_total_rounds(sum(item.rounds for item in items))
         # The derivations are PBKDF2 in OpenSSL, which runs beside Python: two at a time.
         with ThreadPoolExecutor(_THREADS) as pool:
-            return dict(
-                zip(attributes, pool.map(lambda item: item.decrypt(key), encrypted), strict=True)
-            )
+            values = pool.map(lambda item: item.value(key), items)
+            return {item.attribute: value for item, value in zip(items, values, strict=True)}
 
     def _encrypted(self, stored: StoredObject, attribute: Attribute) -> _Encrypted:
-        ciphertext = pbe.parse_ciphertext(
-            stored.require(attribute), f"CKA_{attribute.name} of the key"
-        )
-        signature = self._signature(stored, attribute, required=ciphertext.signed)
+        name = f"CKA_{attribute.name} of the key"
+        ciphertext = pbe.parse_ciphertext(stored.require(attribute), name)
+        signature = self._signature(stored, attribute)
+        if signature is None and ciphertext.signed:
+            raise _bad_signature(attribute, "missing")
         return _Encrypted(attribute, ciphertext, signature)
 
-    def _signed(
-        self, stored: StoredObject, attributes: tuple[Attribute, ...]
-    ) -> dict[Attribute, bytes]:
-        """Attributes that lie there in clear, under a signature that NSS demands of them."""
-        key = self._unlocked()
-        values = {}
-        signatures = [self._signature(stored, a, required=True) for a in attributes]
-        pbe.check_total_rounds(sum(s.rounds for s in signatures if s))
-        for attribute, signature in zip(attributes, signatures, strict=True):
-            values[attribute] = stored.require(attribute)
-            if signature and not signature.fits(key, stored.id, attribute, values[attribute]):
-                raise _bad_signature(attribute, "wrong")
-        return values
-
-    def _signature(
-        self, stored: StoredObject, attribute: Attribute, *, required: bool
-    ) -> pbe.Signature | None:
-        blob = self._keys.signature(stored.id, attribute) if self._keys else None
-        if blob is not None:
-            return pbe.parse_signature(blob, f"the signature of CKA_{attribute.name}")
-        if required:
+    def _clear(self, stored: StoredObject, attribute: Attribute) -> _Clear:
+        signature = self._signature(stored, attribute)
+        if signature is None:
             raise _bad_signature(attribute, "missing")
-        return None
+        return _Clear(attribute, stored.id, stored.require(attribute), signature)
+
+    def _signature(self, stored: StoredObject, attribute: Attribute) -> pbe.Signature | None:
+        blob = self._keys.signature(stored.id, attribute) if self._keys else None
+        if blob is None:
+            return None
+        return pbe.parse_signature(blob, f"the signature of CKA_{attribute.name}")
 
     def _unlocked(self) -> pbe.IntermediateKey:
         if self._key is None:
