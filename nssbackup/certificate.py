@@ -81,10 +81,8 @@ class StoredCertificate:
     trust: tuple[tuple[str, str], ...]
     has_private_key: bool
     subject: str
-    subject_der: bytes = field(repr=False)
     common_name: str | None
     issuer: str
-    issuer_der: bytes = field(repr=False)
     issuer_fields: tuple[str, ...] = field(repr=False)
     issuer_name: str = field(repr=False)
     serial: int
@@ -101,7 +99,7 @@ class StoredCertificate:
     @property
     def self_issued(self) -> bool:
         """Whether subject and issuer are one name."""
-        return self.subject_der == self.issuer_der
+        return self.subject == self.issuer
 
     def status(self, now: datetime | None = None) -> Status:
         """Where `now` (default: the present) lies in the validity period."""
@@ -125,14 +123,14 @@ def from_der(der: bytes) -> StoredCertificate:
     certificate = load_certificate(der)
     try:
         subject, issuer = certificate.subject, certificate.issuer
-        subject_der, issuer_der = subject.public_bytes(), issuer.public_bytes()
+        subject_text = subject.rfc4514_string(_SHORT_NAMES)
+        issuer_text = issuer.rfc4514_string(_SHORT_NAMES)
         not_before, not_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         with _quiet():
             serial = certificate.serial_number
     except (ValueError, TypeError) as error:  # TypeError: a BIT STRING where a name has text
         message = "a certificate has a malformed name, serial number or validity"
         raise MalformedCertificateError(message) from error
-    issuer_text = issuer.rfc4514_string(_SHORT_NAMES)
     key, public_key = _key(certificate)
     extensions = _extensions(certificate)
     return StoredCertificate(
@@ -141,11 +139,9 @@ def from_der(der: bytes) -> StoredCertificate:
         email=_email(subject, extensions),
         trust=(),
         has_private_key=False,
-        subject=subject.rfc4514_string(_SHORT_NAMES),
-        subject_der=subject_der,
+        subject=subject_text,
         common_name=_first(subject, NameOID.COMMON_NAME),
         issuer=issuer_text,
-        issuer_der=issuer_der,
         issuer_fields=tuple(
             _text(attribute) for attribute in issuer if attribute.oid in _ISSUER_FIELDS
         ),

@@ -30,10 +30,11 @@ def find_chain(
 
 class _Search:
     def __init__(self, pool: Iterable[StoredCertificate]) -> None:
-        self._by_subject: dict[bytes, list[StoredCertificate]] = {}
-        self._pool = tuple({c.der: c for c in pool}.values())
-        for candidate in self._pool:
-            self._by_subject.setdefault(candidate.subject_der, []).append(candidate)
+        self._by_subject: dict[str, list[StoredCertificate]] = {}
+        for candidate in {c.der: c for c in pool}.values():
+            # By the name's text: the same name in other string types (UTF8String for
+            # PrintableString) is the same name (RFC 5280, 7.1).
+            self._by_subject.setdefault(candidate.subject, []).append(candidate)
         self._steps = 0
 
     def longest(
@@ -55,18 +56,9 @@ class _Search:
         return best
 
     def _issuers(self, certificate: StoredCertificate) -> list[StoredCertificate]:
-        candidates = self._by_subject.get(certificate.issuer_der)
-        if candidates is None:
-            # The same name in other string types (UTF8String for PrintableString) is the same
-            # name (RFC 5280, 7.1); cryptography compares the values alone.
-            name = load_certificate(certificate.der).issuer
-            candidates = [
-                c for c in self._pool if c.is_ca and load_certificate(c.der).subject == name
-            ]
-            self._by_subject[certificate.issuer_der] = candidates
         now = datetime.now(timezone.utc)
         return sorted(
-            candidates,
+            self._by_subject.get(certificate.issuer, ()),
             key=lambda c: (
                 certificate.authority_key_id is not None
                 and certificate.authority_key_id == c.subject_key_id,

@@ -154,7 +154,7 @@ def _settle(found: tuple[Identity, ...], reason: str, select: Select | None) -> 
     now = datetime.now(timezone.utc)
     if len(found) == 1:
         return _with_key(found[0], ())
-    one_person = len({(i.certificate.subject_der, i.certificate.issuer_der) for i in found}) == 1
+    one_person = len({(i.certificate.subject, i.certificate.issuer) for i in found}) == 1
     if not one_person:
         if select is not None:
             return _with_key(select(found, reason), ())
