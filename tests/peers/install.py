@@ -32,6 +32,9 @@ NSS_PACKAGES = ("libnss3", "libnss3-tools")
 """What is unpacked per release. NSPR and SQLite stay the machine's own: theirs would need the
 other release's C library, while NSS itself runs with either."""
 
+FIREFOX_WITH_SHA384 = 146
+"""Firefox 140 has NSS 3.112, one more per release; 3.118 is the first with SHA-384 passwords."""
+
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
@@ -45,6 +48,8 @@ class InstallError(Exception):
 def main() -> int:
     """Install what is missing and report what there is; the exit status."""
     lacking = [program for program in PROGRAMS if shutil.which(program) is None]
+    if "firefox-esr" not in lacking and _firefox_version() < FIREFOX_WITH_SHA384:
+        lacking.append("firefox-esr")
     absent = [release for release in nss.RELEASES if not _has_nss(release)]
     if (lacking or absent) and not _may_install():
         wanted = [f"program {name}" for name in lacking] + [f"NSS of {name}" for name in absent]
@@ -52,10 +57,7 @@ def main() -> int:
         return 0
     try:
         if lacking:
-            # The packages' services and questions have no place in an unattended run.
-            packages = sorted(PROGRAMS[program] for program in lacking)
-            _run("apt-get", "update")
-            _run("apt-get", "install", "--yes", "--no-install-recommends", *packages)
+            _install(sorted(PROGRAMS[program] for program in lacking))
         for release in absent:
             _unpack_nss(release)
     except InstallError as exc:
@@ -76,7 +78,59 @@ def _report() -> int:
         peer = found.get(release)
         _say(f"nss {release:8} {f'{peer.version} in {peer.bin}' if peer else 'MISSING'}")
         missing += peer is None
+    if shutil.which("firefox-esr") and (version := _firefox_version()) < FIREFOX_WITH_SHA384:
+        _say(f"note: Firefox {version} can't open stores with a primary password set by a")
+        _say("      current Firefox; enable Debian's security archive and upgrade firefox-esr")
     return 1 if missing else 0
+
+
+def _firefox_version() -> int:
+    """Return the first number of the installed Firefox's version; 0 if it does not say."""
+    with tempfile.TemporaryDirectory(prefix="firefox-") as home:
+        said = subprocess.run(
+            ["firefox-esr", "--version"],
+            check=False,
+            env={**os.environ, "HOME": home},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+        ).stdout.decode("utf-8", "replace")
+    version = re.search(r"(\d+)\.[\d.]+", said)
+    return int(version[1]) if version else 0
+
+
+def _install(packages: list[str]) -> None:
+    """Install Debian packages, from the security archive too where the machine has no line for it.
+
+    The main archive may have a Firefox that is too old for the stores of current ones. The
+    machine's own lists stay as they are: apt gets a copy of them, and the line that is missing.
+    """
+    with tempfile.TemporaryDirectory(prefix="apt-") as temporary:
+        parts, lists = Path(temporary, "parts"), Path(temporary, "lists")
+        shutil.copytree("/etc/apt/sources.list.d", parts)
+        (lists / "partial").mkdir(parents=True)
+        mirror, suite = _mirror(), f"{_codename()}-security"
+        configured = "".join(
+            file.read_text(encoding="utf-8")
+            for file in (Path("/etc/apt/sources.list"), *sorted(parts.iterdir()))
+            if file.is_file()
+        )
+        # The archives lie side by side on Debian's servers and on full mirrors.
+        if suite not in configured and mirror.rstrip("/").endswith("/debian"):
+            address = f"{mirror.rstrip('/')}-security"
+            (parts / "security.list").write_text(f"deb {address} {suite} main\n", encoding="utf-8")
+        apt = [
+            "apt-get",
+            "-o",
+            f"Dir::Etc::SourceParts={parts}",
+            "-o",
+            f"Dir::State::Lists={lists}",
+        ]
+        # apt's own user can't enter the folder otherwise, and would warn of it.
+        apt += ["-o", "APT::Sandbox::User=root"]
+        _run(*apt, "update")
+        # The packages' services and questions have no place in an unattended run.
+        _run(*apt, "install", "--yes", "--no-install-recommends", *packages)
 
 
 def _may_install() -> bool:

@@ -185,6 +185,7 @@ def test_firefox_locks_and_unlocks_a_store(tmp_path: Path, require_peers: bool) 
         firefox.export_pfx(tmp_path / "out.p12", "x y z", sha256=listed.sha256)
         firefox.lock()
         assert not firefox.unlocked()
+        firefox.unlock(password)
         firefox.set_primary_password(password, "")
         assert firefox.unlocked()
 
