@@ -122,12 +122,12 @@ def from_der(der: bytes) -> StoredCertificate:
     """
     certificate = load_certificate(der)
     try:
-        subject, issuer = certificate.subject, certificate.issuer
+        with _quiet():
+            subject, issuer = certificate.subject, certificate.issuer
+            serial = certificate.serial_number
         subject_text = subject.rfc4514_string(_SHORT_NAMES)
         issuer_text = issuer.rfc4514_string(_SHORT_NAMES)
         not_before, not_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        with _quiet():
-            serial = certificate.serial_number
     except (ValueError, TypeError) as error:  # TypeError: a BIT STRING where a name has text
         message = "a certificate has a malformed name, serial number or validity"
         raise MalformedCertificateError(message) from error
@@ -177,7 +177,7 @@ def load_certificate(der: bytes) -> x509.Certificate:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence about serial numbers that are zero or negative, and other old sins.
+    """Silence about serial numbers that are zero or negative, odd countries and other old sins.
 
     They are not the user's business at this point, and NSS accepts them.
     """

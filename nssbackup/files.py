@@ -19,7 +19,15 @@ PRIVATE_MODE = 0o600
 
 # Names that Windows keeps for devices, with any ending (learn.microsoft.com, "Naming Files").
 _RESERVED = frozenset(
-    ["con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in "123456789¹²³")]
+    [
+        "con",
+        "conin$",
+        "conout$",
+        "prn",
+        "aux",
+        "nul",
+        *(f"{d}{n}" for d in ("com", "lpt") for n in "123456789¹²³"),
+    ]
 )
 _FORBIDDEN = frozenset('<>:"/\\|?*')
 # Most file systems end at 255 bytes; the rest is for the ending and the temporary name's own.
@@ -92,7 +100,7 @@ def safe_name(text: str) -> str:
     )
     # Windows drops blanks and dots at the end; a dot in front hides the file.
     name = _shorten(" ".join(kept.split()).strip(". "))
-    if not name or name.split(".")[0].casefold() in _RESERVED:
+    if not name or name.split(".")[0].rstrip().casefold() in _RESERVED:
         name = f"_{name}"
     return name
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 from nssbackup.engines.native.database import CertificateDatabase, KeyDatabase
 from nssbackup.engines.native.snapshot import take_snapshot
@@ -38,21 +39,22 @@ class NativeEngine:
             UnsupportedStoreError: there are only databases of the old kind (cert8, key3).
             StoreError: a database can't be read.
         """
-        # The keys first: Firefox writes a new key before its certificate, so a pair that is
-        # complete in key4.db now is complete in cert9.db a moment later.
-        keys = take_snapshot(profile.path / _KEYS)
-        certificates = take_snapshot(profile.path / _CERTIFICATES)
-        try:
+        with ExitStack() as stack:
+
+            def opened(name: str) -> sqlite3.Connection | None:
+                connection = take_snapshot(profile.path / name)
+                return stack.enter_context(closing(connection)) if connection else None
+
+            # The keys first: Firefox writes a new key before its certificate, so a pair that is
+            # complete in key4.db now is complete in cert9.db a moment later.
+            keys = opened(_KEYS)
+            certificates = opened(_CERTIFICATES)
             if keys is None and certificates is None:
                 raise _no_store(profile)
             yield NativeStore(
                 CertificateDatabase(certificates) if certificates else None,
                 KeyDatabase(keys) if keys else None,
             )
-        finally:
-            for connection in (keys, certificates):
-                if connection is not None:
-                    connection.close()
 
 
 def _no_store(profile: Profile) -> NoStoreError | UnsupportedStoreError:

@@ -8,6 +8,7 @@ it counts only where the public value is absent.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
@@ -74,6 +75,8 @@ def _stored_value(key: StoredObject) -> bytes:
     return (key.get(Attribute.NSS_DB) or b"").lstrip(b"\0")
 
 
+# A building's profiles hold the same few CA certificates over and over.
+@lru_cache(maxsize=1024)
 def _public_value(spki: bytes) -> tuple[bytes, bytes]:
     """What NSS hashes to a CKA_ID for a public key, and what is compared with a stored one.
 

@@ -64,8 +64,9 @@ def take_snapshot(path: Path) -> sqlite3.Connection | None:
         raise DamagedStoreError(message)
     try:
         if facts.st_size:
-            _state(path)  # what lies beside it is looked at as well
-            connection = _backup(path) or _backup_of_copy(path)
+            # What lies beside it is looked at as well, before SQLite opens it.
+            write_ahead = any(file.name.endswith("-wal") for file in _state(path))
+            connection = (None if write_ahead else _backup(path)) or _backup_of_copy(path)
         else:
             # Not opened: SQLite removes a journal that lies beside an empty database.
             connection = sqlite3.connect(":memory:", isolation_level=None)
@@ -110,9 +111,9 @@ def _backup(path: Path) -> sqlite3.Connection | None:
 
 def _is_wal(path: Path) -> bool:
     """Whether the header names write-ahead logging (sqlite.org/fileformat, offset 18)."""
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         header = file.read(20)
-    return header[18:20] == b"\x02\x02" or path.with_name(path.name + "-wal").exists()
+    return header[18:20] == b"\x02\x02"
 
 
 def _in_memory(source: sqlite3.Connection) -> sqlite3.Connection:
@@ -139,7 +140,11 @@ def _backup_of_copy(path: Path) -> sqlite3.Connection:
             if attempt:
                 time.sleep(_COPY_PAUSE)
             before = _state(path)
-            copies = [Path(shutil.copyfile(file, folder / file.name)) for file in before]
+            try:
+                copies = [Path(shutil.copyfile(file, folder / file.name)) for file in before]
+            except FileNotFoundError:  # a journal ends with its transaction
+                _wipe(folder)
+                continue
             if _state(path) == before:
                 _check_journal(copies[0])
                 break

@@ -1,0 +1,101 @@
+"""What all tests share: peers, copies of the fixture profiles, and "nothing changed"."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+PROFILES = Path(__file__).resolve().parent.parent / "fixtures" / "profiles"
+
+Facts = dict[str, tuple[int, int, int, int, bytes]]
+Unchanged = Callable[[Path], AbstractContextManager[None]]
+
+# The same examples on every machine and no time limit for one of them: a slow machine is no bug.
+settings.register_profile(
+    "nssbackup",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("nssbackup")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-peers",
+        action="store_true",
+        default=os.environ.get("CI") == "true",
+        help="fail, instead of skip, where a peer (certutil, Firefox, openssl …) is missing",
+    )
+
+
+@pytest.fixture(scope="session")
+def require_peers(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--require-peers"))
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Callable[[str], Path]:
+    """Copies of the fixture profiles; a missing one is an error, not a skip."""
+
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(PROFILES / name, tmp_path / "profiles" / name))
+
+    return copy
+
+
+def _facts(folder: Path) -> Facts:
+    facts = {}
+    for name in sorted(os.listdir(os.fsencode(folder))):  # noqa: PTH208 - as bytes
+        path = os.path.join(os.fsencode(folder), name)  # noqa: PTH118 - any bytes may be a name
+        found = os.lstat(path)
+        content = b""
+        if stat.S_ISREG(found.st_mode) and found.st_size < 100_000_000:
+            with open(path, "rb") as file:  # noqa: PTH123
+                content = file.read()
+        elif stat.S_ISLNK(found.st_mode):
+            content = os.readlink(path)  # noqa: PTH115
+        facts[os.fsdecode(name)] = (
+            found.st_mode,
+            found.st_size,
+            found.st_mtime_ns,
+            found.st_ino,
+            content,
+        )
+    return facts
+
+
+@pytest.fixture(scope="session")
+def snapshot_of() -> Callable[[Path], Facts]:
+    """All there is to know of a folder's entries: names, modes, sizes, times, inodes, bytes."""
+    return _facts
+
+
+@pytest.fixture
+def unchanged(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Unchanged:
+    """A `with` block that ends with the folder as it was and no temporary file left behind."""
+    # A folder of its own: what other processes keep in the system's is not this test's business.
+    temporary = tmp_path_factory.mktemp("temporary")
+    temporary.chmod(0o777)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+
+    @contextmanager
+    def watch(folder: Path) -> Iterator[None]:
+        before = _facts(folder)
+        yield
+        assert _facts(folder) == before
+        assert list(temporary.iterdir()) == []
+
+    return watch

@@ -1,0 +1,395 @@
+"""Snapshots of databases in every state a profile can be found in; the profile stays as it is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from nssbackup.engines.native.snapshot import take_snapshot
+from nssbackup.errors import DamagedStoreError, NssBackupError, UnreadableStoreError
+from tests.conftest import Unchanged
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
+
+WAL = ("PRAGMA journal_mode=WAL", "PRAGMA wal_autocheckpoint=0")
+
+# A writer in another process: does what it is told, says "ready", and waits to be killed.
+WRITER = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+for statement in sys.argv[2:]:
+    db.execute(statement)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def writer(path: Path, *statements: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that carries out the statements and then holds what it has."""
+    command = [sys.executable, "-c", WRITER, str(path), *statements]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def made(path: Path, rows: int = 300) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE t (x, y)")
+        db.executemany("INSERT INTO t VALUES (?, 'old')", [(bytes(1000),) for _ in range(rows)])
+    return path
+
+
+def values(path: Path) -> dict[str, int]:
+    """How many rows there are of each kind in a snapshot."""
+    connection = take_snapshot(path)
+    assert connection is not None
+    with closing(connection):
+        return dict(connection.execute("SELECT y, count(*) FROM t GROUP BY y"))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return made(tmp_path / "profile" / "key4.db")
+
+
+def crash(path: Path, *statements: str) -> None:
+    """Kill a writer in mid-transaction, with its changes already in the file."""
+    with writer(path, "PRAGMA cache_size=1", "BEGIN IMMEDIATE", *statements) as process:
+        process.send_signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+        process.wait()
+
+
+def test_a_database_at_rest_is_read(database: Path, unchanged: Unchanged) -> None:
+    with unchanged(database.parent):
+        assert values(database) == {"old": 300}
+
+
+def test_no_file_is_no_snapshot(tmp_path: Path, unchanged: Unchanged) -> None:
+    with unchanged(tmp_path):
+        assert take_snapshot(tmp_path / "key4.db") is None
+
+
+def test_a_hot_journal_is_rolled_back_in_a_copy(database: Path, unchanged: Unchanged) -> None:
+    crash(database, "UPDATE t SET y = 'new'")
+    assert Path(f"{database}-journal").stat().st_size > 0
+    uri = f"{database.as_uri()}?immutable=1"
+    with closing(sqlite3.connect(uri, uri=True)) as torn:
+        # The case is real: what is in the file is not what was committed.
+        assert torn.execute("SELECT count(*) FROM t WHERE y = 'old'").fetchone() != (300,)
+    with unchanged(database.parent):
+        assert values(database) == {"old": 300}
+
+
+def test_a_journal_that_names_another_file_does_not_get_it_deleted(
+    database: Path, tmp_path: Path, unchanged: Unchanged
+) -> None:
+    """After a rollback SQLite deletes the super-journal that the journal's last bytes name."""
+    crash(database, "UPDATE t SET y = 'new'")
+    victim = tmp_path / "victim" / "thesis.txt"
+    victim.parent.mkdir()
+    victim.write_text("years of work")
+    named = os.fsencode(victim)
+    tail = len(named).to_bytes(4, "big") + sum(named).to_bytes(4, "big")
+    with Path(f"{database}-journal").open("ab") as journal:
+        lock_page = (0x40000000 // 4096 + 1).to_bytes(4, "big")
+        journal.write(lock_page + named + tail + bytes.fromhex("d9d505f920a163d7"))
+    # To refuse it is as good as to roll it back: NSS never writes a super-journal.
+    with unchanged(database.parent), unchanged(victim.parent), suppress(NssBackupError):
+        assert values(database) == {"old": 300}
+
+
+def test_an_empty_journal_left_behind_is_no_matter(database: Path, unchanged: Unchanged) -> None:
+    Path(f"{database}-journal").touch()
+    with unchanged(database.parent):
+        assert values(database) == {"old": 300}
+
+
+@pytest.mark.parametrize("with_shm", [True, False], ids=["shm", "no shm"])
+def test_rows_that_are_only_in_the_wal_are_read(
+    database: Path, unchanged: Unchanged, *, with_shm: bool
+) -> None:
+    with writer(database, *WAL, "UPDATE t SET y = 'new'") as process:
+        process.kill()
+        process.wait()
+    if not with_shm:
+        Path(f"{database}-shm").unlink()
+    with unchanged(database.parent):
+        assert values(database) == {"new": 300}
+
+
+def test_a_wal_database_in_use_is_read(database: Path, unchanged: Unchanged) -> None:
+    with writer(database, *WAL, "UPDATE t SET y = 'new'"), unchanged(database.parent):
+        assert values(database) == {"new": 300}
+
+
+def test_a_wal_database_without_a_wal_is_read(database: Path, unchanged: Unchanged) -> None:
+    with closing(sqlite3.connect(database)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+    assert not Path(f"{database}-wal").exists()
+    with unchanged(database.parent):
+        assert values(database) == {"old": 300}
+
+
+def test_beside_a_writer_that_has_not_committed_the_old_rows_are_read(
+    database: Path, unchanged: Unchanged
+) -> None:
+    with (
+        writer(database, "BEGIN IMMEDIATE", "UPDATE t SET y = 'new' WHERE rowid = 1"),
+        unchanged(database.parent),
+    ):
+        assert values(database) == {"old": 300}
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("BEGIN EXCLUSIVE",),
+        ("PRAGMA cache_size=1", "BEGIN EXCLUSIVE", "UPDATE t SET y = 'new'"),
+    ],
+    ids=["nothing written", "spilled"],
+)
+def test_beside_an_exclusive_writer_the_committed_rows_are_read(
+    database: Path, unchanged: Unchanged, statements: tuple[str, ...]
+) -> None:
+    with writer(database, *statements), unchanged(database.parent):
+        assert values(database) == {"old": 300}
+
+
+def test_a_snapshot_can_not_be_written_to(database: Path) -> None:
+    connection = take_snapshot(database)
+    assert connection is not None
+    with closing(connection), pytest.raises(sqlite3.OperationalError):
+        connection.execute("DELETE FROM t")
+
+
+# --- what is no database
+
+
+def random(path: Path) -> None:
+    path.write_bytes(b"\x07some bytes\xff" * 5000)
+
+
+def truncated(path: Path) -> None:
+    made(path)
+    os.truncate(path, 100_000)
+
+
+def tiny(path: Path) -> None:
+    path.write_bytes(b"SQLite format 3\0" + bytes(14))
+
+
+def pipe(path: Path) -> None:
+    if sys.platform != "win32":
+        os.mkfifo(path)
+
+
+def link_to(target: str) -> Callable[[Path], None]:
+    return lambda path: path.symlink_to(target)
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(b"SQLite format 3\0")
+        file.truncate(1 << 30)
+
+
+def wal_folder(path: Path) -> None:
+    made(path)
+    Path(f"{path}-wal").mkdir()
+
+
+BROKEN: dict[Callable[[Path], None], type[NssBackupError]] = {
+    random: DamagedStoreError,
+    truncated: DamagedStoreError,
+    tiny: DamagedStoreError,
+    sparse: DamagedStoreError,
+    wal_folder: DamagedStoreError,
+    Path.mkdir: UnreadableStoreError,
+}
+BROKEN_POSIX: dict[Callable[[Path], None], type[NssBackupError]] = {
+    pipe: UnreadableStoreError,
+    link_to("elsewhere"): UnreadableStoreError,
+    link_to("key4.db"): UnreadableStoreError,
+    link_to("/dev/zero"): UnreadableStoreError,
+}
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [*BROKEN.items(), *(pytest.param(*case, marks=posix) for case in BROKEN_POSIX.items())],
+)
+def test_what_is_no_database_ends_in_an_error_of_ours(
+    tmp_path: Path,
+    unchanged: Unchanged,
+    make: Callable[[Path], None],
+    error: type[NssBackupError],
+) -> None:
+    path = tmp_path / "profile" / "key4.db"
+    path.parent.mkdir()
+    make(path)
+    with unchanged(path.parent), pytest.raises(error, match=r"key4\.db"):
+        take_snapshot(path)
+
+
+@posix
+def test_a_journal_that_is_a_pipe_does_not_block(tmp_path: Path, unchanged: Unchanged) -> None:
+    path = made(tmp_path / "profile" / "key4.db")
+    pipe(Path(f"{path}-journal"))
+    with unchanged(path.parent):
+        outcome = read_apart(path)
+    assert outcome in ("{'old': 300}", "DamagedStoreError", "UnreadableStoreError")
+
+
+@pytest.mark.parametrize("journal", [None, b"", b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + bytes(600)])
+def test_a_database_without_bytes_is_an_empty_one(
+    tmp_path: Path, unchanged: Unchanged, journal: bytes | None
+) -> None:
+    """SQLite would remove a journal that it finds beside an empty database."""
+    path = tmp_path / "key4.db"
+    path.touch()
+    if journal is not None:
+        Path(f"{path}-journal").write_bytes(journal)
+    with unchanged(tmp_path):
+        connection = take_snapshot(path)
+        assert connection is not None
+        with closing(connection):
+            assert connection.execute("SELECT * FROM sqlite_master").fetchall() == []
+
+
+def test_a_profile_that_is_a_file_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "profile").touch()
+    with pytest.raises(UnreadableStoreError):
+        take_snapshot(tmp_path / "profile" / "key4.db")
+
+
+@posix
+def test_a_link_to_a_database_is_followed(
+    database: Path, tmp_path: Path, unchanged: Unchanged
+) -> None:
+    (tmp_path / "linked").mkdir()
+    link = tmp_path / "linked" / "key4.db"
+    link.symlink_to(database)
+    with unchanged(link.parent), unchanged(database.parent):
+        assert values(link) == {"old": 300}
+
+
+# --- places
+
+NAMES = ["a?mode=rw", "b#c", "100%41", "d e", "ü-日本", "file:x", "a&b=c", "semi;colon"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_path_of_any_characters_is_read(tmp_path: Path, unchanged: Unchanged, name: str) -> None:
+    if sys.platform == "win32" and set(name) & set('?:"<>|*'):
+        pytest.skip("Windows has no such name")
+    path = made(tmp_path / name / "key4.db")
+    with unchanged(path.parent):
+        assert values(path) == {"old": 300}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_path_that_is_no_utf8_is_read(
+    tmp_path: Path, database: Path, unchanged: Unchanged
+) -> None:
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    database.parent.rename(strange)
+    with unchanged(strange):
+        assert values(strange / "key4.db") == {"old": 300}
+
+
+# --- permissions. Root is above them, so they are tried as nobody.
+
+READER = """
+import os, sys
+from contextlib import closing
+from pathlib import Path
+from nssbackup.engines.native.snapshot import take_snapshot
+from nssbackup.errors import NssBackupError
+if sys.argv[2:]:
+    os.setgroups([])
+    os.setgid(int(sys.argv[2]))
+    os.setuid(int(sys.argv[2]))
+try:
+    with closing(take_snapshot(Path(sys.argv[1]))) as connection:
+        print(dict(connection.execute("SELECT y, count(*) FROM t GROUP BY y")))
+except NssBackupError as error:
+    print(type(error).__name__)
+"""
+
+
+def read_apart(path: Path, *user: str) -> str:
+    """What a process of its own gets of a snapshot; one that blocks is a failure, no standstill."""
+    command = [sys.executable, "-c", READER, str(path), *user]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, timeout=15)
+    return done.stdout.strip()
+
+
+def as_nobody(path: Path) -> str:
+    """What a process without any special rights gets: root's gives them up, modules loaded."""
+    root = sys.platform != "win32" and os.geteuid() == 0
+    return read_apart(path, *(["65534"] if root else []))
+
+
+@pytest.fixture
+def open_database(tmp_path: Path) -> Iterator[Path]:
+    """A database that any user may get to."""
+    closed = [folder for folder in tmp_path.parents if not folder.stat().st_mode & 0o001]
+    modes = {folder: folder.stat().st_mode for folder in [tmp_path, *closed]}
+    for each in modes:
+        each.chmod(0o755)
+    yield made(tmp_path / "profile" / "key4.db")
+    (tmp_path / "profile").chmod(0o755)
+    for each, mode in modes.items():
+        each.chmod(mode)
+
+
+@posix
+def test_a_read_only_file_in_a_read_only_folder_is_read(
+    open_database: Path, unchanged: Unchanged
+) -> None:
+    open_database.chmod(0o444)
+    open_database.parent.chmod(0o555)
+    with unchanged(open_database.parent):
+        assert as_nobody(open_database) == "{'old': 300}"
+
+
+@posix
+def test_a_wal_in_a_read_only_folder_is_read(open_database: Path, unchanged: Unchanged) -> None:
+    with writer(open_database, *WAL, "UPDATE t SET y = 'new'") as process:
+        process.kill()
+        process.wait()
+    open_database.parent.chmod(0o555)
+    with unchanged(open_database.parent):
+        assert as_nobody(open_database) == "{'new': 300}"
+
+
+@posix
+@pytest.mark.parametrize("closed", ["file", "folder"])
+def test_what_this_user_may_not_read_is_unreadable_and_not_absent(
+    open_database: Path, unchanged: Unchanged, closed: str
+) -> None:
+    shut = open_database if closed == "file" else open_database.parent
+    with unchanged(open_database.parent.parent):
+        mode = shut.stat().st_mode
+        shut.chmod(0)
+        try:
+            assert as_nobody(open_database) == "UnreadableStoreError"
+        finally:
+            shut.chmod(mode)

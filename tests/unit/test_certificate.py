@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import hashlib
+import warnings
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import dsa, ed25519, x25519
+from cryptography.x509.oid import NameOID, ObjectIdentifier
+
+from nssbackup.certificate import MalformedCertificateError, from_der
+from tests.store_builder import Key, ec_key, integer, issue, name, octets, rsa_key
+
+KEY, CA_KEY = ec_key(), ec_key(1)
+DER = issue(KEY, name("Zoë Müller", "Büro"), name("WIPO CA", "WIPO"), CA_KEY, serial=0xC0FFEE)
+
+
+def test_the_facts_are_those_of_the_der() -> None:
+    facts = from_der(DER)
+    assert facts.der == DER
+    assert facts.subject == "O=Büro,CN=Zoë Müller"
+    assert facts.common_name == "Zoë Müller"
+    assert facts.issuer == "O=WIPO,CN=WIPO CA"
+    assert facts.issuer_name == "WIPO CA"
+    assert set(facts.issuer_fields) == {"WIPO", "WIPO CA"}
+    assert facts.serial == 0xC0FFEE
+    assert facts.sha1 == hashlib.sha1(DER).hexdigest()  # noqa: S324 - a fingerprint
+    assert facts.sha256 == hashlib.sha256(DER).hexdigest()
+    assert not facts.is_ca
+    assert not facts.self_issued
+    assert not facts.has_private_key
+    assert (facts.nickname, facts.trust) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "bits"),
+    [
+        (rsa_key(), "RSA", 2048),
+        (KEY, "EC", 256),
+        (ec_key(0, "secp521r1"), "EC", 521),
+        (dsa.generate_private_key(1024), "DSA", 1024),  # noqa: S505 - quick to make
+        (ed25519.Ed25519PrivateKey.generate(), "Ed25519", 256),
+    ],
+    ids=["rsa", "p-256", "p-521", "dsa", "ed25519"],
+)
+def test_the_key_is_named_with_its_size(key: Key, kind: str, bits: int) -> None:
+    facts = from_der(issue(key, "Jane", "CA", CA_KEY))
+    assert (facts.key.type, facts.key.bits) == (kind, bits)
+    assert facts.public_key is not None
+
+
+def test_a_key_algorithm_that_is_not_known_is_shown_by_its_oid() -> None:
+    unknown = DER.replace(bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d0205"))
+    facts = from_der(unknown)
+    assert facts.key.type == "1.2.840.10045.2.5"
+    assert (facts.key.bits, facts.public_key) == (None, None)
+
+
+def test_a_key_that_only_agrees_is_named_all_the_same() -> None:
+    key = x25519.X25519PrivateKey.from_private_bytes(bytes(32))
+    facts = from_der(issue(key, "Jane", "CA", CA_KEY))
+    assert facts.common_name == "Jane"
+    assert facts.key.type in ("X25519", "1.3.101.110")
+
+
+@pytest.mark.parametrize(
+    "cut", [b"", b"\x30", DER[:-1], DER + b"\0", bytes(500), b"\x30\x80" + DER]
+)
+def test_what_is_no_certificate_is_malformed(cut: bytes) -> None:
+    with pytest.raises(MalformedCertificateError):
+        from_der(cut)
+
+
+@pytest.mark.parametrize("serial", [0, -1, -128])
+def test_a_serial_number_that_is_not_positive_is_no_matter_and_no_warning(serial: int) -> None:
+    """Old CAs made them. A warning would be an error of this test."""
+    version = bytes.fromhex("a003020102")
+    der = issue(KEY, "Jane", "CA", CA_KEY, serial=1)
+    assert version + integer(1) in der
+    assert from_der(der.replace(version + integer(1), version + integer(serial))).serial == serial
+
+
+@pytest.mark.parametrize("country", ["XXX", "Switzerland", ""])
+def test_a_country_that_is_none_is_no_matter_and_no_warning(country: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        attribute = x509.NameAttribute(NameOID.COUNTRY_NAME, country, _validate=False)
+        names = x509.Name([attribute, x509.NameAttribute(NameOID.COMMON_NAME, "CA")])
+        der = issue(KEY, "Jane", names, CA_KEY)
+    assert from_der(der).issuer_name == "CA"
+
+
+def test_extensions_that_can_not_be_read_cost_only_what_they_say() -> None:
+    san = x509.SubjectAlternativeName([x509.RFC822Name("jane@example.com")])
+    der = issue(KEY, "Jane", "CA", CA_KEY, ca=None, extensions=[san])
+    assert from_der(der).email == "jane@example.com"
+    broken = der.replace(octets(san.public_bytes()), octets(b"\xff" * len(san.public_bytes())))
+    assert broken != der
+    assert from_der(broken).common_name == "Jane"
+    assert from_der(broken).email is None
+
+
+def test_an_unknown_critical_extension_is_no_matter() -> None:
+    odd_one = x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\1\2")
+    der = issue(KEY, "Jane", "CA", CA_KEY, extensions=[odd_one])
+    assert from_der(der).common_name == "Jane"
+
+
+def test_the_email_is_the_alternative_name_before_the_subjects() -> None:
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, "Jane"),
+            x509.NameAttribute(NameOID.EMAIL_ADDRESS, "old@example.com"),
+        ]
+    )
+    san = x509.SubjectAlternativeName([x509.RFC822Name("new@example.com")])
+    assert from_der(issue(KEY, subject, "CA", CA_KEY)).email == "old@example.com"
+    assert from_der(issue(KEY, subject, "CA", CA_KEY, extensions=[san])).email == "new@example.com"
+
+
+def test_names_may_be_empty() -> None:
+    empty = x509.Name([])
+    facts = from_der(issue(KEY, empty, "CA", CA_KEY))
+    assert (facts.subject, facts.common_name) == ("", None)
+
+
+def test_who_is_a_ca() -> None:
+    assert from_der(issue(KEY, "Root", ca=True)).is_ca
+    assert not from_der(issue(KEY, "Own", ca=False)).is_ca
+    assert not from_der(issue(KEY, "Jane", "CA", CA_KEY, ca=None)).is_ca
+    assert from_der(issue(KEY, "Old root", ca=None)).is_ca
+
+
+def test_the_key_identifiers_are_read() -> None:
+    extensions = [
+        x509.SubjectKeyIdentifier(b"subject"),
+        x509.AuthorityKeyIdentifier(b"issuer", None, None),
+    ]
+    facts = from_der(issue(KEY, "Jane", "CA", CA_KEY, extensions=extensions))
+    assert (facts.subject_key_id, facts.authority_key_id) == (b"subject", b"issuer")
+    assert from_der(DER).subject_key_id is None
+
+
+def test_the_status_is_told_at_the_edges_of_the_validity() -> None:
+    facts = from_der(DER)
+    second = timedelta(seconds=1)
+    assert facts.status() == "valid"
+    assert facts.status(facts.not_before) == "valid"
+    assert facts.status(facts.not_after) == "valid"
+    assert facts.status(facts.not_before - second) == "not-yet-valid"
+    assert facts.status(facts.not_after + second) == "expired"
+    assert facts.not_after.tzinfo == timezone.utc
+
+
+def test_the_years_1950_and_2100_are_read() -> None:
+    start, end = (
+        datetime(1951, 1, 1, tzinfo=timezone.utc),
+        datetime(2100, 1, 1, tzinfo=timezone.utc),
+    )
+    now = datetime.now(timezone.utc)
+    facts = from_der(issue(KEY, "Jane", days=((start - now).days, (end - now).days)))
+    assert (facts.not_before.year, facts.not_after.year) in (
+        (1950, 2099),
+        (1951, 2100),
+        (1951, 2099),
+    )
+
+
+def test_a_certificate_with_a_large_extension_is_read() -> None:
+    big = x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), bytes(100_000))
+    assert from_der(issue(KEY, "Jane", "CA", CA_KEY, extensions=[big])).common_name == "Jane"

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from nssbackup.errors import OutputError, OutputExistsError, VerificationError
+from nssbackup.files import check_writable, safe_name, write_verified
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
+DATA = b"the backup"
+
+
+def accept(path: Path) -> None:
+    assert path.read_bytes() == DATA
+
+
+def refuse(path: Path) -> None:
+    assert path.exists()
+    raise VerificationError("no", ("mismatch",))  # noqa: EM101
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))  # noqa: PTH208 - names
+
+
+@pytest.fixture
+def umask() -> Iterator[Callable[[int], None]]:
+    before = os.umask(0o022)
+    yield lambda mask: (os.umask(mask), None)[1]
+    os.umask(before)
+
+
+@posix
+@pytest.mark.parametrize("mask", [0o777, 0o000, 0o022, 0o277])
+@pytest.mark.parametrize("replace", [True, False])
+def test_the_file_is_private_under_any_umask(
+    tmp_path: Path, umask: Callable[[int], None], mask: int, *, replace: bool
+) -> None:
+    modes = []
+
+    def check(path: Path) -> None:
+        modes.append(stat.S_IMODE(path.stat().st_mode))
+        accept(path)
+
+    umask(mask)
+    write_verified(tmp_path / "a.pfx", DATA, check, replace=replace)
+    modes.append(stat.S_IMODE((tmp_path / "a.pfx").stat().st_mode))
+    assert modes == [0o600, 0o600]
+
+
+def test_the_file_has_its_name_only_after_the_check(tmp_path: Path) -> None:
+    seen = []
+
+    def check(path: Path) -> None:
+        seen.append((path.parent, names(tmp_path) == [path.name], path.read_bytes()))
+        assert path.name != "a.pfx"
+
+    write_verified(tmp_path / "a.pfx", DATA, check)
+    assert seen == [(tmp_path, True, DATA)]
+    assert names(tmp_path) == ["a.pfx"]
+
+
+def test_an_existing_file_is_never_replaced_unasked(tmp_path: Path) -> None:
+    path = tmp_path / "a.pfx"
+    path.write_bytes(b"old")
+    with pytest.raises(OutputExistsError):
+        write_verified(path, DATA, accept)
+    assert (names(tmp_path), path.read_bytes()) == (["a.pfx"], b"old")
+
+
+def test_a_file_that_comes_into_being_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.pfx"
+
+    def meanwhile(_: Path) -> None:
+        path.write_bytes(b"new")
+
+    with pytest.raises(OutputExistsError):
+        write_verified(path, DATA, meanwhile)
+    assert (names(tmp_path), path.read_bytes()) == (["a.pfx"], b"new")
+
+
+def test_an_existing_file_is_replaced_when_asked(tmp_path: Path) -> None:
+    path = tmp_path / "a.pfx"
+    path.write_bytes(b"old")
+    path.chmod(0o644)
+    write_verified(path, DATA, accept, replace=True)
+    assert (names(tmp_path), path.read_bytes()) == (["a.pfx"], DATA)
+    if sys.platform != "win32":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_failing_check_leaves_all_as_it_was(tmp_path: Path, *, replace: bool) -> None:
+    path = tmp_path / "a.pfx"
+    if replace:
+        path.write_bytes(b"old")
+    with pytest.raises(VerificationError):
+        write_verified(path, DATA, refuse, replace=replace)
+    assert names(tmp_path) == (["a.pfx"] if replace else [])
+    assert not replace or path.read_bytes() == b"old"
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
+    def interrupt(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_verified(tmp_path / "a.pfx", DATA, interrupt)
+    assert names(tmp_path) == []
+
+
+@posix
+@pytest.mark.parametrize("target", ["there", "missing"])
+def test_a_link_as_output_is_never_followed(tmp_path: Path, target: str) -> None:
+    (tmp_path / "there").write_bytes(b"mine")
+    link = tmp_path / "a.pfx"
+    link.symlink_to(target)
+    with pytest.raises(OutputExistsError):
+        write_verified(link, DATA, accept)
+    write_verified(link, DATA, accept, replace=True)
+    assert not link.is_symlink()
+    assert link.read_bytes() == DATA
+    assert (tmp_path / "there").read_bytes() == b"mine"
+    assert names(tmp_path) == ["a.pfx", "there"]
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_folder_as_output_is_refused(tmp_path: Path, *, replace: bool) -> None:
+    (tmp_path / "a.pfx").mkdir()
+    with pytest.raises(OutputError, match="folder"):
+        write_verified(tmp_path / "a.pfx", DATA, accept, replace=replace)
+    assert names(tmp_path) == ["a.pfx"]
+
+
+def test_a_missing_folder_is_refused_early_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="does not exist"):
+        check_writable(tmp_path / "no" / "a.pfx")
+    assert names(tmp_path) == []
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "no").touch()
+    with pytest.raises(OutputError):
+        write_verified(tmp_path / "no" / "a.pfx", DATA, accept)
+
+
+def test_a_name_too_long_for_the_file_system_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(OutputError):
+        write_verified(tmp_path / ("a" * 250 + ".pfx"), DATA, accept)
+    assert names(tmp_path) == []
+
+
+CLOSED = """
+import os, sys
+from pathlib import Path
+from nssbackup.errors import OutputError
+from nssbackup.files import check_writable, write_verified
+if os.geteuid() == 0:  # root is above modes
+    os.setgroups([])
+    os.setuid(65534)
+for attempt in (check_writable, lambda path: write_verified(path, b"x", lambda _: None)):
+    try:
+        attempt(Path(sys.argv[1], "a.pfx"))
+    except OutputError as error:
+        print(type(error).__name__, error.hint is not None)
+"""
+
+
+@posix
+def test_a_read_only_folder_is_refused_early(tmp_path: Path) -> None:
+    shut = [folder for folder in tmp_path.parents if not folder.stat().st_mode & 0o001]
+    modes = {folder: folder.stat().st_mode for folder in [tmp_path, *shut]}
+    for folder in modes:
+        folder.chmod(0o755)
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0o555)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", CLOSED, str(closed)],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[2],
+            timeout=30,
+        )
+    finally:
+        for folder, mode in modes.items():
+            folder.chmod(mode)
+    assert done.stdout.split() == ["OutputError", "True"] * 2
+    assert names(closed) == []
+
+
+# There is no vfat to mount in a container: only what its `link` answers is put in place here.
+@posix
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK])
+def test_a_file_system_without_hard_links_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+    path = tmp_path / "a.pfx"
+    write_verified(path, DATA, accept)
+    assert (names(tmp_path), path.read_bytes()) == (["a.pfx"], DATA)
+    with pytest.raises(OutputExistsError):
+        write_verified(tmp_path / "b.pfx", DATA, lambda p: p.with_name("b.pfx").touch())
+    assert names(tmp_path) == ["a.pfx", "b.pfx"]
+
+
+@posix
+def test_any_other_failure_of_the_system_is_an_error_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A disk that is full can't be had without mounting one.
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="no space left"):
+        write_verified(tmp_path / "a.pfx", DATA, accept)
+    assert names(tmp_path) == []
+
+
+# --- names
+
+DEVICES = ["con", "prn", "aux", "nul", "com1", "COM9", "lpt1", "LPT9", "com¹", "conin$", "CONOUT$"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("ending", ["", ".pfx", ".tar.gz", " ", " .pfx", ".", ". .x"])
+def test_no_name_is_a_device_of_windows(device: str, ending: str) -> None:
+    name = safe_name(device + ending)
+    assert name.split(".")[0].rstrip(" ").casefold() != device.casefold()
+    assert device.casefold() in name.casefold()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Jane Doe-WIPO CA-2056-05-01", "Jane Doe-WIPO CA-2056-05-01"),
+        ('a/b\\c:d*e?f"g<h>i|j', "a_b_c_d_e_f_g_h_i_j"),
+        ("../../etc/passwd", "_.._etc_passwd"),
+        ("tab\tnew\nline\0nul\x1b[31m", "tab_new_line_nul_[31m"),
+        ("right\u202eleft", "right_left"),
+        ("  many   blanks  ", "many blanks"),
+        (".hidden", "hidden"),
+        ("ends.", "ends"),
+        ("張三・特許 ü 😀", "張三・特許 ü 😀"),
+        ("\udcff", "_"),
+        ("console", "console"),
+        ("com10", "com10"),
+        ("", "_"),
+        (".", "_"),
+        ("..", "_"),
+        ("...", "_"),
+        (" ", "_"),
+    ],
+)
+def test_a_name_keeps_what_every_system_takes(text: str, name: str) -> None:
+    assert safe_name(text) == name
+
+
+@pytest.mark.parametrize("text", ["x" * 300, "張" * 300, "😀" * 300, "a. " * 200, "ü" * 91])
+def test_a_long_name_is_cut_between_characters(text: str) -> None:
+    name = safe_name(text)
+    assert text.startswith(name)
+    assert 170 < len(name.encode()) <= 181
+
+
+@given(st.text(st.characters(), max_size=400))
+@example("con" + " " * 200)
+@example("nul.")
+@example("." * 190 + "a")
+def test_any_text_makes_a_name_that_every_system_takes(text: str) -> None:
+    name = safe_name(text)
+    assert 0 < len(name.encode()) <= 181
+    assert name not in (".", "..")
+    assert not set(name) & set('<>:"/\\|?*')
+    assert name.isprintable()
+    assert name[-1] not in ". "
+    assert name[0] not in ". "
+    assert name.split(".")[0].rstrip(" ").casefold() not in DEVICES
+    assert safe_name(name) == name

@@ -1,0 +1,323 @@
+"""The contract's rules of choosing, each as a claim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nssbackup.certificate import StoredCertificate, from_der
+from nssbackup.errors import KeyMismatchError, KeyMissingError
+from nssbackup.identities import (
+    AmbiguousError,
+    NoMatchError,
+    assemble,
+    check_key_fits,
+    choose,
+    listed,
+    matching,
+)
+from nssbackup.keys import from_ec
+from nssbackup.model import Identity, Profile
+from tests.store_builder import ec_key, issue, name
+
+WIPO = name("WIPO Customer CA", "World Intellectual Property Organization")
+MAIL = name("Example Mail CA", "Example GmbH")
+KEY, CA_KEY = ec_key(), ec_key(1)
+DEFAULT = Profile(Path("/default"), "default", "Firefox", default=True)
+STALE = Profile(Path("/stale"), "stale", "Firefox")
+
+
+def certificate(
+    subject: str = "Jane Doe",
+    issuer: object = WIPO,
+    days: tuple[int, int] = (-30, 300),
+    *,
+    key: bool = True,
+    serial: int | None = None,
+    nickname: str | None = None,
+    email: str | None = None,
+) -> StoredCertificate:
+    assert isinstance(issuer, type(WIPO))
+    der = issue(KEY, subject, issuer, CA_KEY, days=days, serial=serial)
+    return replace(from_der(der), nickname=nickname, email=email, has_private_key=key)
+
+
+def identity(
+    subject: str = "Jane Doe",
+    issuer: object = WIPO,
+    days: tuple[int, int] = (-30, 300),
+    *,
+    profile: Profile | None = STALE,
+    key: bool = True,
+    serial: int | None = None,
+    nickname: str | None = None,
+    email: str | None = None,
+) -> Identity:
+    made = certificate(
+        subject, issuer, days, key=key, serial=serial, nickname=nickname, email=email
+    )
+    return Identity(profile, made)
+
+
+class Person:
+    """Answers a question with the n-th candidate and remembers what was asked."""
+
+    def __init__(self, answer: int = 0) -> None:
+        self.answer = answer
+        self.asked: list[tuple[Sequence[Identity], str]] = []
+
+    def __call__(self, candidates: Sequence[Identity], reason: str) -> Identity:
+        self.asked.append((candidates, reason))
+        return candidates[self.answer]
+
+
+# --- without CERT
+
+
+def test_without_cert_the_wipo_identity_is_taken() -> None:
+    jane, mail = identity(), identity(issuer=MAIL)
+    assert choose([mail, jane], None).identity is jane
+
+
+def test_without_cert_and_wipo_the_others_are_listed_in_the_error() -> None:
+    mail, elsewhere = identity(issuer=MAIL), identity(issuer=MAIL, key=False)
+    with pytest.raises(NoMatchError) as info:
+        choose([mail, elsewhere], None)
+    assert info.value.candidates == (mail,)
+    assert info.value.exit_status == 20
+
+
+def test_without_cert_and_wipo_a_person_is_offered_the_others() -> None:
+    mail, second = identity(issuer=MAIL), identity("Zoe", MAIL, (-30, 200))
+    person = Person(1)
+    assert choose([mail, second], None, person).identity is second
+    assert person.asked[0][0] == (mail, second)
+
+
+def test_nothing_at_all_matches_nothing() -> None:
+    with pytest.raises(NoMatchError) as info:
+        choose([], None, Person())
+    assert info.value.candidates == ()
+
+
+def test_two_people_of_wipo_are_listed_and_none_is_guessed() -> None:
+    jane, zoe = identity(), identity("Zoe", days=(-30, 400))
+    with pytest.raises(AmbiguousError) as info:
+        choose([jane, zoe], None)
+    assert info.value.candidates == (zoe, jane)
+    assert info.value.exit_status == 21
+
+
+def test_two_people_of_wipo_are_a_question_for_a_person() -> None:
+    jane, zoe = identity(), identity("Zoe")
+    person = Person(1)
+    assert choose([jane, zoe], None, person).identity is person.asked[0][0][1]
+
+
+def test_a_ca_of_wipo_is_no_wipo_identity_to_export() -> None:
+    der = issue(CA_KEY, WIPO, ca=True)
+    authority = Identity(STALE, replace(from_der(der), has_private_key=True))
+    jane = identity()
+    assert choose([authority, jane], None).identity is jane
+
+
+# --- renewals
+
+
+def test_of_renewals_the_valid_one_that_ends_last_is_taken_and_said() -> None:
+    first, last = identity(days=(-30, 100)), identity(days=(-20, 300))
+    expired, future = identity(days=(-900, -1)), identity(days=(10, 900))
+    choice = choose([expired, first, future, last], None)
+    assert choice.identity is last
+    assert any(f"{last.certificate.not_after:%Y-%m-%d}" in note for note in choice.notes)
+
+
+def test_an_expired_one_is_not_taken_while_a_valid_one_matches() -> None:
+    expired, valid = identity(days=(-900, -1)), identity(days=(-2, 1))
+    assert choose([expired, valid], "Jane Doe").identity is valid
+
+
+def test_an_expired_one_without_its_rival_is_taken() -> None:
+    expired = identity(days=(-900, -1))
+    assert choose([expired], "Jane Doe").identity is expired
+    assert choose([expired], None).identity is expired
+
+
+def test_an_expired_one_is_taken_when_it_is_named() -> None:
+    expired, valid = identity(days=(-900, -1)), identity()
+    assert choose([valid, expired], expired.certificate.sha256).identity is expired
+
+
+def test_a_valid_one_without_its_key_does_not_let_an_expired_one_out() -> None:
+    expired, valid = identity(days=(-900, -1)), identity(key=False)
+    with pytest.raises(KeyMissingError):
+        choose([expired, valid], None)
+
+
+def test_the_newest_without_its_key_gives_way_to_a_valid_one_and_that_is_said() -> None:
+    older, newest = identity(days=(-30, 100)), identity(key=False)
+    choice = choose([older, newest], None)
+    assert choice.identity is older
+    assert any("without its private key" in note for note in choice.notes)
+
+
+def test_the_same_subject_of_two_issuers_is_no_renewal() -> None:
+    with pytest.raises(AmbiguousError):
+        choose([identity(), identity(issuer=MAIL)], "Jane Doe")
+
+
+# --- CERT
+
+
+def test_an_exact_match_of_one_field_wins_over_a_part_match() -> None:
+    exact, part = identity(nickname="Jane"), identity("Jane Doe-Smith", MAIL)
+    assert matching([part, exact], "Jane") == (exact,)
+    assert matching([part, exact], "jane d") == (part, exact)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "work key",
+        "WORK KEY",
+        "Jane Doe",
+        "jane doe",
+        "jane@example.com",
+        "Example Mail CA",
+        "O=Example GmbH,CN=Example Mail CA",
+        "  Jane Doe  ",
+    ],
+)
+def test_every_field_names_an_identity_in_any_letter_case(text: str) -> None:
+    jane = identity(issuer=MAIL, nickname="work key", email="jane@example.com")
+    assert matching([identity("Zoe"), jane], text) == (jane,)
+
+
+@pytest.mark.parametrize("text", ["ork ke", "ane Do", "@example", "Mail", "gmbh"])
+def test_a_part_of_a_field_names_an_identity(text: str) -> None:
+    jane = identity(issuer=MAIL, nickname="work key", email="jane@example.com")
+    assert matching([identity("Zoe"), jane], text) == (jane,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0a1b2c3d4e5f", "a1b2c3d4e5f", "0A:1B:2C:3D:4E:5F", "0a 1b 2c 3d 4e 5f", "0x0A1B2C3D4E5F"],
+)
+def test_a_serial_number_is_hex_with_colons_or_without(text: str) -> None:
+    jane, other = identity(serial=0x0A1B2C3D4E5F), identity(serial=0x1A1B2C3D4E5F)
+    assert matching([other, jane], text) == (jane,)
+
+
+@pytest.mark.parametrize("text", ["1b2c3d4e5f", "0a1b2c3d4e"])
+def test_a_part_of_a_serial_number_is_none(text: str) -> None:
+    assert matching([identity(serial=0x0A1B2C3D4E5F)], text) == ()
+
+
+@pytest.mark.parametrize("kind", ["sha1", "sha256"])
+@pytest.mark.parametrize("length", [8, 9, 20, 40, 64])
+@pytest.mark.parametrize("form", ["lower", "upper", "colons"])
+def test_a_fingerprint_or_its_beginning_names_an_identity(
+    kind: str, length: int, form: str
+) -> None:
+    jane = identity()
+    text = str(getattr(jane.certificate, kind))[:length]
+    if form == "colons":
+        text = ":".join(text[i : i + 2] for i in range(0, len(text), 2))
+    text = text if form == "lower" else text.upper()
+    assert matching([identity("Zoe"), jane], text) == (jane,)
+
+
+def test_seven_digits_of_a_fingerprint_are_too_few() -> None:
+    jane = identity(serial=1)
+    assert matching([jane], jane.certificate.sha256[:7]) == ()
+
+
+@pytest.mark.parametrize("text", ["", "  ", "nobody", ":", "0x", "\udcff"])
+def test_what_names_nothing_matches_nothing(text: str) -> None:
+    jane = identity(serial=1)
+    with pytest.raises(NoMatchError) as info:
+        choose([jane], text)
+    assert info.value.candidates == (jane,)
+
+
+def test_several_matches_are_listed_with_the_newest_first() -> None:
+    jane, zoe = identity("Jane A"), identity("Jane B", days=(-30, 400))
+    with pytest.raises(AmbiguousError) as info:
+        choose([jane, zoe], "jane")
+    assert info.value.candidates == (zoe, jane)
+
+
+# --- several profiles
+
+
+def test_the_same_certificate_in_several_profiles_is_one_match_of_the_default() -> None:
+    stale = identity()
+    default = replace(stale, profile=DEFAULT)
+    for order in ([stale, default], [default, stale]):
+        assert choose(order, None).identity is default
+        assert choose(order, "Jane Doe").notes == ()
+
+
+def test_a_copy_with_its_key_is_preferred_to_the_default_without() -> None:
+    stale = identity()
+    keyless = replace(stale.certificate, has_private_key=False)
+    default = replace(stale, profile=DEFAULT, certificate=keyless)
+    for order in ([stale, default], [default, stale]):
+        assert choose(order, None).identity is stale
+
+
+def test_of_two_copies_beside_the_default_the_first_is_taken() -> None:
+    first = identity()
+    second = replace(first, profile=Profile(Path("/third"), "third", "Firefox"))
+    assert choose([first, second], None).identity is first
+
+
+# --- keys
+
+
+def test_a_match_without_its_key_is_an_error_and_says_where_to_look() -> None:
+    with pytest.raises(KeyMissingError) as info:
+        choose([identity(key=False)], None)
+    assert "--profile" in (info.value.hint or "")
+
+
+def test_a_key_that_is_not_the_certificates_is_not_let_out() -> None:
+    jane = identity()
+    right = from_ec(KEY.curve, KEY.private_numbers().private_value)
+    wrong = from_ec(KEY.curve, CA_KEY.private_numbers().private_value)
+    check_key_fits(jane, right)
+    with pytest.raises(KeyMismatchError):
+        check_key_fits(jane, wrong)
+    unknown = replace(jane, certificate=replace(jane.certificate, public_key=None))
+    with pytest.raises(KeyMismatchError):
+        check_key_fits(unknown, right)
+
+
+# --- list
+
+
+def test_the_list_shows_keys_and_wipo_and_all_shows_the_rest() -> None:
+    mail, lost_mail = identity(issuer=MAIL), identity("Zoe", MAIL, key=False)
+    lost_wipo = identity(days=(-900, -1), key=False)
+    everything = [lost_wipo, lost_mail, mail]
+    assert listed(everything) == (mail, lost_wipo)
+    assert set(listed(everything, everything=True)) == {mail, lost_mail, lost_wipo}
+
+
+def test_the_list_goes_from_valid_to_expired_and_the_last_to_end_first() -> None:
+    order = [identity(days=days) for days in ((-9, 300), (-9, 200), (9, 900), (-900, -1))]
+    assert listed(reversed(order)) == tuple(order)
+
+
+def test_identities_are_made_of_keys_and_of_what_is_no_ca() -> None:
+    authority = from_der(issue(CA_KEY, WIPO, ca=True))
+    own_ca = replace(from_der(issue(KEY, "Own", ca=True)), has_private_key=True)
+    jane, lost = certificate(), certificate("Zoe", key=False)
+    made = assemble(DEFAULT, [authority, own_ca, jane, lost])
+    assert [i.certificate for i in made] == [own_ca, jane, lost]
+    assert made[1].chain == (authority,)
+    assert made[1].chain_complete
+    assert {i.profile for i in made} == {DEFAULT}
