@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from nssbackup.cli import app
+import signal
+import sys
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    app(prog_name="nssbackup")
+    try:
+        from nssbackup.cli import app
+
+        app(prog_name="nssbackup")
+    except KeyboardInterrupt:  # so early that nobody else was there to catch it
+        sys.exit(130)
+    finally:
+        # What was to be done is done; Ctrl-C now would only change the status that says so.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

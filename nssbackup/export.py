@@ -172,18 +172,21 @@ class Destination:
         """
         output = options.output
         separators = tuple(filter(None, (os.sep, os.altsep)))
-        if not output or output.endswith(separators) or Path(output).is_dir():
+        if not output or output.endswith(separators) or os.path.isdir(output):  # noqa: PTH112 - see files
             folder, name = Path(output or "."), None
         else:
             folder, name = Path(output).parent, with_ending(Path(output).name)
         destination = cls(folder, name, options.formats, options.copies)
+        folders = [folder]
         for copy in options.copies:
-            if copy.is_dir() and folder.is_dir() and copy.samefile(folder):
-                message = f"the copy in `{copy}` would be the file itself"
-                raise UsageError(message, hint="give `--copy-to` another folder than `--output`")
+            if any(_is_same(copy, other) for other in folders):
+                message = f"two of the files would be written to `{copy}`"
+                hint = "give each `--copy-to` a folder of its own, another than `--output`"
+                raise UsageError(message, hint=hint)
+            folders.append(copy)
         placeholder = name or ".pfx"
         for format_ in options.formats:
-            for place in (folder, *options.copies):
+            for place in folders:
                 check_writable(
                     place / destination.file_name(placeholder, format_),
                     replace=options.replace or name is None,
@@ -222,6 +225,13 @@ def default_name(identity: Identity) -> str:
 def with_ending(name: str) -> str:
     """The name with `.pfx` behind it, unless it ends in `.pfx` or `.p12` already."""
     return name if name.casefold().endswith(_ENDINGS) else f"{name}.pfx"
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is missing, which is found out next
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,7 @@ _RESERVED = frozenset(
     ]
 )
 _FORBIDDEN = frozenset('<>:"/\\|?*')
-# Most file systems end at 255 bytes; the rest is for the ending and the temporary name's own.
+# Most file systems end at 255 bytes; the rest is for what is put behind the name.
 _MAX_NAME_BYTES = 180
 
 
@@ -50,7 +51,8 @@ def write_verified(
         OutputError: the operating system did not let us write.
     """
     check_writable(path, replace=replace)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    # Not made of the file's own name, which may be as long as the file system allows.
+    temporary = path.with_name(f".nssbackup-{secrets.token_hex(8)}.tmp")
     try:
         _write(temporary, data)
         check(temporary)
@@ -74,15 +76,22 @@ def check_writable(path: Path, *, replace: bool = False) -> None:
         OutputError: its folder is missing or closed to us, or the name is a folder's.
     """
     folder = path.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path's own raises for a name too long
         message = f"the folder `{folder}` does not exist"
         raise OutputError(message, hint="create it first, or choose another with `--output`")
-    if path.is_dir() and not path.is_symlink():
-        message = f"`{path}` is a folder"
-        raise OutputError(message)
-    if os.path.lexists(path) and not replace:
-        message = f"`{path}` exists already"
-        raise OutputExistsError(message)
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise _output_error(path, error) from error
+    else:
+        if stat.S_ISDIR(mode):
+            message = f"`{path}` is a folder"
+            raise OutputError(message)
+        if not replace:
+            message = f"`{path}` exists already"
+            raise OutputExistsError(message)
     if not os.access(folder, os.W_OK | os.X_OK):
         message = f"the folder `{folder}` can't be written to"
         raise OutputError(message, hint="choose another with `--output`")

@@ -213,9 +213,12 @@ def export(  # noqa: PLR0913 - one parameter an option
         password_file=password_file, generate=generate_password, primary=primary_password_file
     )
     destination, formats = _formats(for_, format_)
-    rounds = destination.rounds if kdf_rounds is None and destination else kdf_rounds
 
-    from nssbackup.pkcs12 import Sealing, password_warnings
+    from nssbackup.pkcs12 import Sealing, checked_rounds, password_warnings
+
+    rounds = checked_rounds(
+        destination.rounds if kdf_rounds is None and destination else kdf_rounds
+    )
 
     def begin(password: Secret) -> Sealing:
         weak = None if generate_password else passwords.weakness(password)
@@ -258,6 +261,8 @@ def export(  # noqa: PLR0913 - one parameter an option
     )
     if generate_password and begun is not None:
         report = replace(report, password=begun.password)
+        # Before all else is said: a backup whose password got lost is none.
+        talk.secret("Password of the backup", begun.password.reveal())
     if json:
         talk.document(report.to_json())
     else:

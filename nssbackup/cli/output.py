@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import StringIO
 from typing import TextIO
 
-from nssbackup.errors import NssBackupError
+from nssbackup.errors import NssBackupError, OutputError
 
 # Wide enough that a table sent to a file is never cut.
 _FILE_WIDTH = 1_000
+
+
+class StreamError(OutputError):
+    """Standard output can't be written."""
+
+    code = "stdout-unwritable"
 
 
 class Output:
@@ -24,6 +33,9 @@ class Output:
         self.as_json = json
         self._quiet = quiet
         self._verbose = verbose
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # closed by the caller
+                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
         for stream in (sys.stdout, sys.stderr):
             # A console that has no such letter shows its number; it must not end the command.
             reconfigure = getattr(stream, "reconfigure", None)
@@ -72,20 +84,24 @@ class Output:
         from rich.text import Text
 
         stream = sys.stdout if data else sys.stderr
-        width = None if stream.isatty() else _FILE_WIDTH
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
-        Console(file=stream, width=width, highlight=False, soft_wrap=False).print(table)
+        # Drawn first and written by us: Rich ends the process where the reader has gone away.
+        canvas = StringIO()
+        width = Console(file=stream).width if stream.isatty() else _FILE_WIDTH
+        Console(file=canvas, width=width, highlight=False).print(table)
+        for line in canvas.getvalue().splitlines():
+            _write(stream, line.rstrip())
 
     def error(self, error: NssBackupError) -> int:
         """Render an error; returns the exit status to end with."""
         from nssbackup.identities import AmbiguousError, NoMatchError
 
         candidates = error.candidates if isinstance(error, AmbiguousError | NoMatchError) else ()
-        if self.as_json:
+        if self.as_json and not isinstance(error, StreamError):
             from nssbackup.report import error_json
 
             self.document(error_json(error, candidates))
@@ -111,4 +127,28 @@ def printable(text: str) -> str:
 
 
 def _write(stream: TextIO, line: str, *, end: str = "\n") -> None:
-    print(line, file=stream, end=end, flush=True)
+    with _written_to(stream):
+        print(line, file=stream, end=end, flush=True)
+
+
+@contextmanager
+def _written_to(stream: TextIO) -> Iterator[None]:
+    """Turn what can go wrong with a stream into an error of ours, once."""
+    try:
+        yield
+        stream.flush()
+    except BrokenPipeError:
+        # `nssbackup list | head -1`: who reads has read enough.
+        _discard(stream)
+    except OSError as error:
+        _discard(stream)
+        reason = (error.strerror or type(error).__name__).lower()
+        message = f"the standard output can't be written: {reason}"
+        raise StreamError(message) from error
+
+
+def _discard(stream: TextIO) -> None:
+    """Send what is still to come to nowhere, or Python would complain at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -69,10 +69,13 @@ def read_file(source: str, option: str) -> Secret:
         if source == _STDIN:
             if is_interactive():
                 return ask("Password")
-            data = sys.stdin.buffer.readline(_MAX_BYTES)
+            data = sys.stdin.buffer.readline(_MAX_BYTES + 1)
         else:
             with Path(source).open("rb") as file:
-                data = file.readline(_MAX_BYTES)
+                data = file.readline(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            message = f"the first line of the file of `{option}` is too long for a password"
+            raise UsageError(message)
         # Windows editors put a byte order mark in front.
         return Secret(data.decode("utf-8-sig").removesuffix("\n").removesuffix("\r"))
     except OSError as error:

@@ -27,8 +27,9 @@ def show_export(report: ExportReport, output: Output) -> None:
         for path in (file.path, *file.copies):
             output.data(str(path))
     if report.password is not None:
-        output.secret("Password of the backup", report.password.reveal())
-        output.say("It is shown only this once: write it down and keep it apart from the file.")
+        output.say(
+            "The password is shown only this once: write it down and keep it apart from the file."
+        )
     if not any(file.copies for file in report.files):
         output.say("Keep a copy elsewhere, such as on a USB drive (`--copy-to FOLDER`).")
     for line in _IMPORT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nssbackup.certificate import StoredCertificate
 from nssbackup.chain import find_chain
@@ -104,5 +104,5 @@ class PfxContents:
             same_key = [each for each in same_id if each in same_key] or same_id or same_key
         if not same_key:
             return None
-        own = same_key[0].certificate
+        own = replace(same_key[0].certificate, has_private_key=True)
         return Identity(None, own, find_chain(own, [each.certificate for each in found]))

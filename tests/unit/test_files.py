@@ -155,7 +155,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_name_too_long_for_the_file_system_is_an_error_of_ours(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
-        write_verified(tmp_path / ("a" * 250 + ".pfx"), DATA, accept)
+        write_verified(tmp_path / ("a" * 300 + ".pfx"), DATA, accept)
     assert names(tmp_path) == []
 
 

@@ -1,0 +1,277 @@
+"""Runs the real command line in a process of its own: with pipes, or on a pseudo-terminal.
+
+Each `Cli` has a home folder, a current folder and a folder for temporary files of its own, and its
+processes see no other variable of this one's environment.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = (sys.executable, "-m", "nssbackup")
+LIMIT = 60.0
+SILENCE = 20.0  # after which a command on a terminal is taken to wait for an answer
+
+# Rounds are the time that a backup takes, and rarely what a test is about.
+FAST = ("--kdf-rounds", "2048")
+STRONG = "Correct-Horse-Battery-Staple-47"
+
+# Root may read and write everything; without these capabilities it is a user like any other.
+_UNPRIVILEGED = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search,-fowner")
+
+# Makes the pseudo-terminal on stdin the controlling one, so that Ctrl-C arrives as a signal.
+_ON_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    " os.execv(sys.executable, [sys.executable, '-m', 'nssbackup', *sys.argv[1:]])"
+)
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+CTRL_C, CTRL_D = "\x03", "\x04"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a command ended and what it wrote."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON document on stdout: exactly one, and nothing beside it."""
+        parsed = json.loads(self.stdout)
+        assert isinstance(parsed, dict)
+        return parsed
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error of the JSON document."""
+        found = self.document["error"]
+        assert isinstance(found, dict)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """How a command on a terminal ended, all that the terminal showed, and what went to a file."""
+
+    status: int
+    transcript: str
+    stdout: str
+
+    @property
+    def text(self) -> str:
+        """The transcript without escape sequences."""
+        return _ESCAPE.sub("", self.transcript)
+
+
+@dataclass(frozen=True, slots=True)
+class Cli:
+    """A user with a home of their own, who types commands."""
+
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for made in (self.home, self.here, self.temporary):
+            made.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def home(self) -> Path:
+        """The home folder; empty at the beginning."""
+        return self.folder / "home"
+
+    @property
+    def here(self) -> Path:
+        """The current folder of the commands; empty at the beginning."""
+        return self.folder / "here"
+
+    @property
+    def temporary(self) -> Path:
+        """The folder for temporary files; nothing may stay in it."""
+        return self.folder / "temporary"
+
+    def variables(self) -> dict[str, str]:
+        """The environment of the commands."""
+        kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
+        return {
+            **kept,
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": "C.UTF-8",
+            "HOME": str(self.home),
+            "TMPDIR": str(self.temporary),
+            **self.environment,
+        }
+
+    def file(self, name: str, content: str | bytes) -> Path:
+        """A file of the user's, beside the home folder."""
+        path = self.folder / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def password_file(self, password: str = STRONG) -> Path:
+        """A file with a password in it."""
+        return self.file("password", f"{password}\n")
+
+    def start(
+        self,
+        *arguments: str | Path,
+        stdin: int = subprocess.DEVNULL,
+        prefix: Sequence[str] = (),
+        umask: int = -1,
+    ) -> subprocess.Popen[bytes]:
+        """Start a command and leave it running."""
+        return subprocess.Popen(
+            [*prefix, *COMMAND, *arguments],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self.here,
+            env=self.variables(),
+            umask=umask,
+        )
+
+    def run(
+        self,
+        *arguments: str | Path,
+        stdin: bytes | None = None,
+        prefix: Sequence[str] = (),
+        umask: int = -1,
+    ) -> Result:
+        """Run a command to its end; without `stdin` there is none."""
+        pipe = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+        with self.start(*arguments, stdin=pipe, prefix=prefix, umask=umask) as process:
+            try:
+                return finish(process, stdin)
+            finally:
+                process.kill()
+
+    def export(self, profile: Path, *arguments: str | Path, password: str = STRONG) -> Result:
+        """Run `export` for a profile with a password file and few rounds."""
+        file = self.password_file(password)
+        return self.run("export", "--profile", profile, "--password-file", file, *FAST, *arguments)
+
+    def verify(self, *files: Path, password: str = STRONG) -> list[dict[str, Any]]:
+        """Run `verify --json` and return what it says of each file."""
+        given = self.password_file(password)
+        found = self.run("verify", "--json", "--password-file", given, *files)
+        assert found.stderr == ""
+        verdicts = found.document["files"]
+        assert isinstance(verdicts, list)
+        return verdicts
+
+    def talk(
+        self, *arguments: str | Path, answers: Sequence[tuple[str, str]], split: bool = False
+    ) -> Talk:
+        """Run a command on a pseudo-terminal.
+
+        Args:
+            arguments: of the command.
+            answers: pairs of a text that the command shows and what is typed thereupon.
+            split: whether stdout is a file instead of the terminal.
+        """
+        terminal, end = pty.openpty()
+        fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+        output = self.folder / "stdout"
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _ON_TERMINAL, *arguments],
+                stdin=end,
+                stdout=file if split else end,
+                stderr=end,
+                cwd=self.here,
+                env={**self.variables(), "TERM": "xterm-256color"},
+                start_new_session=True,
+            )
+        os.close(end)
+        with process:
+            try:
+                transcript = _converse(terminal, answers)
+                status = process.wait(LIMIT)
+            finally:
+                process.kill()
+                os.close(terminal)
+        return Talk(status, transcript, output.read_text())
+
+
+def finish(process: subprocess.Popen[bytes], stdin: bytes | None = None) -> Result:
+    """Wait for the end of a command."""
+    out, err = process.communicate(stdin, LIMIT)
+    return Result(process.returncode, out.decode(), err.decode())
+
+
+def unprivileged() -> tuple[str, ...]:
+    """The words before a command that make it respect file modes; none where it does anyway."""
+    return _UNPRIVILEGED if os.geteuid() == 0 else ()
+
+
+def interrupt(process: subprocess.Popen[bytes]) -> Result:
+    """What Ctrl-C does to a command without a terminal."""
+    process.send_signal(signal.SIGINT)
+    return finish(process)
+
+
+def open_for_reader(fifo: Path, process: subprocess.Popen[bytes]) -> int:
+    """Wait until a command reads a FIFO, and return the other end of it."""
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        if process.poll() is not None:
+            break
+        time.sleep(0.01)
+    pytest.fail(f"`{fifo.name}` was never read: {finish(process)}")
+
+
+def names(folder: Path) -> list[str]:
+    """The names of all that lies in a folder."""
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def without_one(mapping: Mapping[str, object], keys: Sequence[str]) -> set[str]:
+    """Which of the keys a JSON object lacks."""
+    return set(keys) - set(mapping)
+
+
+def _converse(terminal: int, answers: Sequence[tuple[str, str]]) -> str:
+    shown, position = "", 0
+    left = list(answers)
+    while True:
+        while left and (found := _ESCAPE.sub("", shown).find(left[0][0], position)) >= 0:
+            expected, typed = left.pop(0)
+            position = found + len(expected)
+            os.write(terminal, typed.encode())
+        ready, _, _ = select.select([terminal], [], [], SILENCE)
+        if not ready:
+            pytest.fail(f"the command waits at:\n{shown}")
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:  # the other end is closed: Linux says EIO
+            data = b""
+        if not data:
+            break
+        shown += data.decode("utf-8", "replace")
+    assert not left, f"never asked: {left[0][0]!r} in:\n{shown}"
+    return shown

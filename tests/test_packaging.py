@@ -1,0 +1,130 @@
+"""The package as it is shipped: what it loads, and what is in the wheel."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+HEAVY = {"cryptography", "sqlite3", "pydantic", "rich"}
+
+
+def python(*words: str, path: Path | None = None, cwd: Path | None = None) -> str:
+    """Run Python in a clean environment and return what it prints."""
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
+    return subprocess.run(
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+        cwd=cwd or Path.home(),
+        env=environment,
+    ).stdout
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level modules that are there after some code has run."""
+    report = "; import sys; print(' '.join(sys.modules))"
+    return {name.partition(".")[0] for name in python("-c", code + report).split()}
+
+
+def loaded_by_command(*words: str) -> set[str]:
+    """The top-level modules that a command loads."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "nssbackup", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        cwd=Path.home(),
+    )
+    modules = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
+    assert "typer" in modules  # the report is what it is taken for
+    return {name.partition(".")[0] for name in modules}
+
+
+def test_importing_the_package_loads_no_command_line_and_no_cryptography() -> None:
+    heavy = {*HEAVY, "typer", "click", "nss", "asyncio", "argparse"}
+    assert not loaded_by("import nssbackup") & heavy
+
+
+def test_importing_the_command_line_loads_nothing_that_help_does_not_need() -> None:
+    assert not loaded_by("import nssbackup.cli") & {*HEAVY, "nss"}
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",)])
+def test_help_and_version_load_nothing_heavy(words: tuple[str, ...]) -> None:
+    assert loaded_by_command(*words) & {*HEAVY, "nss"} == set()
+
+
+@pytest.mark.parametrize("command", ["profiles", "list", "export", "verify"])
+def test_the_help_of_a_command_loads_nothing_that_only_running_it_needs(command: str) -> None:
+    # Typer itself needs pydantic for the parameters of a command.
+    assert loaded_by_command(command, "--help") & {*HEAVY - {"pydantic"}, "nss"} == set()
+
+
+def test_every_public_name_is_there() -> None:
+    code = (
+        "import nssbackup; names = getattr(nssbackup, '__all__', ());"
+        "[getattr(nssbackup, name) for name in names];"
+        "assert len(set(names)) == len(names); assert set(names) <= set(dir(nssbackup))"
+    )
+    python("-c", code)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("wheel")
+    isolation = ["--no-isolation"] if find_spec("hatchling") else []
+    python("-m", "build", "--wheel", *isolation, "--outdir", str(target), str(PROJECT))
+    (built,) = target.iterdir()
+    return built
+
+
+def test_the_wheel_holds_the_package_and_its_metadata_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    metadata = f"{'-'.join(wheel.name.split('-')[:2])}.dist-info/"
+    foreign = [name for name in names if not name.startswith(("nssbackup/", metadata))]
+    assert foreign == []
+    inside = {name for name in names if name.startswith("nssbackup/")}
+    sources = {
+        path.relative_to(PROJECT).as_posix()
+        for path in (PROJECT / "nssbackup").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert inside == sources
+    assert {Path(name).suffix for name in inside} <= {".py", ".typed"}
+
+
+def test_the_wheel_says_that_it_is_typed_and_free(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        text = archive.read(metadata).decode()
+        (points,) = (name for name in names if name.endswith("entry_points.txt"))
+        assert "nssbackup = nssbackup.__main__:main" in archive.read(points).decode()
+    assert "nssbackup/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert "License-Expression: MIT" in text
+    required = [line for line in text.splitlines() if line.startswith("Requires-Dist:")]
+    without_extras = [line.split()[1] for line in required if "extra ==" not in line]
+    assert [name.partition(">")[0] for name in without_extras] == ["cryptography", "typer"]
+
+
+def test_the_command_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = "import nssbackup; print(nssbackup.__file__)"
+    assert python("-c", code, path=tmp_path / "site").startswith(str(tmp_path))
+    said = python("-m", "nssbackup", "--version", path=tmp_path / "site", cwd=tmp_path)
+    assert said == f"nssbackup {wheel.name.split('-')[1]}\n"
