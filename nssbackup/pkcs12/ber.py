@@ -18,6 +18,7 @@ _CONSTRUCTED = 0x20
 _OCTET_STRING = 0x04
 _SET = 0x31
 _LONG_TAG = 0x1F
+_TAG_OCTETS = 5
 _INDEFINITE = 0x80
 _END_OF_CONTENTS = b"\0\0"
 
@@ -109,6 +110,8 @@ class _Reader:
             # Nothing in a PFX has such a tag; what somebody added is walked over all the same.
             while self._octet(at, limit) & 0x80:
                 at += 1
+                if at - start > _TAG_OCTETS:
+                    raise _damaged()
             at += 1
         return self._data[start:at], at
 

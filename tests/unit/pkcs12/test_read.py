@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -236,16 +235,27 @@ class Announcing:
         return self.done.keys(password)
 
 
+@pytest.fixture
+def _nothing_long_is_derived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Watches the derivations: one that should have been refused fails the test."""
+    derive = Pbkdf2.derive
+
+    def watched(self: Pbkdf2, password: bytes, length: int) -> bytes:
+        assert self.rounds <= 2048
+        return derive(self, password, length)
+
+    monkeypatch.setattr(Pbkdf2, "derive", watched)
+
+
+@pytest.mark.usefixtures("_nothing_long_is_derived")
 @pytest.mark.parametrize("rounds", [10_000_001, 2**31, 2**63, 2**200])
 def test_hostile_rounds_are_refused_before_anything_is_derived(
     rounds: int, assemble: Assemble
 ) -> None:
     data = assemble(encrypted_safe(Announcing(rounds), b"x"))
-    started = time.perf_counter()
     for use in (describe, lambda each: open_pfx(each, PASSWORD)):
         with pytest.raises(UnsupportedBackupError):
             use(data)
-    assert time.perf_counter() - started < 0.5
 
 
 @pytest.mark.parametrize("rounds", [0, -1])
@@ -254,14 +264,14 @@ def test_no_rounds_are_damage(rounds: int, assemble: Assemble) -> None:
         describe(assemble(encrypted_safe(Announcing(rounds), b"x")))
 
 
+@pytest.mark.usefixtures("_nothing_long_is_derived")
 def test_many_high_round_counts_are_refused_together(assemble: Assemble) -> None:
     safes = [encrypted_safe(Announcing(9_000_000, bytes([n])), b"x") for n in range(3)]
-    started = time.perf_counter()
     with pytest.raises(UnsupportedBackupError):
         open_pfx(assemble(*safes), PASSWORD)
-    assert time.perf_counter() - started < 0.5
 
 
+@pytest.mark.usefixtures("_nothing_long_is_derived")
 def test_rounds_hidden_in_an_encrypted_safe_are_counted(assemble: Assemble) -> None:
     hidden = Announcing(10_000_000)
     bags = [
@@ -274,10 +284,8 @@ def test_rounds_hidden_in_an_encrypted_safe_are_counted(assemble: Assemble) -> N
         )
     ] * 3
     outer = encryption.fresh(MODERN, 2048)
-    started = time.perf_counter()
     with pytest.raises(UnsupportedBackupError):
         open_pfx(assemble(encrypted_safe(outer, structure.encode_bags(bags))), PASSWORD)
-    assert time.perf_counter() - started < 0.5
 
 
 def test_a_salt_of_a_megabyte_is_damage(assemble: Assemble) -> None:
@@ -313,13 +321,11 @@ def test_bags_in_bags_are_found_as_deep_as_is_honest(
         open_pfx(data, PASSWORD)
 
 
-def test_a_bomb_in_a_safe_is_refused_at_once(assemble: Assemble) -> None:
+def test_a_bomb_in_a_safe_is_refused(assemble: Assemble) -> None:
     bomb = b"\x30\x80" * 1_000_000
     safe = structure.ContentInfo(content_type=structure.DATA, content=structure.opened(bomb))
-    started = time.perf_counter()
     with pytest.raises(DamagedBackupError):
         open_pfx(assemble(safe), PASSWORD)
-    assert time.perf_counter() - started < 1
 
 
 def test_a_file_without_a_key_is_a_result(
