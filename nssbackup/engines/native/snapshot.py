@@ -65,7 +65,7 @@ def take_snapshot(path: Path) -> sqlite3.Connection | None:
     try:
         if facts.st_size:
             # What lies beside it is looked at as well, before SQLite opens it.
-            write_ahead = any(file.name.endswith("-wal") for file in _state(path))
+            write_ahead = any(file.endswith("-wal") for file in _state(path))
             connection = (None if write_ahead else _backup(path)) or _backup_of_copy(path)
         else:
             # Not opened: SQLite removes a journal that lies beside an empty database.
@@ -141,7 +141,10 @@ def _backup_of_copy(path: Path) -> sqlite3.Connection:
                 time.sleep(_COPY_PAUSE)
             before = _state(path)
             try:
-                copies = [Path(shutil.copyfile(file, folder / file.name)) for file in before]
+                copies = [
+                    Path(shutil.copyfile(file, folder / os.path.basename(file)))  # noqa: PTH119
+                    for file in before
+                ]
             except FileNotFoundError:  # a journal ends with its transaction
                 _wipe(folder)
                 continue
@@ -161,15 +164,15 @@ def _backup_of_copy(path: Path) -> sqlite3.Connection:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _state(path: Path) -> dict[Path, tuple[int, int, int]]:
-    """Inode, size and time of change of the database and of the journals beside it."""
+def _state(path: Path) -> dict[str, tuple[int, int, int]]:
+    """Inode, size and time of change of the database and of the journals beside it, by path."""
     state = {}
-    for suffix in ("", *_JOURNALS):
-        file = path.with_name(path.name + suffix)
+    database = os.fspath(path)
+    for file in (database, *(database + suffix for suffix in _JOURNALS)):
         try:
-            facts = file.stat()
+            facts = os.stat(file)  # noqa: PTH116 - three a database of hundreds: paths are slow
         except FileNotFoundError:
-            if not suffix:
+            if file is database:
                 raise
             continue
         if not stat.S_ISREG(facts.st_mode) or facts.st_size > MAX_BYTES:
