@@ -129,7 +129,6 @@ class VerifiedFile:
     certificate_rounds: int | None = None
     mac: str | None = None
     mac_rounds: int | None = None
-    checks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: NssBackupError | None = None
 

@@ -99,7 +99,11 @@ def verify_backup(path: Path, password: Secret) -> VerifiedFile:
         certificate_rounds=certificates.rounds if certificates else None,
         mac=description.mac.name if description.mac else None,
         mac_rounds=description.mac.rounds if description.mac else None,
-        warnings=(*_protection_warnings(contents), *_identity_warnings(contents)),
+        warnings=(
+            *_mode_warnings(path),
+            *_protection_warnings(contents),
+            *_identity_warnings(contents),
+        ),
         error=_fatal(contents),
     )
 
@@ -153,6 +157,11 @@ def _is_private(path: Path) -> bool | None:
     except OSError:
         return None
     return False if stat.S_IMODE(path.stat().st_mode) == PRIVATE_MODE else None
+
+
+def _mode_warnings(path: Path) -> Iterator[str]:
+    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        yield "others on this computer may read the file: `chmod 600` keeps them out"
 
 
 def _mismatches(contents: PfxContents, expected: Expected) -> Iterator[str]:

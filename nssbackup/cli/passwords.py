@@ -149,8 +149,13 @@ def check_one_source(*, password_file: str | None, generate: bool, primary: str 
 
 
 def weakness(password: Secret) -> str | None:
-    """Why a password is easy to guess, or None. A rough measure: length times kinds of letters."""
+    """Why a password is easy to guess, or None. A rough measure: length times kinds of letters.
+
+    Nothing is said of an empty one, which is refused.
+    """
     text = password.reveal()
+    if not text:
+        return None
     kinds = (
         (str.islower, 26),
         (str.isupper, 26),
@@ -161,7 +166,6 @@ def weakness(password: Secret) -> str | None:
     size = sum(count for is_kind, count in kinds if any(map(is_kind, text)))
     # A letter that was there before adds little.
     letters = len(set(text)) + (len(text) - len(set(text))) / 4
-    bits = letters * math.log2(size) if size else 0.0
-    if bits >= _WEAK_BITS:
+    if letters * math.log2(size) >= _WEAK_BITS:
         return None
     return "the backup password is easy to guess: take a longer one, such as four random words"

@@ -292,6 +292,17 @@ def test_few_rounds_get_a_warning(cli: Cli, rounds: str, warned: bool) -> None:
     assert any("rounds" in warning for warning in warnings) is warned
 
 
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o604, True)])
+def test_a_file_that_others_may_read_gets_a_warning(
+    cli: Cli, profile: MakeProfile, mode: int, *, warned: bool
+) -> None:
+    assert cli.export(profile("ec-p256"), "-o", "a.pfx").status == 0
+    (cli.here / "a.pfx").chmod(mode)
+    (found,) = cli.verify(cli.here / "a.pfx")
+    assert found["ok"] is True
+    assert any("may read the file" in warning for warning in found["warnings"]) is warned
+
+
 def test_a_missing_chain_gets_a_warning(cli: Cli) -> None:
     warnings = only(cli, by_openssl(cli, chain=False))["warnings"]
     assert any("issuer" in warning and "not included" in warning for warning in warnings)
