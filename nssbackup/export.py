@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nssbackup.engines import EngineName, Store, open_store
-from nssbackup.errors import PrimaryPasswordRequiredError, UsageError, WrongPrimaryPasswordError
+from nssbackup.errors import (
+    NssBackupError,
+    PrimaryPasswordRequiredError,
+    UsageError,
+    WrongPrimaryPasswordError,
+)
 from nssbackup.files import check_writable, safe_name, write_verified
 from nssbackup.identities import Select, check_key_fits, choose
 from nssbackup.inventory import take_inventory
@@ -77,7 +82,7 @@ def export_identity(
     Raises:
         NssBackupError: any of them; then no file was written, or only whole and verified ones.
     """
-    destination = Destination.of(options)
+    outputs = Outputs.of(options)
     inventory = take_inventory(profiles, options.engine)
     for failure in inventory.failures:
         dialogue.warn(f"profile `{failure.profile.name}` was passed over: {failure.error.message}")
@@ -89,7 +94,7 @@ def export_identity(
         dialogue.warn(warning)
     if not options.chain:
         identity = Identity(identity.profile, identity.certificate)
-    targets = destination.targets(identity)
+    targets = outputs.targets(identity)
     for target in targets:
         for path in (target.path, *target.copies):
             check_writable(path, replace=options.replace)
@@ -153,7 +158,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
+class Outputs:
     """Where the files go: a folder, a name in it or None for the default name, and copies."""
 
     folder: Path
@@ -162,7 +167,7 @@ class Destination:
     copies: tuple[Path, ...]
 
     @classmethod
-    def of(cls, options: ExportOptions) -> Destination:
+    def of(cls, options: ExportOptions) -> Outputs:
         """Read the options, and find out what is wrong with them before anything is asked.
 
         Raises:
@@ -176,7 +181,7 @@ class Destination:
             folder, name = Path(output or "."), None
         else:
             folder, name = Path(output).parent, with_ending(Path(output).name)
-        destination = cls(folder, name, options.formats, options.copies)
+        outputs = cls(folder, name, options.formats, options.copies)
         folders = [folder]
         for copy in options.copies:
             if any(_is_same(copy, other) for other in folders):
@@ -188,10 +193,10 @@ class Destination:
         for format_ in options.formats:
             for place in folders:
                 check_writable(
-                    place / destination.file_name(placeholder, format_),
+                    place / outputs.file_name(placeholder, format_),
                     replace=options.replace or name is None,
                 )
-        return destination
+        return outputs
 
     def targets(self, identity: Identity) -> tuple[Target, ...]:
         """The files to write for an identity."""
@@ -243,6 +248,7 @@ class _Batch:
     sealing: Sealing
     options: ExportOptions
     dialogue: Dialogue
+    written: list[Path] = field(default_factory=list)
 
     def write(self, target: Target) -> WrittenFile:
         """Write one file and its copies, each verified where it lies."""
@@ -262,7 +268,13 @@ class _Batch:
                 self.dialogue.warn(warning)
 
         for path in (target.path, *target.copies):
-            write_verified(path, data, check, replace=self.options.replace)
+            try:
+                write_verified(path, data, check, replace=self.options.replace)
+            except NssBackupError:
+                for done in self.written:
+                    self.dialogue.warn(f"`{done}` was written and verified before this failed")
+                raise
+            self.written.append(path)
             self.dialogue.detail(f"written and verified: {path}")
         digest = hashlib.sha256(data).hexdigest()
         return WrittenFile(target.path, target.copies, target.format.name, digest, len(data))

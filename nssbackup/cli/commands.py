@@ -226,6 +226,14 @@ def export(  # noqa: PLR0913 - one parameter an option
             talk.warn(warning)
         return Sealing.begin(password, formats, rounds)
 
+    def sealing() -> Sealing:
+        if begun is None:
+            return begin(passwords.new_backup_password(talk.warn))
+        if generate_password:
+            # Before anything is written: a backup whose password got lost is none.
+            talk.secret("Password of the backup", begun.password.reveal())
+        return begun
+
     begun = None
     if generate_password:
         begun = begin(passwords.generate())
@@ -253,7 +261,7 @@ def export(  # noqa: PLR0913 - one parameter an option
         ),
         Dialogue(
             primary_password=passwords.primary_password(primary_password_file),
-            sealing=lambda: begun or begin(passwords.new_backup_password(talk.warn)),
+            sealing=sealing,
             select=select(talk) if passwords.is_interactive() else None,
             warn=talk.warn,
             detail=talk.detail,
@@ -261,8 +269,6 @@ def export(  # noqa: PLR0913 - one parameter an option
     )
     if generate_password and begun is not None:
         report = replace(report, password=begun.password)
-        # Before all else is said: a backup whose password got lost is none.
-        talk.secret("Password of the backup", begun.password.reveal())
     if json:
         talk.document(report.to_json())
     else:

@@ -345,3 +345,27 @@ def test_a_path_that_is_not_unicode_will_do(cli: Cli, store: Path) -> None:
     assert found["identity"]["profile"] == moved
     assert cli.export(Path(moved), "-o", moved, "--force").stdout.isprintable() is False
     assert DEFAULT in os.listdir(moved)  # noqa: PTH208 - as text
+
+
+def test_a_generated_password_is_known_even_if_the_copy_fails(
+    cli: Cli, profile: MakeProfile
+) -> None:
+    """The stick is pulled out after all checks: the first file is whole, and can be opened."""
+    stick = cli.here / "stick"
+    stick.mkdir()
+    fifo = cli.folder / "primary"
+    os.mkfifo(fifo)
+    words = ("export", "--profile", profile("nss387-password"), "-o", "a.pfx", *FAST)
+    more = ("--generate-password", "--copy-to", stick, "--primary-password-file", fifo)
+    with cli.start(*words, *more) as process:
+        with fifo.open("wb") as primary:  # waits until it is read: the outputs have been checked
+            stick.rmdir()
+            primary.write(b"correct horse 7\n")
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 31, err
+    said = err.decode()
+    assert "`a.pfx` was written and verified before this failed" in said
+    (line,) = (each for each in said.splitlines() if each.startswith("Password of the backup: "))
+    (found,) = cli.verify(cli.here / "a.pfx", password=line.partition(": ")[2])
+    assert found["ok"] is True
+    assert out == b""
