@@ -1,0 +1,57 @@
+"""The error boundary: a fault of our own is said, placed, and gives nothing away."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+
+from nssbackup.cli.boundary import exit_status_of
+
+SECRET = "what nobody may see"
+
+
+def fault() -> None:
+    raise KeyError(SECRET)
+
+
+def test_a_fault_is_1_with_its_place_and_without_its_message(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert exit_status_of(fault, json=False) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "a fault of nssbackup itself (KeyError)" in err
+    assert "test_boundary.py" in err
+    assert " in fault" in err
+    assert SECRET not in err
+    assert "Traceback" not in err
+
+
+def test_a_fault_with_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status_of(fault, json=True) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["error"]["code"] == "internal-error"
+    assert SECRET not in out + err
+
+
+def test_ctrl_c_is_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert exit_status_of(interrupted, json=False) == 130
+    assert capsys.readouterr().err == "nssbackup: error: interrupted\n"
+
+
+def test_the_end_of_the_input_at_a_question_is_4(capsys: pytest.CaptureFixture[str]) -> None:
+    def aborted() -> None:
+        raise typer.Abort
+
+    assert exit_status_of(aborted, json=False) == 4
+    assert "cancelled" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", [0, 2, 32])
+def test_a_status_that_a_command_chose_is_kept(status: int) -> None:
+    assert exit_status_of(lambda: status, json=False) == status
