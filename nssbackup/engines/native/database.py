@@ -49,6 +49,9 @@ class Attribute(IntEnum):
     NSS_EMAIL = 0xCE534352
     NSS_DB = 0xD5A0DB00
 
+    # Enum's own is written in Python, and most of the reading of a store is looking these up.
+    __hash__ = int.__hash__
+
 
 class ObjectClass(IntEnum):
     """The values of CKA_CLASS that are read."""
@@ -260,9 +263,9 @@ class _Table:
         self, classes: Iterable[ObjectClass], attributes: Iterable[Attribute]
     ) -> tuple[StoredObject, ...]:
         """The objects of some classes with those of the attributes that the schema knows."""
-        wanted = [a for a in attributes if _COLUMNS[a] in self._columns]
+        wanted = tuple(a for a in attributes if _COLUMNS[a] in self._columns)
         columns = ", ".join(["id", *(_COLUMNS[a] for a in wanted)])
-        values = tuple(c.value.to_bytes(_ULONG_BYTES, "big") for c in classes)
+        values = tuple(c.to_bytes(_ULONG_BYTES, "big") for c in classes)
         marks = ", ".join("?" * len(values))
         rows = self.query(
             f"SELECT {columns} FROM {self._name} WHERE a0 IN ({marks}) ORDER BY id",  # noqa: S608 - names are constants
@@ -270,7 +273,7 @@ class _Table:
         )
         return tuple(self._object(row, wanted) for row in rows)
 
-    def _object(self, row: tuple[object, ...], attributes: list[Attribute]) -> StoredObject:
+    def _object(self, row: tuple[object, ...], attributes: tuple[Attribute, ...]) -> StoredObject:
         number, *values = row
         if not isinstance(number, int) or not 0 <= number <= _MAX_OBJECT_ID:
             message = f"the {self._noun} is damaged: an object has an impossible id"

@@ -18,6 +18,7 @@ import tempfile
 import time
 from contextlib import closing
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from nssbackup.errors import DamagedStoreError, UnreadableStoreError
 
@@ -47,29 +48,19 @@ def take_snapshot(path: Path) -> sqlite3.Connection | None:
         DamagedStoreError: it is no SQLite database, or a damaged one.
     """
     try:
-        # Looked at before it is opened: opening a FIFO would block for ever.
-        facts = path.stat()
+        state = _state(path)
+        if not state[0].size:
+            # Not opened: SQLite removes a journal that lies beside an empty database.
+            connection = sqlite3.connect(":memory:", isolation_level=None)
+        elif any(file.path.endswith("-wal") for file in state):
+            connection = _backup_of_copy(path)
+        else:
+            connection = _backup(path) or _backup_of_copy(path)
     except FileNotFoundError:
         if path.is_symlink():
             message = f"`{path}` is a link to a file that isn't there"
             raise UnreadableStoreError(message) from None
         return None
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if not stat.S_ISREG(facts.st_mode):
-        message = f"`{path}` is not a regular file"
-        raise UnreadableStoreError(message)
-    if facts.st_size > MAX_BYTES:
-        message = f"`{path}` is too large for an NSS database ({facts.st_size:,} bytes)"
-        raise DamagedStoreError(message)
-    try:
-        if facts.st_size:
-            # What lies beside it is looked at as well, before SQLite opens it.
-            write_ahead = any(file.endswith("-wal") for file in _state(path))
-            connection = (None if write_ahead else _backup(path)) or _backup_of_copy(path)
-        else:
-            # Not opened: SQLite removes a journal that lies beside an empty database.
-            connection = sqlite3.connect(":memory:", isolation_level=None)
     except sqlite3.DatabaseError as error:
         message = f"`{path}` is not a usable SQLite database: {error}"
         raise DamagedStoreError(message) from error
@@ -111,9 +102,8 @@ def _backup(path: Path) -> sqlite3.Connection | None:
 
 def _is_wal(path: Path) -> bool:
     """Whether the header names write-ahead logging (sqlite.org/fileformat, offset 18)."""
-    with path.open("rb", buffering=0) as file:
-        header = file.read(20)
-    return header[18:20] == b"\x02\x02"
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - paths are slow
+        return file.read(20)[18:] == b"\x02\x02"
 
 
 def _in_memory(source: sqlite3.Connection) -> sqlite3.Connection:
@@ -142,7 +132,7 @@ def _backup_of_copy(path: Path) -> sqlite3.Connection:
             before = _state(path)
             try:
                 copies = [
-                    Path(shutil.copyfile(file, folder / os.path.basename(file)))  # noqa: PTH119
+                    Path(shutil.copyfile(file.path, folder / Path(file.path).name))
                     for file in before
                 ]
             except FileNotFoundError:  # a journal ends with its transaction
@@ -164,21 +154,36 @@ def _backup_of_copy(path: Path) -> sqlite3.Connection:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _state(path: Path) -> dict[str, tuple[int, int, int]]:
-    """Inode, size and time of change of the database and of the journals beside it, by path."""
-    state = {}
+class _File(NamedTuple):
+    """A file as it is now: when one of these is another, it was written to."""
+
+    path: str
+    inode: int
+    size: int
+    modified_ns: int
+
+
+def _state(path: Path) -> list[_File]:
+    """The database, and the journals that lie beside it.
+
+    They are looked at before SQLite opens them: opening a FIFO would block for ever.
+    """
+    state = []
     database = os.fspath(path)
-    for file in (database, *(database + suffix for suffix in _JOURNALS)):
+    for name in (database, *(database + suffix for suffix in _JOURNALS)):
         try:
-            facts = os.stat(file)  # noqa: PTH116 - three a database of hundreds: paths are slow
+            facts = os.stat(name)  # noqa: PTH116 - three a database of hundreds: paths are slow
         except FileNotFoundError:
-            if file is database:
+            if name is database:
                 raise
             continue
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size > MAX_BYTES:
-            message = f"`{file}` is not a journal of SQLite"
+        if not stat.S_ISREG(facts.st_mode):
+            message = f"`{name}` is not a regular file"
+            raise UnreadableStoreError(message)
+        if facts.st_size > MAX_BYTES:
+            message = f"`{name}` is too large for an NSS database ({facts.st_size:,} bytes)"
             raise DamagedStoreError(message)
-        state[file] = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+        state.append(_File(name, facts.st_ino, facts.st_size, facts.st_mtime_ns))
     return state
 
 

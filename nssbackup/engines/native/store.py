@@ -310,9 +310,9 @@ def _trust(objects: tuple[StoredObject, ...]) -> dict[tuple[bytes, bytes], Trust
     """What trust objects say, by issuer and serial number."""
     return {
         _serial_key(stored): tuple(
-            (usage, _TRUST_WORDS.get(stored.number(attribute) or 0, "unknown"))
-            for attribute, usage in _USAGES.items()
-            if stored.get(attribute) is not None
+            (_USAGES[attribute], _TRUST_WORDS.get(stored.number(attribute) or 0, "unknown"))
+            for attribute in stored.attributes
+            if attribute in _USAGES
         )
         for stored in objects
     }

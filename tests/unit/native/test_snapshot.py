@@ -219,7 +219,7 @@ BROKEN: dict[Callable[[Path], None], type[NssBackupError]] = {
     truncated: DamagedStoreError,
     tiny: DamagedStoreError,
     sparse: DamagedStoreError,
-    wal_folder: DamagedStoreError,
+    wal_folder: UnreadableStoreError,
     Path.mkdir: UnreadableStoreError,
 }
 BROKEN_POSIX: dict[Callable[[Path], None], type[NssBackupError]] = {
