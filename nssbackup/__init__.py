@@ -1,1 +1,57 @@
-"""Back up a client certificate and its private key from a Firefox profile, without NSS."""
+"""Back up a client certificate and its private key from a Firefox profile, without NSS.
+
+The library never prints, asks, reads the environment or exits: it takes values and callables and
+returns reports. Names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nssbackup.errors import NssBackupError
+    from nssbackup.export import Dialogue, ExportOptions, export_identity
+    from nssbackup.inventory import take_inventory
+    from nssbackup.pkcs12 import Sealing
+    from nssbackup.profiles import find_profiles, resolve_profile
+    from nssbackup.secret import Secret
+    from nssbackup.verify import verify_backup
+
+__all__ = [
+    "Dialogue",
+    "ExportOptions",
+    "NssBackupError",
+    "Sealing",
+    "Secret",
+    "export_identity",
+    "find_profiles",
+    "resolve_profile",
+    "take_inventory",
+    "verify_backup",
+]
+
+_MODULES = {
+    "Dialogue": "export",
+    "ExportOptions": "export",
+    "NssBackupError": "errors",
+    "Sealing": "pkcs12",
+    "Secret": "secret",
+    "export_identity": "export",
+    "find_profiles": "profiles",
+    "resolve_profile": "profiles",
+    "take_inventory": "inventory",
+    "verify_backup": "verify",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

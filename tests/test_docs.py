@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import pkgutil
 import re
@@ -133,3 +134,21 @@ def test_the_readme_holds_nothing_of_the_machine_it_was_written_on() -> None:
         r"(?i)\blocalhost\b|\.local\b|\.internal\b",
     ):
         assert not re.search(pattern, text), pattern
+
+
+def test_the_library_example_runs(tmp_path: Path) -> None:
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    (tmp_path / "fixtures").symlink_to(README.parent / "fixtures")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    written = tmp_path / "MyWIPOCert.pfx"
+    digest = hashlib.sha256(written.read_bytes()).hexdigest()
+    assert done.stdout == f"MyWIPOCert.pfx {digest}\n"

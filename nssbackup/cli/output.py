@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
+from pathlib import Path
 from typing import TextIO
 
 from nssbackup.errors import NssBackupError, OutputError
@@ -35,7 +36,8 @@ class Output:
         self._verbose = verbose
         for name in ("stdout", "stderr"):
             if getattr(sys, name) is None:  # closed by the caller
-                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+                nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for good
+                setattr(sys, name, nowhere)
         for stream in (sys.stdout, sys.stderr):
             # A console that has no such letter shows its number; it must not end the command.
             reconfigure = getattr(stream, "reconfigure", None)
