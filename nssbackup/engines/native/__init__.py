@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager
 
 from nssbackup.engines.native.database import CertificateDatabase, KeyDatabase
-from nssbackup.engines.native.snapshot import take_snapshot
+from nssbackup.engines.native.snapshot import put_back, take_snapshot
 from nssbackup.engines.native.store import NativeStore
 from nssbackup.errors import NoStoreError, UnsupportedStoreError
 from nssbackup.model import Profile
@@ -39,22 +38,31 @@ class NativeEngine:
             UnsupportedStoreError: there are only databases of the old kind (cert8, key3).
             StoreError: a database can't be read.
         """
-        with ExitStack() as stack:
-
-            def opened(name: str) -> sqlite3.Connection | None:
-                connection = take_snapshot(profile.path / name)
-                return stack.enter_context(closing(connection)) if connection else None
-
-            # The keys first: Firefox writes a new key before its certificate, so a pair that is
-            # complete in key4.db now is complete in cert9.db a moment later.
-            keys = opened(_KEYS)
-            certificates = opened(_CERTIFICATES)
+        # The keys first: Firefox writes a new key before its certificate, so a pair that is
+        # complete in key4.db now is complete in cert9.db a moment later.
+        keys = take_snapshot(profile.path / _KEYS)
+        try:
+            certificates = take_snapshot(profile.path / _CERTIFICATES)
+        except BaseException:
+            if keys is not None:
+                keys.close()
+            raise
+        store = None
+        try:
             if keys is None and certificates is None:
                 raise _no_store(profile)
-            yield NativeStore(
+            store = NativeStore(
                 CertificateDatabase(certificates) if certificates else None,
                 KeyDatabase(keys) if keys else None,
             )
+            yield store
+        finally:
+            # Closed before its snapshots may be filled with another profile's databases.
+            if store is not None:
+                store.close()
+            for connection in (keys, certificates):
+                if connection is not None:
+                    put_back(connection)
 
 
 def _no_store(profile: Profile) -> NoStoreError | UnsupportedStoreError:

@@ -51,7 +51,7 @@ def take_snapshot(path: Path) -> sqlite3.Connection | None:
         state = _state(path)
         if not state[0].size:
             # Not opened: SQLite removes a journal that lies beside an empty database.
-            connection = sqlite3.connect(":memory:", isolation_level=None)
+            connection = _new_memory()
         elif any(file.path.endswith("-wal") for file in state):
             connection = _backup_of_copy(path)
         else:
@@ -66,7 +66,6 @@ def take_snapshot(path: Path) -> sqlite3.Connection | None:
         raise DamagedStoreError(message) from error
     except OSError as error:
         raise _unreadable(path, error) from error
-    _harden(connection)
     return connection
 
 
@@ -113,13 +112,37 @@ def _in_memory(source: sqlite3.Connection) -> sqlite3.Connection:
     # header: a query of a table would have SQLite parse the schema, once more than needed.
     source.execute("BEGIN")
     source.execute("PRAGMA schema_version").fetchall()
-    target = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    if _shelf:
+        target = _shelf.pop()
+        try:
+            source.backup(target)
+        except sqlite3.Error:  # a database in memory keeps the page size it was filled with first
+            target.close()
+        else:
+            return target
+    target = _new_memory()
     try:
         source.backup(target)
     except BaseException:
         target.close()
         raise
     return target
+
+
+# Databases in memory to be filled again: making one takes as long as filling it, and a building
+# has hundreds of profiles.
+_shelf: list[sqlite3.Connection] = []
+
+
+def put_back(connection: sqlite3.Connection) -> None:
+    """Give up a snapshot; nobody may use it any more, as the next one will take its place."""
+    _shelf.append(connection)
+
+
+def _new_memory() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    _harden(connection)
+    return connection
 
 
 def _backup_of_copy(path: Path) -> sqlite3.Connection:

@@ -135,6 +135,12 @@ class NativeStore:
         self._keys = keys
         self._key: pbe.IntermediateKey | None = None
         self._loaded: _Contents | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """End the use of the store: what is asked of it from now on is a ValueError."""
+        self._closed = True
+        self._certificates = self._keys = self._key = self._loaded = None
 
     def certificates(self) -> tuple[StoredCertificate, ...]:
         """See `engines.Store.certificates`."""
@@ -146,6 +152,7 @@ class NativeStore:
 
     def needs_password(self) -> bool | None:
         """See `engines.Store.needs_password`."""
+        self._check_open()
         record = self._keys.password_record() if self._keys else None
         if record is None:
             return None
@@ -153,6 +160,7 @@ class NativeStore:
 
     def unlock(self, password: Secret) -> None:
         """See `engines.Store.unlock`."""
+        self._check_open()
         if self._keys is None:
             return  # nothing is locked; the key will be found missing
         record = self._keys.password_record()
@@ -205,9 +213,15 @@ class NativeStore:
         )
 
     def _contents(self) -> _Contents:
+        self._check_open()
         if self._loaded is None:
             self._loaded = self._load()
         return self._loaded
+
+    def _check_open(self) -> None:
+        if self._closed:
+            message = "the store is closed"
+            raise ValueError(message)
 
     def _load(self) -> _Contents:
         if self._certificates is None:

@@ -313,3 +313,20 @@ def test_a_spoiled_password_record_is_never_a_wrong_password(
             store.unlock(Secret(""))
         with pytest.raises(error):
             store.needs_password()
+
+
+def test_a_closed_store_gives_nothing_more(builder: StoreBuilder) -> None:
+    """Its snapshots are filled with the next profile's databases."""
+    builder.add_identity(EC, EC_DER)
+    with NativeEngine().open(opened(builder.write())) as store:
+        store.unlock(Secret(""))
+        (certificate,) = store.certificates()
+    for use in (
+        store.certificates,
+        store.notes,
+        store.needs_password,
+        lambda: store.unlock(Secret("")),
+        lambda: store.private_key(certificate),
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            use()
