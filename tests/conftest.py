@@ -60,7 +60,7 @@ def _facts(folder: Path) -> Facts:
         found = os.lstat(path)
         content = b""
         if stat.S_ISREG(found.st_mode) and found.st_size < 100_000_000:
-            with open(path, "rb") as file:  # noqa: PTH123
+            with open(path, "rb") as file:  # noqa: PTH123 - as bytes
                 content = file.read()
         elif stat.S_ISLNK(found.st_mode):
             content = os.readlink(path)  # noqa: PTH115

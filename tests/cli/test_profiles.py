@@ -253,7 +253,7 @@ def test_list_shows_own_certificates_and_wipos_and_all_shows_others(cli: Cli) ->
         (name("ca", "Intellectual Property Organization"), False),
     ],
 )
-def test_what_wipo_is_stands_in_the_issuer(cli: Cli, issuer: Any, wipo: bool) -> None:  # noqa: ANN401
+def test_what_wipo_is_stands_in_the_issuer(cli: Cli, issuer: Any, wipo: bool) -> None:  # noqa: ANN401 - a name or text
     builder = StoreBuilder(cli.folder / "store")
     builder.add_identity(rsa_key(), issue(rsa_key(), "Jane", issuer, rsa_key(9)))
     (found,) = cli.run("list", "--json", "--profile", builder.write()).document["identities"]
