@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nssbackup.backup import Dialogue
     from nssbackup.errors import NssBackupError
-    from nssbackup.export import Dialogue, ExportOptions, export_identity
+    from nssbackup.export import ExportOptions, export_identity
     from nssbackup.inventory import take_inventory
     from nssbackup.pkcs12 import Sealing
     from nssbackup.profiles import find_profiles, resolve_profile
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Dialogue": "export",
+    "Dialogue": "backup",
     "ExportOptions": "export",
     "NssBackupError": "errors",
     "Sealing": "pkcs12",

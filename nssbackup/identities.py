@@ -7,7 +7,7 @@ now, everything else that is ambiguous listed and never guessed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from nssbackup.certificate import StoredCertificate
@@ -25,10 +25,14 @@ Select = Callable[[Sequence[Identity], str], Identity]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The identity that was chosen, and what the user should know about how."""
+    """The identity that was chosen, and what the user should know about how.
+
+    `copies` are the same certificate and its key in other profiles, to be read if this one can't.
+    """
 
     identity: Identity
     notes: tuple[str, ...] = ()
+    copies: tuple[Identity, ...] = ()
 
 
 class NoMatchError(NssBackupError):
@@ -107,7 +111,18 @@ def choose(
         AmbiguousError: several match and nobody can be asked.
         KeyMissingError: the private key of what matches is in none of the stores.
     """
-    candidates = _distinct(identities)
+    choice = _chosen(_distinct(identities), text, select)
+    copies = tuple(
+        identity
+        for identity in identities
+        if identity.certificate.sha256 == choice.identity.certificate.sha256
+        and identity.certificate.has_private_key
+        and identity is not choice.identity
+    )
+    return replace(choice, copies=copies)
+
+
+def _chosen(candidates: tuple[Identity, ...], text: str | None, select: Select | None) -> Choice:
     if text is not None:
         found = matching(candidates, text)
         if not found:

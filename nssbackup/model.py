@@ -22,7 +22,7 @@ class Profile:
         name: what the application shows for it; the folder's name where no list names it.
         application: "Firefox", or what else the folder belongs to.
         default: whether the application starts with it.
-        in_use: whether an application has it open now, as far as this machine can tell.
+        in_use: whether an application has it open now; None where this machine can't tell.
         store: which databases lie in it; None for none.
         listed: whether a list (`profiles.ini`, `installs.ini`) names it; else a scan found it.
         last_used: when the application last started on it (seconds since 1970), None if unknown.
@@ -32,7 +32,7 @@ class Profile:
     name: str
     application: str
     default: bool = False
-    in_use: bool = False
+    in_use: bool | None = False
     store: StoreKind | None = None
     listed: bool = False
     last_used: float | None = None
@@ -53,6 +53,18 @@ class PrivateKey:
     def __reduce__(self) -> NoReturn:
         message = "a PrivateKey can't be pickled"
         raise TypeError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanKey:
+    """A private key that has no certificate beside it.
+
+    `id` tells the keys of one store apart; `bits` is None where the key doesn't say.
+    """
+
+    id: str
+    type: str
+    bits: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ class ProfilesReport:
                     "name": entry.profile.name,
                     "path": str(entry.profile.path),
                     "default": entry.profile.default,
-                    "in_use": entry.profile.in_use,
+                    "in_use": entry.profile.in_use is True,
+                    "in_use_known": entry.profile.in_use is not None,
                     "store": entry.profile.store,
                     "primary_password": entry.primary_password,
                 }

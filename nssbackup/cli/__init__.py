@@ -12,8 +12,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nssbackup.cli import commands
 from nssbackup.cli.boundary import exit_status_of
+from nssbackup.cli.commands.export import export
+from nssbackup.cli.commands.listing import list_identities
+from nssbackup.cli.commands.profiles import profiles
+from nssbackup.cli.commands.verify import verify
 
 _EPILOG = "Exit statuses, JSON and formats: see README.md. Nothing is ever written to a profile."
 
@@ -70,7 +73,7 @@ def _main(
         raise typer.Exit(2)
 
 
-app.command("profiles")(commands.profiles)
-app.command("list")(commands.list_identities)
-app.command("export")(commands.export)
-app.command("verify")(commands.verify)
+app.command("profiles")(profiles)
+app.command("list")(list_identities)
+app.command("export")(export)
+app.command("verify")(verify)

@@ -30,12 +30,23 @@ def exit_status_of(command: Callable[[], object], *, json: bool) -> int:
     except typer.Abort:  # the end of the input at a question
         return output.error(CancelledError("cancelled"))
     except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass it
+        if _was_interrupted(error):
+            return output.error(InterruptedByUserError("interrupted"))
         return output.error(_translated(error))
     # Typer gives the code of an `Exit` back instead of raising it; 130 is its word for Ctrl-C.
     status = outcome if isinstance(outcome, int) else 0
     if status == InterruptedByUserError.exit_status:
         return output.error(InterruptedByUserError("interrupted"))
     return status
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: in the middle of a lock it makes another of itself."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
 
 
 def _translated(error: Exception) -> NssBackupError:

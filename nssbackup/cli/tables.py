@@ -24,7 +24,8 @@ def profile_table(report: ProfilesReport) -> Table:
                 note
                 for note, holds in (
                     ("default", entry.profile.default),
-                    ("in use", entry.profile.in_use),
+                    ("in use", entry.profile.in_use is True),
+                    ("perhaps in use", entry.profile.in_use is None),
                     ("legacy databases", entry.profile.store == "legacy"),
                     ("no certificates", entry.profile.store is None),
                 )

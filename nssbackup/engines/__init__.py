@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from nssbackup.certificate import StoredCertificate
 from nssbackup.errors import EngineUnavailableError
-from nssbackup.model import PrivateKey, Profile
+from nssbackup.model import OrphanKey, PrivateKey, Profile
 from nssbackup.secret import Secret
 
 EngineName = Literal["auto", "native", "nss"]
@@ -21,6 +21,17 @@ class Store(Protocol):
 
     def certificates(self) -> tuple[StoredCertificate, ...]:
         """Every certificate in the store, CA certificates included. Needs no password."""
+        ...
+
+    def orphan_keys(self) -> tuple[OrphanKey, ...]:
+        """The private keys that have no certificate in this store. Needs no password."""
+        ...
+
+    def orphan_of(self, certificate: StoredCertificate) -> OrphanKey | None:
+        """Which of the orphan keys is that of a certificate from elsewhere; None for none.
+
+        Needs no password.
+        """
         ...
 
     def notes(self) -> tuple[str, ...]:
@@ -46,6 +57,8 @@ class Store(Protocol):
 
     def private_key(self, of: StoredCertificate) -> PrivateKey:
         """The private key that belongs to a certificate; the store must be unlocked.
+
+        The certificate itself need not be in the store.
 
         Raises:
             KeyMissingError: the store holds no such key.

@@ -5,8 +5,16 @@ Nothing in this package writes, creates or locks anything.
 
 from __future__ import annotations
 
+from nssbackup.profiles.left_behind import find_left_behind
 from nssbackup.profiles.locate import find_profiles
 from nssbackup.profiles.resolve import resolve_profile
+from nssbackup.profiles.roots import applications_named
 from nssbackup.profiles.system import System
 
-__all__ = ["System", "find_profiles", "resolve_profile"]
+__all__ = [
+    "System",
+    "applications_named",
+    "find_left_behind",
+    "find_profiles",
+    "resolve_profile",
+]

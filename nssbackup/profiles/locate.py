@@ -100,7 +100,7 @@ class _Found:
     def rank(self, profile: Profile) -> tuple[bool, float, bool, bool, str, str]:
         """What `profile`, made of this, is ordered by: the smallest is the likeliest."""
         return (
-            not profile.in_use,
+            profile.in_use is not True,
             -(profile.last_used or 0.0),
             not self.install_default,
             not self.marked_default,
@@ -114,7 +114,7 @@ def _found_in(root: Root, system: System) -> Iterator[_Found]:
     folder = Path(root.path)
     yield from _listed_in(folder, root.application, system)
     for parent in (folder, folder / "Profiles"):
-        for child in _subfolders(parent):
+        for child in subfolders(parent):
             if store_in(child) is not None:
                 yield _Found(child, root.application)
 
@@ -145,7 +145,7 @@ def _listed_in(root: Path, application: str, system: System) -> Iterator[_Found]
         )
 
 
-def _subfolders(parent: Path) -> list[Path]:
+def subfolders(parent: Path) -> list[Path]:
     """The folders in `parent` that may be profiles, links to folders last; [] if unreadable."""
     try:
         with os.scandir(parent) as entries:

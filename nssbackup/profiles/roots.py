@@ -9,9 +9,11 @@ XDG rule (since Firefox 147); the XDG Base Directory Specification for ignoring 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from nssbackup.errors import UsageError
 from nssbackup.profiles.system import Platform, System
 
 
@@ -67,6 +69,24 @@ _ROWS = (
     _Row("Firefox", "darwin", _HOME, ("Library", "Application Support", "Firefox")),
     _Row("Firefox", "win32", _ROAMING, ("Mozilla", "Firefox")),
 )
+
+
+def applications_named(names: Iterable[str]) -> frozenset[str]:
+    """The applications that texts name, letter case, blanks and hyphens aside.
+
+    Raises:
+        UsageError: there is none of a name; the hint has all there are.
+    """
+    known = {_folded(row.application): row.application for row in _ROWS}
+    unknown = [name for name in names if _folded(name) not in known]
+    if unknown:
+        message = f"there is no application `{unknown[0]}`"
+        raise UsageError(message, hint=f"known are {', '.join(sorted(known.values()))}")
+    return frozenset(known[_folded(name)] for name in names)
+
+
+def _folded(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())
 
 
 def candidate_roots(system: System) -> tuple[Root, ...]:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from nssbackup.export import read_key
+from nssbackup.extraction import read_key
 from nssbackup.inventory import take_inventory
 from nssbackup.pkcs12 import MODERN, Sealing
 from nssbackup.profiles import resolve_profile

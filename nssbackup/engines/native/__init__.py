@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nssbackup.engines.native.database import CertificateDatabase, KeyDatabase
-from nssbackup.engines.native.snapshot import put_back, take_snapshot
 from nssbackup.engines.native.store import NativeStore
 from nssbackup.errors import NoStoreError, UnsupportedStoreError
 from nssbackup.model import Profile
+from nssbackup.snapshot import put_back, take_snapshot
 
 __all__ = ["NativeEngine"]
 

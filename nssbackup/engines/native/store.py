@@ -26,7 +26,7 @@ from nssbackup.errors import (
     PrimaryPasswordRequiredError,
     WrongPrimaryPasswordError,
 )
-from nssbackup.model import PrivateKey
+from nssbackup.model import OrphanKey, PrivateKey
 from nssbackup.secret import Secret
 
 _PASSWORD_CHECK = b"password-check"
@@ -124,6 +124,7 @@ class _Clear:
 class _Contents:
     certificates: tuple[StoredCertificate, ...]
     keys: dict[str, StoredObject] = field(repr=False)
+    orphans: tuple[StoredObject, ...] = field(repr=False)
     notes: tuple[str, ...]
 
 
@@ -149,6 +150,15 @@ class NativeStore:
     def notes(self) -> tuple[str, ...]:
         """See `engines.Store.notes`."""
         return self._contents().notes
+
+    def orphan_keys(self) -> tuple[OrphanKey, ...]:
+        """See `engines.Store.orphan_keys`."""
+        return tuple(_orphan(stored) for stored in self._contents().orphans)
+
+    def orphan_of(self, certificate: StoredCertificate) -> OrphanKey | None:
+        """See `engines.Store.orphan_of`."""
+        stored = self._orphan_object(certificate)
+        return _orphan(stored) if stored else None
 
     def needs_password(self) -> bool | None:
         """See `engines.Store.needs_password`."""
@@ -176,7 +186,7 @@ class NativeStore:
 
     def private_key(self, of: StoredCertificate) -> PrivateKey:
         """See `engines.Store.private_key`."""
-        stored = self._contents().keys.get(of.sha256)
+        stored = self._key_object(of)
         if stored is None:
             message = f"the private key of `{of.common_name or of.subject}` is not in this store"
             raise KeyMissingError(message, hint="`nssbackup list` shows where keys are present")
@@ -194,6 +204,12 @@ class NativeStore:
         name = _OTHER_KEY_TYPES.get(kind or 0) or f"type {kind}, parameters {curve.hex() or None}"
         message = f"the private key is of a type that can't be exported yet ({name})"
         raise KeyNotExportableError(message)
+
+    def _key_object(self, of: StoredCertificate) -> StoredObject | None:
+        return self._contents().keys.get(of.sha256) or self._orphan_object(of)
+
+    def _orphan_object(self, of: StoredCertificate) -> StoredObject | None:
+        return pair([(0, None, of.public_key)], self._contents().orphans).get(0)
 
     def _rsa_values(self, stored: StoredObject) -> keys.RsaValues:
         values = self._values(
@@ -224,12 +240,10 @@ class NativeStore:
             raise ValueError(message)
 
     def _load(self) -> _Contents:
-        if self._certificates is None:
-            return _Contents((), {}, ())
         objects: list[StoredObject] = []
         certificates: list[StoredCertificate] = []
         notes = []
-        found, trust_objects = self._certificates.objects()
+        found, trust_objects = self._certificates.objects() if self._certificates else ((), ())
         for stored in found:
             try:
                 certificate = from_der(stored.get(Attribute.VALUE) or b"")
@@ -240,13 +254,15 @@ class NativeStore:
                 objects.append(stored)
                 certificates.append(certificate)
         trust = _trust(trust_objects)
+        private_keys = self._keys.private_keys() if self._keys else ()
         pairs = pair(
             [
                 (o.id, o.get(Attribute.ID), c.public_key)
                 for o, c in zip(objects, certificates, strict=True)
             ],
-            self._keys.private_keys() if self._keys else (),
+            private_keys,
         )
+        paired = {stored.id for stored in pairs.values()}
         return _Contents(
             certificates=tuple(
                 replace(
@@ -263,6 +279,7 @@ class NativeStore:
                 for stored, certificate in zip(objects, certificates, strict=True)
                 if stored.id in pairs
             },
+            orphans=tuple(stored for stored in private_keys if stored.id not in paired),
             notes=tuple(notes),
         )
 
@@ -318,6 +335,20 @@ def _intermediate_key(record: PasswordRecord, password: str) -> pbe.Intermediate
         return key if check.decrypt(key) == _PASSWORD_CHECK else None
     except pbe.DecryptionError:
         return None
+
+
+def _orphan(stored: StoredObject) -> OrphanKey:
+    kind = stored.number(Attribute.KEY_TYPE)
+    parameters = stored.get(Attribute.EC_PARAMS) or b""
+    name, bits = _OTHER_KEY_TYPES.get(kind or 0, "unknown"), None
+    if kind == _RSA:
+        modulus = int.from_bytes(stored.get(Attribute.MODULUS) or b"", "big")
+        name, bits = "RSA", modulus.bit_length() or None
+    elif kind in (_EC, _EDWARDS) and parameters == _ED25519:
+        name, bits = "Ed25519", 256
+    elif kind == _EC:
+        name, bits = "EC", _CURVES[parameters].key_size if parameters in _CURVES else None
+    return OrphanKey(f"{stored.id:08x}", name, bits)
 
 
 def _trust(objects: tuple[StoredObject, ...]) -> dict[tuple[bytes, bytes], Trust]:

@@ -15,8 +15,8 @@ from nssbackup.engines.native.database import (
     KeyDatabase,
     StoredObject,
 )
-from nssbackup.engines.native.snapshot import take_snapshot
 from nssbackup.errors import DamagedStoreError
+from nssbackup.snapshot import take_snapshot
 from tests.store_builder import EMPTY, StoreBuilder, cka_id, ec_key, issue, rsa_key
 
 DER = issue(ec_key())

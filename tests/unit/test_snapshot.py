@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.engines.native.snapshot import take_snapshot
 from nssbackup.errors import DamagedStoreError, NssBackupError, UnreadableStoreError
+from nssbackup.snapshot import take_snapshot
 from tests.conftest import Unchanged
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
@@ -319,7 +319,7 @@ READER = """
 import os, sys
 from contextlib import closing
 from pathlib import Path
-from nssbackup.engines.native.snapshot import take_snapshot
+from nssbackup.snapshot import take_snapshot
 from nssbackup.errors import NssBackupError
 if sys.argv[2:]:
     os.setgroups([])

@@ -1,0 +1,101 @@
+"""Backup: an identity and its key, sealed, written and verified where they lie."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nssbackup.errors import NssBackupError
+from nssbackup.files import write_verified
+from nssbackup.identities import Select
+from nssbackup.model import Identity, PasswordFor, PrivateKey
+from nssbackup.outputs import Target
+from nssbackup.pkcs12 import Format, Sealing, friendly_name_of
+from nssbackup.report import WrittenFile
+from nssbackup.verify import Expected, verify_written
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """How a backup asks and tells; the library itself never does either.
+
+    Attributes:
+        primary_password: asked for a profile's primary password, again as long as it is wrong.
+        sealing: asked once for the backup password, when all else is settled. Where that is
+            known beforehand, the derivations have better begun already.
+        select: asked which of several identities is meant; None where nobody can be asked.
+        warn: told what the user should know.
+        detail: told what is done.
+    """
+
+    primary_password: PasswordFor
+    sealing: Callable[[], Sealing]
+    select: Select | None = None
+    warn: Callable[[str], None] = field(default=lambda _: None)
+    detail: Callable[[str], None] = field(default=lambda _: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What the files of one backup have in common.
+
+    Attributes:
+        identity: what goes in; its chain is the one written.
+        key: its private key.
+        sealing: the password, with a sealer at work for each format: one file each.
+        friendly_name: None for the certificate's nickname or common name.
+        replace: whether existing files may be replaced.
+    """
+
+    identity: Identity
+    key: PrivateKey = field(repr=False)
+    sealing: Sealing
+    friendly_name: str | None = None
+    replace: bool = False
+
+    def write(self, targets: Sequence[Target], dialogue: Dialogue) -> tuple[WrittenFile, ...]:
+        """Write a file for each format, in the order of the sealing's, each with its copies.
+
+        Every file and copy is read back from the disk and verified before it gets its name.
+
+        Raises:
+            NssBackupError: any of them; what was written before it is whole and verified, and the
+                dialogue is told of it.
+        """
+        placed: list[Path] = []
+        try:
+            pairs = zip(self.sealing.sealers, targets, strict=True)
+            return tuple(
+                [self._written(format_, target, dialogue, placed) for format_, target in pairs]
+            )
+        except NssBackupError:
+            for path in placed:
+                dialogue.warn(f"`{path}` was written and verified before this failed")
+            raise
+
+    def _written(
+        self, format_: Format, target: Target, dialogue: Dialogue, placed: list[Path]
+    ) -> WrittenFile:
+        """Write one file and its copies; `placed` gets the path of each that is in its place."""
+        sealer = self.sealing.sealers[format_]
+        data = sealer.seal(self.identity, self.key, friendly_name=self.friendly_name)
+        expected = Expected(
+            identity=self.identity,
+            key=self.key,
+            friendly_name=friendly_name_of(self.identity, self.friendly_name),
+            format=format_,
+            rounds=self.sealing.rounds,
+        )
+
+        def check(path: Path) -> None:
+            for warning in verify_written(path, self.sealing.password, expected):
+                dialogue.warn(warning)
+
+        for path in target.paths:
+            write_verified(path, data, check, replace=self.replace)
+            placed.append(path)
+            dialogue.detail(f"written and verified: {path}")
+        digest = hashlib.sha256(data).hexdigest()
+        return WrittenFile(target.path, target.copies, format_.name, digest, len(data))

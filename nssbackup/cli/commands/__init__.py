@@ -1,0 +1,1 @@
+"""The commands, one a module: options to values, one call of the library, one rendering."""

@@ -1,0 +1,143 @@
+"""Options: those that several commands share, declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from nssbackup.pkcs12 import Destination, Format
+
+# Typer reads these at run time and shows them in the help. Tests hold them against the tables.
+FormatName = Literal["modern", "compatible"]
+DestinationName = Literal[
+    "windows",
+    "firefox",
+    "openssl",
+    "java",
+    "dotnet",
+    "windows-old",
+    "macos",
+    "ios",
+    "java-old",
+    "pct-safe",
+    "any",
+]
+EngineName = Literal["auto", "native", "nss"]
+
+Cert = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[CERT]",
+        show_default=False,
+        help="Nickname, name, e-mail, issuer, serial number or fingerprint of the certificate."
+        " Default: the WIPO certificate.",
+    ),
+]
+Profiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME|PATH",
+        show_default=False,
+        help="A profile's name or folder, or any folder with NSS databases. Repeatable.",
+    ),
+]
+Apps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--app",
+        metavar="NAME",
+        show_default="every application",
+        help="Look only at the profiles of this application, such as firefox or thunderbird."
+        " Repeatable.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is done.")]
+Engine = Annotated[
+    EngineName, typer.Option("--engine", help="What reads the store.", show_default=True)
+]
+For = Annotated[
+    DestinationName | None,
+    typer.Option(
+        "--for", show_default=False, help="Where the file will be opened: picks the format."
+    ),
+]
+FormatOption = Annotated[
+    FormatName | None,
+    typer.Option("--format", show_default="modern", help="How the file is encrypted."),
+]
+Rounds = Annotated[
+    int | None,
+    typer.Option(
+        "--kdf-rounds",
+        metavar="N",
+        show_default="600000",
+        help="Rounds of key, certificates and MAC: 2048 to 600000.",
+    ),
+]
+CopyTo = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--copy-to",
+        metavar="FOLDER",
+        show_default=False,
+        help="Write a verified copy there too. Repeatable.",
+    ),
+]
+FriendlyName = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="TEXT",
+        show_default="the nickname",
+        help="What programs will call the certificate (friendlyName).",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
+PasswordFile = Annotated[
+    str | None,
+    typer.Option(
+        "--password-file",
+        metavar="FILE",
+        show_default=False,
+        help="Read the backup password from the first line of FILE; - is stdin.",
+    ),
+]
+GeneratePassword = Annotated[
+    bool,
+    typer.Option("--generate-password", help="Make a strong password up and show it once."),
+]
+PrimaryPasswordFile = Annotated[
+    str | None,
+    typer.Option(
+        "--primary-password-file",
+        metavar="FILE",
+        show_default=False,
+        help="Read Firefox's Primary Password from the first line of FILE; - is stdin.",
+    ),
+]
+
+
+def chosen_formats(
+    for_: DestinationName | None, format_: FormatName | None
+) -> tuple[Destination | None, tuple[Format, ...]]:
+    """The destination that `--for` names, and the formats to write.
+
+    Raises:
+        UsageError: `--for` and `--format` were both given.
+    """
+    from nssbackup.errors import UsageError
+    from nssbackup.pkcs12 import MODERN, destination_named, format_named
+
+    if for_ is None:
+        return None, (format_named(format_) if format_ else MODERN,)
+    if format_ is not None:
+        message = "`--for` and `--format` exclude each other"
+        raise UsageError(message, hint="`--for` picks the format by itself")
+    destination = destination_named(for_)
+    return destination, destination.formats

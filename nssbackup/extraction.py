@@ -1,0 +1,54 @@
+"""Extraction: an identity's private key, out of the store that holds it."""
+
+from __future__ import annotations
+
+from nssbackup.engines import EngineName, Store, open_store
+from nssbackup.errors import PrimaryPasswordRequiredError, WrongPrimaryPasswordError
+from nssbackup.identities import check_key_fits
+from nssbackup.model import Identity, PasswordFor, PrivateKey, Profile
+from nssbackup.secret import Secret
+
+
+def read_key(identity: Identity, engine: EngineName, primary_password: PasswordFor) -> PrivateKey:
+    """Take an identity's private key out of its profile's store.
+
+    Raises:
+        WrongPrimaryPasswordError: the primary password is wrong and no other is to be had.
+        PrimaryPasswordRequiredError: there is one and none was given.
+        KeyMismatchError: the key is not the certificate's.
+        NssBackupError: what `Store.private_key` raises.
+    """
+    profile = identity.profile
+    if profile is None:
+        message = "an identity without a profile has no store to take its key from"
+        raise ValueError(message)
+    with open_store(profile, engine) as store:
+        unlock(store, profile, primary_password)
+        key = store.private_key(identity.certificate)
+    check_key_fits(identity, key)
+    return key
+
+
+def unlock(store: Store, profile: Profile, primary_password: PasswordFor) -> None:
+    """Unlock a store: with the empty password if that does it, else with what is answered."""
+    try:
+        store.unlock(Secret(""))
+    except WrongPrimaryPasswordError:
+        pass
+    else:
+        return
+    attempt = 0
+    while True:
+        password = primary_password(profile, attempt)
+        if password is None and attempt == 0:
+            message = f"profile `{profile.name}` has a primary password"
+            raise PrimaryPasswordRequiredError(message)
+        if password is None:
+            message = f"the primary password for profile `{profile.name}` is wrong"
+            raise WrongPrimaryPasswordError(message)
+        try:
+            store.unlock(password)
+        except WrongPrimaryPasswordError:
+            attempt += 1
+        else:
+            return
