@@ -30,8 +30,6 @@ def exit_status_of(command: Callable[[], object], *, json: bool) -> int:
     except typer.Abort:  # the end of the input at a question
         return output.error(CancelledError("cancelled"))
     except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass it
-        if _was_interrupted(error):
-            return output.error(InterruptedByUserError("interrupted"))
         return output.error(_translated(error))
     # Typer gives the code of an `Exit` back instead of raising it; 130 is its word for Ctrl-C.
     status = outcome if isinstance(outcome, int) else 0
@@ -51,6 +49,8 @@ def _was_interrupted(error: BaseException | None) -> bool:
 
 def _translated(error: Exception) -> NssBackupError:
     """Typer's complaint about the command line, or a fault of ours."""
+    if _was_interrupted(error):
+        return InterruptedByUserError("interrupted")
     # The classes of Typer's vendored parser are private; what they have in common is not.
     complaint = getattr(error, "format_message", None)
     if callable(complaint) and getattr(error, "exit_code", None) == UsageError.exit_status:
