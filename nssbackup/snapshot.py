@@ -69,6 +69,34 @@ def take_snapshot(path: Path) -> sqlite3.Connection | None:
     return connection
 
 
+def read_stable(path: Path) -> bytes | None:
+    """The bytes of a file that has no journal and that nobody wrote to meanwhile.
+
+    Args:
+        path: the file; symbolic links are followed.
+
+    Returns:
+        All of it, at most `MAX_BYTES`; None where there is no such file.
+
+    Raises:
+        UnreadableStoreError: the operating system keeps us out, or it is being written to.
+        DamagedStoreError: it is too large for what it should be.
+    """
+    try:
+        for attempt in range(_COPY_ATTEMPTS):
+            if attempt:
+                time.sleep(_COPY_PAUSE)
+            before = _state(path)
+            data = path.read_bytes()
+            if _state(path) == before:
+                return data
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    raise _busy(path)
+
+
 def database_uri(path: PurePath) -> str:
     """A `file:` URI that SQLite opens read-only, for a path with any characters in it.
 
@@ -166,8 +194,7 @@ def _backup_of_copy(path: Path) -> sqlite3.Connection:
                 break
             _wipe(folder)
         else:
-            message = f"`{path}` is being written to all the time"
-            raise UnreadableStoreError(message, hint="close the application and try again")
+            raise _busy(path)
         with closing(sqlite3.connect(copies[0], isolation_level=None)) as source:
             # Takes the WAL in, and the mark of WAL mode out of the header; recovers a hot journal.
             source.execute("PRAGMA journal_mode=DELETE").fetchall()
@@ -236,6 +263,11 @@ def _harden(connection: sqlite3.Connection) -> None:
     connection.executescript(
         "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA query_only=ON"
     )
+
+
+def _busy(path: Path) -> UnreadableStoreError:
+    message = f"`{path}` is being written to all the time"
+    return UnreadableStoreError(message, hint="close the application and try again")
 
 
 def _unreadable(path: Path, error: OSError) -> UnreadableStoreError:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from nssbackup.engines.native.database import CertificateDatabase, KeyDatabase
 from nssbackup.engines.native.store import NativeStore
-from nssbackup.errors import NoStoreError, UnsupportedStoreError
+from nssbackup.errors import NoStoreError
 from nssbackup.model import Profile
 from nssbackup.snapshot import put_back, take_snapshot
+
+if TYPE_CHECKING:
+    from nssbackup.engines.native.legacy import LegacyStore
 
 __all__ = ["NativeEngine"]
 
@@ -18,7 +22,7 @@ _KEYS = "key4.db"
 
 
 class NativeEngine:
-    """Reads `cert9.db` and `key4.db`."""
+    """Reads `cert9.db` and `key4.db`, and where there are neither, `cert8.db` and `key3.db`."""
 
     name = "native"
 
@@ -27,15 +31,14 @@ class NativeEngine:
         return None
 
     @contextmanager
-    def open(self, profile: Profile) -> Iterator[NativeStore]:
+    def open(self, profile: Profile) -> Iterator[NativeStore | LegacyStore]:
         """Open a profile's store from a snapshot of its two databases.
 
         Either database may be missing: keys without certificates are what *Refresh Firefox*
         leaves behind, certificates without keys are a store of CA certificates.
 
         Raises:
-            NoStoreError: neither database is there.
-            UnsupportedStoreError: there are only databases of the old kind (cert8, key3).
+            NoStoreError: there is no database.
             StoreError: a database can't be read.
         """
         # The keys first: Firefox writes a new key before its certificate, so a pair that is
@@ -47,14 +50,15 @@ class NativeEngine:
             if keys is not None:
                 keys.close()
             raise
-        store = None
+        store: NativeStore | LegacyStore | None = None
         try:
             if keys is None and certificates is None:
-                raise _no_store(profile)
-            store = NativeStore(
-                CertificateDatabase(certificates) if certificates else None,
-                KeyDatabase(keys) if keys else None,
-            )
+                store = _legacy(profile)
+            else:
+                store = NativeStore(
+                    CertificateDatabase(certificates) if certificates else None,
+                    KeyDatabase(keys) if keys else None,
+                )
             yield store
         finally:
             # Closed before its snapshots may be filled with another profile's databases.
@@ -65,11 +69,12 @@ class NativeEngine:
                     put_back(connection)
 
 
-def _no_store(profile: Profile) -> NoStoreError | UnsupportedStoreError:
-    if profile.store == "legacy":
-        message = f"profile `{profile.name}` has only databases of Firefox 57 or earlier"
-        return UnsupportedStoreError(
-            message, hint="start a current Firefox once on a copy of the profile to convert them"
-        )
-    message = f"there is no NSS database in `{profile.path}`"
-    return NoStoreError(message, hint="`nssbackup profiles` shows the profiles there are")
+def _legacy(profile: Profile) -> LegacyStore:
+    # Loaded only here: few people still have such databases.
+    from nssbackup.engines.native.legacy import LegacyStore
+
+    store = LegacyStore.read(profile.path)
+    if store is None:
+        message = f"there is no NSS database in `{profile.path}`"
+        raise NoStoreError(message, hint="`nssbackup profiles` shows the profiles there are")
+    return store

@@ -75,6 +75,15 @@ def _stored_value(key: StoredObject) -> bytes:
     return (key.get(Attribute.NSS_DB) or b"").lstrip(b"\0")
 
 
+def public_value(spki: bytes) -> bytes:
+    """What NSS names a key pair by: RSA modulus, EC point, DSA y or the raw key; empty if unknown.
+
+    Args:
+        spki: the public key as SubjectPublicKeyInfo, DER.
+    """
+    return _public_value(spki)[0]
+
+
 # A building's profiles hold the same few CA certificates over and over.
 @lru_cache(maxsize=1024)
 def _public_value(spki: bytes) -> tuple[bytes, bytes]:

@@ -187,6 +187,20 @@ def parse_ciphertext(blob: bytes, name: str) -> Ciphertext:
     except ValueError as error:
         message = f"{name} is damaged: not the structure of an encrypted value"
         raise DamagedStoreError(message) from error
+    return _checked(ciphertext, block_bytes, name)
+
+
+def old_ciphertext(salt: bytes, rounds: int, data: bytes, name: str) -> Ciphertext:
+    """A value that key3.db encrypted with 3DES and whose parameters stand outside of it.
+
+    Raises:
+        DamagedStoreError: its length or its rounds make no sense.
+        UnsupportedStoreError: it demands too many rounds.
+    """
+    return _checked(Ciphertext(salt, rounds, None, data), TripleDES.block_size // 8, name)
+
+
+def _checked(ciphertext: Ciphertext, block_bytes: int, name: str) -> Ciphertext:
     if not ciphertext.data or len(ciphertext.data) % block_bytes:
         message = f"{name} is damaged: its ciphertext has an impossible length"
         raise DamagedStoreError(message)

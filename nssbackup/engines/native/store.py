@@ -29,7 +29,7 @@ from nssbackup.errors import (
 from nssbackup.model import OrphanKey, PrivateKey
 from nssbackup.secret import Secret
 
-_PASSWORD_CHECK = b"password-check"
+PASSWORD_CHECK = b"password-check"
 
 _RSA, _EC, _EDWARDS = 0x0, 0x3, 0x40
 _OTHER_KEY_TYPES = {0x1: "DSA", 0x41: "X25519", 0x49: "ML-KEM", 0x4A: "ML-DSA"}
@@ -202,8 +202,7 @@ class NativeStore:
         if kind in (_EC, _EDWARDS) and curve == _ED25519:
             return keys.from_ed25519(self._value(stored))
         name = _OTHER_KEY_TYPES.get(kind or 0) or f"type {kind}, parameters {curve.hex() or None}"
-        message = f"the private key is of a type that can't be exported yet ({name})"
-        raise KeyNotExportableError(message)
+        raise type_not_exportable(name)
 
     def _key_object(self, of: StoredCertificate) -> StoredObject | None:
         return self._contents().keys.get(of.sha256) or self._orphan_object(of)
@@ -323,6 +322,12 @@ class NativeStore:
         return self._key
 
 
+def type_not_exportable(name: str) -> KeyNotExportableError:
+    """The error for a key of a type that isn't handled yet."""
+    message = f"the private key is of a type that can't be exported yet ({name})"
+    return KeyNotExportableError(message)
+
+
 def _intermediate_key(record: PasswordRecord, password: str) -> pbe.IntermediateKey | None:
     """The key a password makes, or None where it is the wrong one.
 
@@ -332,7 +337,7 @@ def _intermediate_key(record: PasswordRecord, password: str) -> pbe.Intermediate
     check = pbe.parse_ciphertext(record.check, "the password record")
     key = pbe.intermediate_key(record.global_salt, password)
     try:
-        return key if check.decrypt(key) == _PASSWORD_CHECK else None
+        return key if check.decrypt(key) == PASSWORD_CHECK else None
     except pbe.DecryptionError:
         return None
 
