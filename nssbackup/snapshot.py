@@ -14,6 +14,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import struct
 import tempfile
 import time
 from contextlib import closing
@@ -32,6 +33,9 @@ _COPY_PAUSE = 0.05
 
 _JOURNALS = ("-journal", "-wal")
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+# Behind the name of a super-journal: its length, its checksum, the magic; before it a page number.
+_SUPER_JOURNAL_TAIL = struct.Struct(">II8s")
+_PAGE_NUMBER_BYTES = 4
 
 
 def take_snapshot(path: Path) -> sqlite3.Connection | None:
@@ -61,7 +65,7 @@ def take_snapshot(path: Path) -> sqlite3.Connection | None:
             message = f"`{path}` is a link to a file that isn't there"
             raise UnreadableStoreError(message) from None
         return None
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeError) as error:  # its messages are text of the database
         message = f"`{path}` is not a usable SQLite database: {error}"
         raise DamagedStoreError(message) from error
     except OSError as error:
@@ -187,20 +191,24 @@ def _backup_of_copy(path: Path) -> sqlite3.Connection:
                     for file in before
                 ]
             except FileNotFoundError:  # a journal ends with its transaction
-                _wipe(folder)
+                wipe(folder)
                 continue
             if _state(path) == before:
-                _check_journal(copies[0])
+                for copy in copies[1:]:
+                    if copy.name.endswith(_JOURNALS[0]):
+                        _cut_super_journal(copy, path.parent)
                 break
-            _wipe(folder)
+            wipe(folder)
         else:
             raise _busy(path)
         with closing(sqlite3.connect(copies[0], isolation_level=None)) as source:
+            # Nobody needs this copy after a power failure, and waiting for the disk takes longest.
+            source.execute("PRAGMA synchronous=OFF")
             # Takes the WAL in, and the mark of WAL mode out of the header; recovers a hot journal.
             source.execute("PRAGMA journal_mode=DELETE").fetchall()
             return _in_memory(source)
     finally:
-        _wipe(folder)
+        wipe(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -237,20 +245,39 @@ def _state(path: Path) -> list[_File]:
     return state
 
 
-def _check_journal(copy: Path) -> None:
-    """Refuse a journal that names another file, which SQLite would delete after the recovery.
+def _cut_super_journal(journal: Path, folder: Path) -> None:
+    """Settle a copied journal of a transaction over both databases, as `restore` makes them.
 
-    Such a name (of the super-journal of a transaction over several databases) stands before the
-    journal's last eight bytes (sqlite.org/fileformat, "The Rollback Journal"; pager.c,
-    readSuperJournal). NSS never makes one.
+    Such a journal ends in the name of a super-journal: page number, name, its length, a checksum
+    and the magic of the journal (sqlite.org/fileformat, "The Rollback Journal"; pager.c,
+    writeSuperJournal). While that file is there the transaction was not committed, and the journal
+    is to be rolled back; without it, it was. Here that is decided by what lies in the profile's
+    folder, and the name is cut off: SQLite would look for it elsewhere, and delete what it names.
+
+    Raises:
+        DamagedStoreError: what stands in the name's place is none.
     """
-    journal = copy.with_name(f"{copy.name}-journal")
-    if journal.exists() and journal.read_bytes().endswith(_JOURNAL_MAGIC):
-        message = f"the journal of `{copy.name}` belongs to a transaction over several databases"
+    data = journal.read_bytes()
+    if not data.endswith(_JOURNAL_MAGIC):
+        return
+    end = len(data) - _SUPER_JOURNAL_TAIL.size
+    length, _, _ = _SUPER_JOURNAL_TAIL.unpack_from(data, max(0, end))
+    start = end - length
+    name = os.fsdecode(data[max(0, start) : end])
+    if start < _PAGE_NUMBER_BYTES or not name or "\0" in name:
+        message = f"`{journal.name}` is damaged: it names no file where it should"
+        raise DamagedStoreError(message)
+    place, base = os.path.split(name)
+    if base and (folder / base).is_file():
+        os.truncate(journal, start - _PAGE_NUMBER_BYTES)
+    elif os.path.realpath(place) == os.path.realpath(folder):
+        journal.unlink()
+    else:
+        message = f"`{journal.name}` belongs to a transaction over databases in another folder"
         raise DamagedStoreError(message)
 
 
-def _wipe(folder: Path) -> None:
+def wipe(folder: Path) -> None:
     """Overwrite and remove the copies: they hold the user's encrypted keys."""
     for entry in os.scandir(folder):
         with open(entry.path, "r+b") as file:  # noqa: PTH123 - scandir gives paths as text

@@ -10,11 +10,13 @@ from nssbackup.profiles.locate import find_profiles
 from nssbackup.profiles.resolve import resolve_profile
 from nssbackup.profiles.roots import applications_named
 from nssbackup.profiles.system import System
+from nssbackup.profiles.target import find_targets
 
 __all__ = [
     "System",
     "applications_named",
     "find_left_behind",
     "find_profiles",
+    "find_targets",
     "resolve_profile",
 ]

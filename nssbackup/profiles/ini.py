@@ -16,11 +16,10 @@ The grammar is that of mozilla/gecko-dev:xpcom/base/nsINIParser.cpp, which no op
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
+
+from nssbackup.profiles.bounded import read_bounded
 
 Sections = Mapping[str, Mapping[str, str]]
 
@@ -31,9 +30,6 @@ _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16LE_MARK = b"\xff\xfe"
 _BLANKS = b" \t"
 
-# Windows has no O_NONBLOCK, and no FIFO to wait for either; O_BINARY is Windows' own.
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-
 
 def read_ini(path: Path) -> Sections:
     """The sections of the file at `path`; a symbolic link is followed.
@@ -41,14 +37,7 @@ def read_ini(path: Path) -> Sections:
     Raises:
         OSError: the file can't be read, is no regular file, or is larger than `SIZE_LIMIT`.
     """
-    # Before opening: to open a device or FIFO can already have an effect on somebody.
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    with open(os.open(path, _OPEN_FLAGS), "rb") as file:  # noqa: PTH123 - a descriptor, no path
-        data = file.read(SIZE_LIMIT + 1)
-    if len(data) > SIZE_LIMIT:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
-    return parse_ini(data)
+    return parse_ini(read_bounded(path, SIZE_LIMIT))
 
 
 def parse_ini(data: bytes) -> Sections:

@@ -7,14 +7,13 @@ Get/SetPersistentDescriptor of nsLocalFileUnix, nsLocalFileWin and nsLocalFileOS
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from nssbackup.profiles.folder import INSTALLS_LIST, PROFILES_LIST
 from nssbackup.profiles.ini import Sections, read_ini
-from nssbackup.profiles.system import System
+from nssbackup.profiles.system import System, path_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +39,13 @@ def read_lists(root: Path, system: System) -> tuple[ListedProfile, ...]:
     A list that is missing, unreadable or no list is an empty one: the scan of the root's folders
     does not depend on it.
     """
-    profiles = _read(root / PROFILES_LIST)
+    profiles = _read(root / PROFILES_LIST, system)
     return (*_profiles(profiles, root, system), *_install_defaults(profiles, root, system))
 
 
-def _read(path: Path) -> Sections:
+def _read(path: Path, system: System) -> Sections:
     try:
-        return read_ini(path)
+        return read_ini(path) if system.holds(path) else {}
     except OSError:
         return {}
 
@@ -70,7 +69,7 @@ def _install_defaults(sections: Sections, root: Path, system: System) -> Iterato
     if not installs:
         # The backup of those sections, for a Firefox before 67 that rewrote `profiles.ini`
         # without them. While they are there, the backup is possibly older than they are.
-        installs = list(_read(root / INSTALLS_LIST).values())
+        installs = list(_read(root / INSTALLS_LIST, system).values())
     for entry in installs:
         value = entry.get("Default", "")
         # Written like the profile's `Path`, but without an `IsRelative` beside it.
@@ -103,7 +102,7 @@ def _native(value: str, system: System) -> str:
     raw = value.encode("utf-8", "surrogateescape")
     if system.platform != "win32":
         # The bytes are the path, in whatever encoding the file system has it.
-        return os.fsdecode(raw)
+        return path_text(raw)
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -1,32 +1,24 @@
-"""Every profile of every root: what the lists name, and what lies there unlisted.
+"""Every profile of every root: what the lists and groups name, and what lies there unlisted.
 
-No list is complete: members of a Firefox profile group stand in none that is read here, a restored
-folder stands in none at all, and lists get lost. So the folders of a root are looked at too.
+No list is complete: the members of a group stand in no `profiles.ini`, a restored folder stands in
+none at all, and lists get lost. So the folders of a root are looked at too.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import islice
 from pathlib import Path
 
 from nssbackup.model import Profile
 from nssbackup.profiles.folder import folder_identity, is_folder, store_in, without_climbing
-from nssbackup.profiles.lists import read_lists
+from nssbackup.profiles.groups import GROUPS_FOLDER, read_group_members
+from nssbackup.profiles.lists import ListedProfile, read_lists
 from nssbackup.profiles.lock import is_in_use, last_start
-from nssbackup.profiles.roots import Root, candidate_roots
+from nssbackup.profiles.roots import Root, find_roots
+from nssbackup.profiles.scan import leads_out, subfolders
 from nssbackup.profiles.system import System
-
-# Folders of a root that applications fill with other things.
-_NO_PROFILES = frozenset(
-    {"Crash Reports", "Pending Pings", "Background Tasks Profiles", "Profile Groups"}
-)
-
-# A root has a handful of folders; this ends the scan of one that is a data dump.
-SCAN_LIMIT = 10_000
 
 
 def find_profiles(system: System | None = None) -> tuple[Profile, ...]:
@@ -36,38 +28,45 @@ def find_profiles(system: System | None = None) -> tuple[Profile, ...]:
     then by name. A listed profile without a folder is left out. What can't be read is passed over.
     """
     system = system or System.current()
-    return profiles_of(candidate_roots(system), system)
+    return profiles_of(find_roots(system), system)
 
 
 def profiles_of(roots: Iterable[Root], system: System) -> tuple[Profile, ...]:
     """Every profile of these roots, each folder once, in the order of `find_profiles`."""
+    return tuple(profile for profile, _ in profiles_and_names(roots, system))
+
+
+def profiles_and_names(
+    roots: Iterable[Root], system: System
+) -> tuple[tuple[Profile, tuple[str, ...]], ...]:
+    """The same, each with all the names that lists and groups have for it, which may be none."""
     identity = cache(folder_identity)  # lists and scan meet the same folders
     found: dict[str, _Found] = {}
     seen: set[str] = set()
     for root in roots:
-        if (key := identity(Path(root.path))) in seen:
+        if (key := identity(root.path)) in seen:
             continue
         seen.add(key)
         for one in _found_in(root, system):
             key = identity(one.path)
             found[key] = found[key].joined(one) if key in found else one
-    ranked = [(one, one.profile()) for one in found.values()]
+    ranked = [(one, one.profile(system)) for one in found.values() if system.holds(one.path)]
     ranked.sort(key=lambda pair: pair[0].rank(pair[1]))
-    return tuple(profile for _, profile in ranked)
+    return tuple((profile, one.names) for one, profile in ranked)
 
 
-def unlisted_profile(folder: Path, application: str) -> Profile:
+def unlisted_profile(folder: Path, application: str, system: System) -> Profile:
     """The profile that a folder is, when nothing is known but the folder."""
-    return _Found(folder, application).profile()
+    return _Found(folder, application).profile(system)
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A folder, and what the places that led to it say about it."""
+    """A folder, and what the places that led to it say about it; the first name is shown."""
 
     path: Path
     application: str
-    name: str = ""
+    names: tuple[str, ...] = ()
     listed: bool = False
     default: bool = False
     install_default: bool = False
@@ -77,22 +76,24 @@ class _Found:
         """The same folder with what another place says; where they disagree, this one is right."""
         return replace(
             self,
-            name=self.name or other.name,
+            names=tuple(dict.fromkeys((*self.names, *other.names))),
             listed=self.listed or other.listed,
             default=self.default or other.default,
             install_default=self.install_default or other.install_default,
             marked_default=self.marked_default or other.marked_default,
         )
 
-    def profile(self) -> Profile:
+    def profile(self, system: System) -> Profile:
         """The profile, with what its folder tells about itself."""
+        # A link in place of a database would have another user's opened under this one's name.
+        store = None if leads_out(self.path, system) else store_in(self.path)
         return Profile(
             path=self.path,
-            name=self.name or self.path.name or str(self.path),
+            name=next(iter(self.names), self.path.name or str(self.path)),
             application=self.application,
             default=self.default,
             in_use=is_in_use(self.path),
-            store=store_in(self.path),
+            store=store,
             listed=self.listed,
             last_used=last_start(self.path),
         )
@@ -111,17 +112,28 @@ class _Found:
 
 def _found_in(root: Root, system: System) -> Iterator[_Found]:
     """What a root's lists name and then what its folders hold; a folder may come repeatedly."""
-    folder = Path(root.path)
-    yield from _listed_in(folder, root.application, system)
-    for parent in (folder, folder / "Profiles"):
-        for child in subfolders(parent):
+    if root.bare:
+        if store_in(root.path) is not None:
+            yield _Found(root.path, root.application)
+        return
+    # First, because where both name a folder, the group's name is the one that Firefox shows.
+    yield from _members_in(root, system)
+    yield from _listed_in(root, system)
+    for parent in (root.path, root.path / "Profiles"):
+        for child in subfolders(parent, system):
             if store_in(child) is not None:
                 yield _Found(child, root.application)
 
 
-def _listed_in(root: Path, application: str, system: System) -> Iterator[_Found]:
-    listed = [(Path(one.path), one) for one in read_lists(root, system)]
-    listed = [(path, one) for path, one in listed if is_folder(path)]
+def _members_in(root: Root, system: System) -> Iterator[_Found]:
+    if leads_out(root.path / GROUPS_FOLDER, system):
+        return
+    for path, one in _there(read_group_members(root.path, system), system):
+        yield _Found(without_climbing(path), root.application, _names(one), listed=True)
+
+
+def _listed_in(root: Root, system: System) -> Iterator[_Found]:
+    listed = _there(read_lists(root.path, system), system)
     # As nsToolkitProfileService.cpp chooses: an install's default, else the one marked, else the
     # only one there is. Which install will be started can't be known, so each one's counts.
     by_install = any(one.install_default for _, one in listed)
@@ -136,8 +148,8 @@ def _listed_in(root: Path, application: str, system: System) -> Iterator[_Found]
             default = alone
         yield _Found(
             path=without_climbing(path),
-            application=application,
-            name=one.name,
+            application=root.application,
+            names=_names(one),
             listed=True,
             default=default,
             install_default=one.install_default,
@@ -145,23 +157,11 @@ def _listed_in(root: Path, application: str, system: System) -> Iterator[_Found]
         )
 
 
-def subfolders(parent: Path) -> list[Path]:
-    """The folders in `parent` that may be profiles, links to folders last; [] if unreadable."""
-    try:
-        with os.scandir(parent) as entries:
-            folders = [
-                (entry.is_symlink(), entry.name)
-                for entry in islice(entries, SCAN_LIMIT)
-                if entry.name not in _NO_PROFILES and _is_folder_entry(entry)
-            ]
-    except OSError:
-        return []
-    # In an order of its own, because the first path to a folder is the one shown.
-    return [parent / name for _, name in sorted(folders)]
+def _names(listed: ListedProfile) -> tuple[str, ...]:
+    return (listed.name,) if listed.name else ()
 
 
-def _is_folder_entry(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads round in circles, for one
-        return False
+def _there(listed: Sequence[ListedProfile], system: System) -> list[tuple[Path, ListedProfile]]:
+    """The entries whose folders exist, with these."""
+    found = [(system.brought_home(one.path), one) for one in listed]
+    return [(path, one) for path, one in found if path is not None and is_folder(path)]

@@ -10,12 +10,14 @@ Asking has no effect on the locks. Only POSIX has a trap: closing a file drops t
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 import struct
 import sys
 from pathlib import Path
+from typing import Literal
 
 _UNIX_LOCK = ".parentlock"
 _WINDOWS_LOCK = "parent.lock"
@@ -25,7 +27,14 @@ _WINDOWS_LOCK = "parent.lock"
 # Linux makes one beside a `fcntl` lock too, and then says so by a `+` before the pid.
 _LINK_LOCKS = ("lock", _UNIX_LOCK)
 _LINK_TARGET = re.compile(r"(\d+\.\d+\.\d+\.\d+):(\+?)(\d{1,10})", re.ASCII)
-_THIS_MACHINE = "127.0.0.1"
+# The whole of 127.0.0.0/8: what counts is what the machine's name resolves to, on Debian 127.0.1.1.
+_THIS_MACHINE = "127."
+
+# Errors of Windows' CreateFileW, and what they say about whether the file is held.
+_FILE_NOT_FOUND, _PATH_NOT_FOUND, _SHARING_VIOLATION = 2, 3, 32
+
+# Why a lock file can't be opened: it is not there, it is a link, or what it is can't be opened.
+_NO_LOCK_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.ENXIO})
 
 # `struct flock` of the C library: the format for `struct`, and which of the five fields is l_type.
 # In an unlisted system the links alone are asked.
@@ -49,19 +58,30 @@ def _modified(path: Path) -> float | None:
         return None
 
 
+def _without_lock_file(folder: Path, others: str) -> bool | None:
+    """The answer where this system's lock file is missing: None if another system's is there.
+
+    The folder is a copy then, or is shared with the other system, whose locks are invisible here.
+    """
+    return False if _modified(folder / others) is None else None
+
+
+def meaning_of(error: int) -> bool | None:
+    """Whether the file is held that CreateFileW could not open for that reason; None: unknown."""
+    if error == _SHARING_VIOLATION:
+        return True
+    return False if error in (_FILE_NOT_FOUND, _PATH_NOT_FOUND) else None
+
+
 if sys.platform == "win32":
 
-    def is_in_use(folder: Path) -> bool:
-        """Whether an application has the profile open now.
-
-        False also means "can't be told": a lock of another machine is invisible in a share.
-        """
+    def is_in_use(folder: Path) -> bool | None:
+        """Whether an application has the profile open now; None where that can't be told."""
         # Here, because it is slow to load, and not every command asks.
         import ctypes
         from ctypes import wintypes
 
         generic_read, share_all, open_existing, no_follow = 0x80000000, 0x7, 3, 0x00200000
-        sharing_violation = 32
 
         kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
         create_file = kernel32.CreateFileW
@@ -89,43 +109,49 @@ if sys.platform == "win32":
             no_follow,
             None,
         )
-        if handle == wintypes.HANDLE(-1).value:
-            return ctypes.get_last_error() == sharing_violation
-        # At once: a Firefox that starts while this is open takes the profile for being in use.
-        close_handle(handle)
-        return False
+        if handle != wintypes.HANDLE(-1).value:
+            # At once: a Firefox that starts while this is open takes the profile for being in use.
+            close_handle(handle)
+            return False
+        answer = meaning_of(ctypes.get_last_error())
+        return _without_lock_file(folder, _UNIX_LOCK) if answer is False else answer
 
 else:
     import fcntl
 
-    def is_in_use(folder: Path) -> bool:
-        """Whether an application has the profile open now.
+    def is_in_use(folder: Path) -> bool | None:
+        """Whether an application has the profile open now; None where that can't be told.
 
-        False also means "can't be told": a lock of another machine is invisible in many network
-        file systems.
+        It can't where a lock file may not be read, where a link names another address than this
+        machine's own, which may be another computer's or this one's in a network, and where only
+        Windows has left a lock file.
         """
-        locked = _is_locked(folder / _UNIX_LOCK)
-        if locked:
+        held = _fcntl_lock(folder / _UNIX_LOCK)
+        if held is True:
             return True
-        answered = locked is not None
-        return any(_link_holds(folder / name, fcntl_answered=answered) for name in _LINK_LOCKS)
-
-    def _is_locked(path: Path) -> bool | None:
-        """Whether a process holds a `fcntl` lock on the file; None if the system doesn't say."""
-        layout = FLOCK_LAYOUTS.get(sys.platform)
-        if layout is None:
+        answers = [_link_lock(folder / name, unlocked=held is False) for name in _LINK_LOCKS]
+        if True in answers:
+            return True
+        if None in answers or held is None:
             return None
-        form, type_field = layout
-        fields = [0] * 5  # from the beginning, over the whole length
-        fields[type_field] = fcntl.F_WRLCK
+        return _without_lock_file(folder, _WINDOWS_LOCK) if held == "absent" else False
+
+    def _fcntl_lock(path: Path) -> bool | Literal["absent"] | None:
+        """Whether a process holds a `fcntl` lock on the file; None if the system doesn't say."""
         try:
             # O_NONBLOCK, because it may be a FIFO; O_NOFOLLOW, because it may be a link lock.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-        except OSError:
-            return None
+        except OSError as error:
+            return "absent" if error.errno in _NO_LOCK_FILE else None
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return "absent"
+            layout = FLOCK_LAYOUTS.get(sys.platform)
+            if layout is None:
                 return None
+            form, type_field = layout
+            fields = [0] * 5  # from the beginning, over the whole length
+            fields[type_field] = fcntl.F_WRLCK
             # F_GETLK only asks. To try a lock and release it, as is usual, would keep an
             # application out that starts in that moment.
             answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(form, *fields))
@@ -135,8 +161,11 @@ else:
             os.close(descriptor)
         return bool(struct.unpack(form, answer)[type_field] != fcntl.F_UNLCK)
 
-    def _link_holds(path: Path, *, fcntl_answered: bool) -> bool:
-        """Whether the file is a link lock whose owner still runs."""
+    def _link_lock(path: Path, *, unlocked: bool) -> bool | None:
+        """Whether the file is a link lock whose owner still runs; None if that can't be told.
+
+        `unlocked`: the `fcntl` lock, which the owner may have besides, is seen not to be held.
+        """
         try:
             target = _LINK_TARGET.fullmatch(os.readlink(path))  # noqa: PTH115 - text, no path
         except OSError:
@@ -144,10 +173,10 @@ else:
         if target is None:
             return False
         address, has_fcntl_lock, pid = target.groups()
-        if has_fcntl_lock and fcntl_answered:
+        if not address.startswith(_THIS_MACHINE):
+            return None
+        if has_fcntl_lock and unlocked:
             return False  # its owner would hold that lock too: it has crashed
-        if address != _THIS_MACHINE:
-            return True
         return _runs(int(pid))
 
     def _runs(pid: int) -> bool:

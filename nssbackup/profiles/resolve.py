@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nssbackup.errors import NoProfileError, NoStoreError, UnreadableStoreError
@@ -20,8 +20,8 @@ from nssbackup.profiles.folder import (
     store_in,
     without_climbing,
 )
-from nssbackup.profiles.locate import find_profiles, profiles_of, unlisted_profile
-from nssbackup.profiles.roots import Root, candidate_roots
+from nssbackup.profiles.locate import profiles_and_names, profiles_of, unlisted_profile
+from nssbackup.profiles.roots import Root, find_roots
 from nssbackup.profiles.system import System
 
 # Of a folder that no known root holds, nothing can be said but what it contains.
@@ -39,7 +39,8 @@ def resolve_profile(name_or_path: str, system: System | None = None) -> tuple[Pr
 
     The text is, and the first that fits is taken:
 
-    1. the name or the folder's name of a profile that was found; all that have it are returned;
+    1. the name or the folder's name of a profile that was found; all that have it are returned.
+       A profile that its group shows by one name and `profiles.ini` by another has both;
     2. a path to a folder with NSS databases, or to one of its databases;
     3. a path to a root or to its `profiles.ini`, which stands for all the profiles of that root.
 
@@ -52,10 +53,11 @@ def resolve_profile(name_or_path: str, system: System | None = None) -> tuple[Pr
         UnreadableStoreError: what fits is a folder that this user may not look into.
     """
     system = system or System.current()
-    known = find_profiles(system)
+    found = profiles_and_names(find_roots(system), system)
+    known = tuple(profile for profile, _ in found)
     if not name_or_path:
         raise _nothing_fits(name_or_path, known)
-    if named := _named(name_or_path, known):
+    if named := _named(name_or_path, found):
         return _with_store(named)
     path = Path(os.path.expanduser(name_or_path)).absolute()  # noqa: PTH111
     folder, as_root = _pointed_at(path)
@@ -64,10 +66,12 @@ def resolve_profile(name_or_path: str, system: System | None = None) -> tuple[Pr
     return _in_folder(without_climbing(folder), known, system, as_root=as_root)
 
 
-def _named(text: str, known: Sequence[Profile]) -> tuple[Profile, ...]:
-    """The known profiles that bear a name, or lie in a folder that does."""
+def _named(text: str, found: Iterable[tuple[Profile, Sequence[str]]]) -> tuple[Profile, ...]:
+    """The profiles found that bear a name, or lie in a folder that does."""
     wanted = _composed(text)
-    return tuple(one for one in known if wanted in (_composed(one.name), _composed(one.path.name)))
+    return tuple(
+        one for one, names in found if wanted in map(_composed, (one.name, one.path.name, *names))
+    )
 
 
 def _composed(name: str) -> str:
@@ -95,7 +99,7 @@ def _in_folder(
     if as_root:
         inside = profiles_of((Root(application, folder),), system)
     elif store_in(folder) is not None:
-        inside = (unlisted_profile(folder, application),)
+        inside = (unlisted_profile(folder, application, system),)
     else:
         inside = ()
     if not inside:
@@ -104,11 +108,11 @@ def _in_folder(
 
 
 def _application_of(folder: Path, system: System) -> str:
+    """The application in whose root the folder lies, the innermost of them where roots nest."""
     inner = Path(folder_identity(folder))
-    for root in candidate_roots(system):
-        if inner.is_relative_to(folder_identity(Path(root.path))):
-            return root.application
-    return UNKNOWN_APPLICATION
+    roots = [(Path(folder_identity(root.path)), root.application) for root in find_roots(system)]
+    around = [(len(top.parts), name) for top, name in roots if inner.is_relative_to(top)]
+    return max(around, default=(0, UNKNOWN_APPLICATION), key=lambda one: one[0])[1]
 
 
 def _with_store(profiles: Sequence[Profile]) -> tuple[Profile, ...]:

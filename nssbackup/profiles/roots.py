@@ -1,74 +1,195 @@
-"""The table of roots: in which folders which application keeps its `profiles.ini`.
+"""The table of roots: in which folders which application keeps its profiles.
 
-A root is a candidate only: most machines have one or two of them. Another application, or another
-place for one, is another row; nothing else changes.
+Most machines have one or two of them. Another application, or another place for one, is another
+row; nothing else changes.
 
-Sources: mozilla/enterprise-firefox:toolkit/xre/nsXREDirProvider.cpp for the folders and for the
-XDG rule (since Firefox 147); the XDG Base Directory Specification for ignoring relative variables.
+Sources: mozilla/enterprise-firefox:toolkit/xre/nsXREDirProvider.cpp for the rule that makes most of
+the folders from vendor and name, for `MOZ_APP_DATA` and for the XDG rule (since Firefox 147);
+canonical/firefox-snap:firefox.launcher for the snap; nss-dev/nss:lib/sysinit/nsssysinit.c and
+GNOME/evolution-data-server:src/camel/camel.c for the databases without a list. Other folders are
+those that users and other programs report; they are looked at, and no more than that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from fnmatch import translate
+from pathlib import Path, PurePath
 
 from nssbackup.errors import UsageError
+from nssbackup.profiles.bases import CONFIG, DATA, HOME, LOCAL, ROAMING, SUPPORT, Base
+from nssbackup.profiles.folder import is_folder
+from nssbackup.profiles.scan import subfolders
 from nssbackup.profiles.system import Platform, System
+
+_PLATFORMS: tuple[Platform, ...] = ("linux", "darwin", "win32")
+
+# A pattern fits one folder on most machines. This ends what is made to be endless.
+MATCH_LIMIT = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A folder that may hold `profiles.ini`, and the application that would have put it there."""
+    """A folder with profiles, and the application that put them there.
+
+    `bare`: the folder is itself the profile, and in no list. It holds databases and nothing else.
+    """
 
     application: str
-    path: PurePath
+    path: Path
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Base:
-    """A folder that rows start from: what `variable` says, else `below_home`.
+class Candidate:
+    """Where a root would be: `below` the folder `base`, where a name may be a pattern."""
 
-    A `below_home` of None means that there is no such folder without the variable.
-    """
+    application: str
+    base: PurePath
+    below: str
+    bare: bool
 
-    variable: str | None
-    below_home: tuple[str, ...] | None
-
-    def folder(self, system: System) -> PurePath | None:
-        """The folder on that system, or None."""
-        if self.variable is not None:
-            value = system.environment.get(self.variable, "")
-            # A relative value would make the result depend on the current folder.
-            if system.path(value).is_absolute():
-                return system.path(value)
-        if self.below_home is None:
-            return None
-        return system.home.joinpath(*self.below_home)
+    @property
+    def path(self) -> PurePath:
+        """The whole path, patterns as they are."""
+        return self.base / self.below
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
+    """A line of the table.
+
+    `below` has `/` on every platform. A name in it with `*` or `[` is a pattern of `fnmatch`, and
+    letter case does not count in one: on macOS, whose file system ignores case and so would show
+    one folder under two spellings, a name of unsure case is written as a pattern.
+    """
+
     application: str
     platform: Platform
-    base: _Base
-    parts: tuple[str, ...]
+    base: Base
+    below: str
+    bare: bool = False
 
 
-_HOME = _Base(variable=None, below_home=())
-_XDG_CONFIG = _Base(variable="XDG_CONFIG_HOME", below_home=None)
-_ROAMING = _Base(variable="APPDATA", below_home=("AppData", "Roaming"))
+# Variables that name a folder outright.
+_APP_DATA = Base("MOZ_APP_DATA", None)
+_OFFICE = Base("MOZILLA_CERTIFICATE_FOLDER", None)
+
+_FLATPAK_LIBREWOLF = ".var/app/io.gitlab.librewolf-community"
+_FLATPAK_TOR = ".var/app/org.torproject.torbrowser-launcher/data"
+_GROUPED = "Library/Application Support/Profiles"
+_STORE = "LocalCache/Roaming"
+_TOR = "Browser/TorBrowser/Data/Browser"
 
 _ROWS = (
-    # Firefox itself uses one of the three Linux folders, and which one depends on what existed when
-    # it first ran. `~/.config` is looked at beside the variable, because the variable of this shell
-    # need not be that of the desktop session.
-    _Row("Firefox", "linux", _HOME, (".mozilla", "firefox")),
-    _Row("Firefox", "linux", _XDG_CONFIG, ("mozilla", "firefox")),
-    _Row("Firefox", "linux", _HOME, (".config", "mozilla", "firefox")),
-    _Row("Firefox", "darwin", _HOME, ("Library", "Application Support", "Firefox")),
-    _Row("Firefox", "win32", _ROAMING, ("Mozilla", "Firefox")),
+    # On Linux Firefox uses one of the first two folders: the former if that exists already.
+    _Row("Firefox", "linux", HOME, ".mozilla/firefox"),
+    _Row("Firefox", "linux", CONFIG, "mozilla/firefox"),
+    _Row("Firefox", "linux", HOME, "snap/firefox/common/.mozilla/firefox"),
+    _Row("Firefox", "linux", HOME, "snap/firefox/common/.config/mozilla/firefox"),
+    _Row("Firefox", "linux", HOME, ".var/app/org.mozilla.firefox/.mozilla/firefox"),
+    _Row("Firefox", "linux", HOME, ".var/app/org.mozilla.firefox/config/mozilla/firefox"),
+    _Row("Firefox", "linux", HOME, ".var/app/org.mozilla.firefox/.config/mozilla/firefox"),
+    _Row("Firefox", "darwin", SUPPORT, "Firefox"),
+    # With MOZ_APP_GROUP the profiles are here; their list stays in the folder above.
+    _Row("Firefox", "darwin", HOME, f"Library/Group Containers/*mozilla*/{_GROUPED}"),
+    _Row("Firefox", "win32", ROAMING, "Mozilla/Firefox"),
+    # From the Microsoft Store: such an application takes this folder for %APPDATA%.
+    _Row("Firefox", "win32", LOCAL, f"Packages/Mozilla.Firefox*_*/{_STORE}/Mozilla/Firefox"),
+    _Row("Thunderbird", "linux", HOME, ".thunderbird"),
+    _Row("Thunderbird", "linux", CONFIG, "thunderbird"),
+    _Row("Thunderbird", "linux", HOME, "snap/thunderbird/common/.thunderbird"),
+    _Row("Thunderbird", "linux", HOME, ".var/app/org.mozilla.[t]hunderbird/.thunderbird"),
+    _Row("Thunderbird", "darwin", HOME, "Library/Thunderbird"),
+    _Row("Thunderbird", "win32", ROAMING, "Thunderbird"),
+    _Row("Thunderbird", "win32", LOCAL, f"Packages/Mozilla*Thunderbird*_*/{_STORE}/Thunderbird"),
+    _Row("SeaMonkey", "linux", HOME, ".mozilla/seamonkey"),
+    _Row("SeaMonkey", "linux", CONFIG, "mozilla/seamonkey"),
+    _Row("SeaMonkey", "darwin", SUPPORT, "SeaMonkey"),
+    _Row("SeaMonkey", "win32", ROAMING, "Mozilla/SeaMonkey"),
+    _Row("IceCat", "linux", HOME, ".mozilla/icecat"),
+    _Row("IceCat", "linux", CONFIG, "mozilla/icecat"),
+    _Row("IceCat", "darwin", SUPPORT, "[i]cecat"),
+    _Row("IceCat", "win32", ROAMING, "Mozilla/icecat"),
+    _Row("LibreWolf", "linux", HOME, ".librewolf"),
+    _Row("LibreWolf", "linux", CONFIG, "librewolf/librewolf"),
+    _Row("LibreWolf", "linux", HOME, f"{_FLATPAK_LIBREWOLF}/.librewolf"),
+    _Row("LibreWolf", "linux", HOME, f"{_FLATPAK_LIBREWOLF}/config/librewolf/librewolf"),
+    _Row("LibreWolf", "darwin", SUPPORT, "LibreWolf"),
+    _Row("LibreWolf", "win32", ROAMING, "librewolf"),
+    _Row("LibreWolf", "win32", LOCAL, f"Packages/*.LibreWolf_*/{_STORE}/librewolf"),
+    _Row("Waterfox", "linux", HOME, ".waterfox"),
+    _Row("Waterfox", "linux", HOME, ".var/app/net.waterfox.waterfox/.waterfox"),
+    _Row("Waterfox", "darwin", SUPPORT, "Waterfox"),
+    _Row("Waterfox", "darwin", HOME, f"Library/Group Containers/*waterfox*/{_GROUPED}"),
+    _Row("Waterfox", "win32", ROAMING, "Waterfox"),
+    _Row("Floorp", "linux", HOME, ".floorp"),
+    _Row("Floorp", "linux", CONFIG, "floorp"),
+    _Row("Floorp", "linux", HOME, ".var/app/one.ablaze.floorp/.floorp"),
+    _Row("Floorp", "darwin", SUPPORT, "Floorp"),
+    _Row("Floorp", "win32", ROAMING, "Floorp"),
+    _Row("Zen", "linux", HOME, ".zen"),
+    _Row("Zen", "linux", CONFIG, "zen"),
+    _Row("Zen", "linux", HOME, ".var/app/app.zen_browser.zen/.zen"),
+    _Row("Zen", "linux", HOME, ".var/app/io.github.zen_browser.zen/.zen"),
+    _Row("Zen", "darwin", SUPPORT, "[z]en"),
+    _Row("Zen", "win32", ROAMING, "zen"),
+    _Row("CachyOS Browser", "linux", HOME, ".cachy"),
+    _Row("Pale Moon", "linux", HOME, ".moonchild productions/pale moon"),
+    _Row("Pale Moon", "darwin", SUPPORT, "Pale Moon"),
+    _Row("Pale Moon", "win32", ROAMING, "Moonchild Productions/Pale Moon"),
+    _Row("Basilisk", "linux", HOME, ".moonchild productions/basilisk"),
+    _Row("Basilisk", "linux", HOME, ".basilisk-dev/basilisk"),
+    _Row("Basilisk", "darwin", SUPPORT, "Basilisk"),
+    _Row("Basilisk", "win32", ROAMING, "Basilisk-Dev/Basilisk"),
+    _Row("Basilisk", "win32", ROAMING, "Moonchild Productions/Basilisk"),
+    # These two keep their profiles in the folder that they were unpacked in, wherever that is.
+    _Row("Tor Browser", "linux", DATA, f"torbrowser/tbb/*/tor-browser*/{_TOR}"),
+    _Row("Tor Browser", "linux", HOME, f"{_FLATPAK_TOR}/torbrowser/tbb/*/tor-browser*/{_TOR}"),
+    _Row("Tor Browser", "linux", HOME, f"tor-browser*/{_TOR}"),
+    _Row("Tor Browser", "darwin", SUPPORT, "TorBrowser-Data/Browser"),
+    _Row("Tor Browser", "win32", HOME, f"Desktop/Tor Browser/{_TOR}"),
+    _Row("Mullvad Browser", "linux", HOME, ".mullvad/mullvadbrowser"),
+    _Row("Mullvad Browser", "linux", DATA, "mullvad-browser*/Browser/*/Data/Browser"),
+    _Row("Mullvad Browser", "darwin", SUPPORT, "MullvadBrowser"),
+    _Row("Mullvad Browser", "win32", ROAMING, "Mullvad/MullvadBrowser"),
+    # What the user's programs share on Linux: Chromium's whole family, Evolution and others.
+    _Row("Chromium", "linux", HOME, ".pki/nssdb", bare=True),
+    _Row("Chromium", "linux", DATA, "pki/nssdb", bare=True),
+    _Row("Chromium", "linux", HOME, "snap/chromium/*/.pki/nssdb", bare=True),
+    _Row("Chromium", "linux", HOME, "snap/chromium/*/.local/share/pki/nssdb", bare=True),
+    _Row("Chromium", "linux", HOME, ".var/app/*/.pki/nssdb", bare=True),
+    _Row("Chromium", "linux", HOME, ".var/app/*/data/pki/nssdb", bare=True),
+    # What Evolution had before it shared, and has on Windows.
+    _Row("Evolution", "linux", DATA, "evolution", bare=True),
+    _Row("Evolution", "win32", LOCAL, "evolution", bare=True),
+    # LibreOffice signs with the profile of another application, or with this one.
+    _Row("LibreOffice", "linux", CONFIG, "libreoffice", bare=True),
+    *(_Row("LibreOffice", platform, _OFFICE, "", bare=True) for platform in _PLATFORMS),
+    # Last, so that a folder the table knows keeps the name it has there.
+    *(_Row("Firefox", platform, _APP_DATA, "") for platform in _PLATFORMS),
 )
+
+# What else people call them, and what they call the programs that share a database.
+_ALSO_CALLED = {
+    "Mozilla Firefox": "Firefox",
+    "Mozilla Thunderbird": "Thunderbird",
+    "Cachy": "CachyOS Browser",
+    "CachyOS": "CachyOS Browser",
+    "GNU IceCat": "IceCat",
+    "Tor": "Tor Browser",
+    "Mullvad": "Mullvad Browser",
+    "Brave": "Chromium",
+    "Chrome": "Chromium",
+    "Edge": "Chromium",
+    "Evolution": "Chromium",
+    "Google Chrome": "Chromium",
+    "Microsoft Edge": "Chromium",
+    "Opera": "Chromium",
+    "Vivaldi": "Chromium",
+}
 
 
 def applications_named(names: Iterable[str]) -> frozenset[str]:
@@ -77,29 +198,70 @@ def applications_named(names: Iterable[str]) -> frozenset[str]:
     Raises:
         UsageError: there is none of a name; the hint has all there are.
     """
-    known = {_folded(row.application): row.application for row in _ROWS}
+    known: dict[str, set[str]] = {}
+    for name, application in (*((row.application,) * 2 for row in _ROWS), *_ALSO_CALLED.items()):
+        known.setdefault(_folded(name), set()).add(application)
+    names = tuple(names)
     unknown = [name for name in names if _folded(name) not in known]
     if unknown:
         message = f"there is no application `{unknown[0]}`"
-        raise UsageError(message, hint=f"known are {', '.join(sorted(known.values()))}")
-    return frozenset(known[_folded(name)] for name in names)
+        applications = sorted({row.application for row in _ROWS})
+        raise UsageError(message, hint=f"known are {', '.join(applications)}")
+    return frozenset(application for name in names for application in known[_folded(name)])
 
 
 def _folded(name: str) -> str:
     return "".join(character for character in name.casefold() if character.isalnum())
 
 
-def candidate_roots(system: System) -> tuple[Root, ...]:
-    """Every root the table has for a system, in the table's order, each path once.
+def application_in(text: str) -> str | None:
+    """The application whose name is a word of the text, as of a folder's name; None for none."""
+    for application in dict.fromkeys(row.application for row in _ROWS):
+        # Japanese and Chinese go without blanks.
+        if re.search(rf"(?<![a-z]){re.escape(application)}(?![a-z])", text, re.IGNORECASE):
+            return application
+    return None
+
+
+def candidate_roots(system: System) -> tuple[Candidate, ...]:
+    """Every place that the table has for a system, in the table's order, each once.
 
     None of them need exist; the file system is not looked at.
     """
-    roots: dict[PurePath, Root] = {}
+    bases: dict[Base, tuple[PurePath, ...]] = {}
+    candidates: dict[tuple[PurePath, str], Candidate] = {}
     for row in _ROWS:
-        if row.platform != system.platform:
+        if row.platform == system.platform:
+            if row.base not in bases:
+                bases[row.base] = row.base.folders(system)
+            for base in bases[row.base]:
+                candidate = Candidate(row.application, base, row.below, row.bare)
+                candidates.setdefault((base, row.below), candidate)
+    return tuple(candidates.values())
+
+
+def find_roots(system: System) -> Iterator[Root]:
+    """Every root there is, in the table's order; a folder may come by several paths."""
+    for candidate in candidate_roots(system):
+        for path in _folders_at(Path(candidate.base), candidate.below, system):
+            yield Root(candidate.application, path, candidate.bare)
+
+
+def _folders_at(base: Path, below: str, system: System) -> Sequence[Path]:
+    """The folders that fit the pattern `below` in `base`."""
+    found = [base]
+    literal: list[str] = []
+    for name in below.split("/"):
+        if not any(sign in name for sign in "*["):
+            literal.append(name)
             continue
-        folder = row.base.folder(system)
-        if folder is not None:
-            path = folder.joinpath(*row.parts)
-            roots.setdefault(path, Root(row.application, path))
-    return tuple(roots.values())
+        parents = [folder.joinpath(*literal) for folder in found]
+        found = [one for parent in parents for one in _fitting(parent, name, system)][:MATCH_LIMIT]
+        literal = []
+    found = [folder.joinpath(*literal) for folder in found]
+    return [folder for folder in found if is_folder(folder)]
+
+
+def _fitting(parent: Path, pattern: str, system: System) -> list[Path]:
+    fits = re.compile(translate(pattern), re.IGNORECASE).match
+    return [folder for folder in subfolders(parent, system) if fits(folder.name)][:MATCH_LIMIT]

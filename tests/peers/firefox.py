@@ -102,6 +102,8 @@ class Firefox:
             Firefox changes it as it changes any profile in use.
         prefs: preferences on top of those the class needs.
         password: the primary password the profile has, to unlock it at the start.
+        home: the home folder with the lists of profiles; otherwise an empty one, thrown away at
+            the end.
 
     Raises:
         PeerError: Firefox doesn't start, refuses, or takes too long.
@@ -113,8 +115,10 @@ class Firefox:
         *,
         prefs: Mapping[str, bool | int | str] | None = None,
         password: str | None = None,
+        home: Path | None = None,
     ) -> None:
         self.profile = profile
+        self._lasting_home = home
         self._prefs = {**PREFS, **(prefs or {})}
         self._password = password
         self._process: subprocess.Popen[bytes] | None = None
@@ -157,6 +161,16 @@ class Firefox:
 
     def __exit__(self, *exc_info: object) -> None:
         self.quit()
+
+    @staticmethod
+    def make_profile(home: Path, name: str) -> Path:
+        """Make a profile and list it in the `profiles.ini` of a home folder; return its folder."""
+        run(
+            [PROGRAM, "--headless", "--no-remote", "-CreateProfile", name],
+            env={"HOME": str(home), "XDG_CONFIG_HOME": ""},
+        )
+        (folder,) = (home / ".config" / "mozilla" / "firefox").glob(f"*.{name}")
+        return folder
 
     @property
     def version(self) -> str:
@@ -323,6 +337,49 @@ class Firefox:
             message = f"Firefox says {said}"
             raise PeerError(message)
 
+    # --- the profile group
+
+    def add_to_group(self, name: str) -> Path:
+        """Make another profile of this one's group, as the menu's *New profile* does.
+
+        The application has to know this profile, from a list in `home`. The new profile is not
+        started.
+
+        Returns:
+            Its folder.
+        """
+        made = self._group("""
+            await service.maybeSetupDataStore();
+            return (await service.createNewProfile(false)).path""")
+        self.rename_in_group(Path(made), name)
+        return Path(made)
+
+    def rename_in_group(self, profile: Path, name: str) -> None:
+        """Give a profile of the group another name, as its user does."""
+        self._group(
+            """
+            const all = await service.getAllProfiles();
+            await all.find(one => one.path === arguments[0]).setNameAsync(arguments[1]);""",
+            str(profile),
+            name,
+        )
+
+    def group(self) -> dict[Path, str]:
+        """The folders of the group's profiles with the names that the menu shows."""
+        rows = self._group(
+            "return (await service.getAllProfiles()).map(one => [one.path, one.name])"
+        )
+        return {Path(path): name for path, name in rows}
+
+    def _group(self, script: str, *arguments: object) -> Any:
+        """Run JavaScript in which `service` is that of the profile groups."""
+        return self._chrome(
+            f"""const {{ SelectableProfileService: service }} = ChromeUtils.importESModule(
+                "resource:///modules/profiles/SelectableProfileService.sys.mjs");
+            return (async () => {{ {script} }})()""",
+            *arguments,
+        )
+
     # --- the web
 
     def open_url(self, url: str) -> str:
@@ -374,10 +431,15 @@ class Firefox:
         (self.profile / "user.js").write_text("\n".join(lines) + "\n", encoding="utf-8")
         # A home of its own: no profiles.ini, cache or font settings of the user's.
         self._home = tempfile.TemporaryDirectory(prefix="firefox-", ignore_cleanup_errors=True)
-        home = Path(self._home.name)
-        log = home / "log"
+        private = Path(self._home.name)
+        home = self._lasting_home or private
+        log = private / "log"
         env = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "MOZ_", "DISPLAY"))}
-        env |= {"HOME": str(home), "XDG_RUNTIME_DIR": str(home), "MOZ_CRASHREPORTER_DISABLE": "1"}
+        env |= {
+            "HOME": str(home),
+            "XDG_RUNTIME_DIR": str(private),
+            "MOZ_CRASHREPORTER_DISABLE": "1",
+        }
         argv = [
             *(PROGRAM, "--headless", "--no-remote", "--marionette"),
             *("--remote-allow-system-access", "--profile", str(self.profile.resolve())),

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,9 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nssbackup.errors import NssBackupError
+from nssbackup.identities import choose
+from nssbackup.inventory import take_inventory
 from nssbackup.model import Profile
-from nssbackup.profiles import System, find_profiles, locate, resolve_profile
+from nssbackup.profiles import find_left_behind, find_profiles, resolve_profile, scan
+from nssbackup.profiles.groups import GROUPS_FOLDER
 from nssbackup.profiles.system import Platform
+from tests.store_builder import StoreBuilder, ec_key, issue
 from tests.unit.profiles.machine import Machine, closed, snapshot
 from tests.unit.profiles.test_lock import held, unix
 
@@ -241,6 +248,38 @@ def test_several_roots_are_looked_at(machine: Machine, tmp_path: Path) -> None:
     assert [profile.path for profile in found] == [legacy, variable, config]
 
 
+FOUR_ROOTS = (
+    ".mozilla/firefox",
+    ".config/mozilla/firefox",
+    "snap/firefox/common/.mozilla/firefox",
+    ".var/app/org.mozilla.firefox/config/mozilla/firefox",
+)
+
+
+def test_of_copies_in_several_roots_the_one_last_used_comes_first(machine: Machine) -> None:
+    """As the first start of the snap leaves it, which copies the folder and then goes its way."""
+    key = ec_key()
+    builder = StoreBuilder(machine.home / FOUR_ROOTS[0] / "ab12.default")
+    builder.add_identity(key, issue(key, "Jane Doe", "WIPO CA", ec_key(9)))
+    stale = builder.write()
+    for number, root in enumerate(FOUR_ROOTS):
+        folder = machine.home / root / "ab12.default"
+        if number:
+            shutil.copytree(stale, folder)
+        (folder.parent / "profiles.ini").write_text("[Profile0]\nName=j\nPath=ab12.default\n")
+        (folder / ".parentlock").touch()
+        when = 1_700_000_000 + (900 if number == 2 else number)
+        os.utime(folder / ".parentlock", (when, when))
+    found = find_profiles(machine.system())
+    roots = [str(one.path.parent.relative_to(machine.home)) for one in found]
+    assert roots == [FOUR_ROOTS[number] for number in (2, 3, 1, 0)]
+    identities = take_inventory(found).identities
+    assert len(identities) == 4
+    choice = choose(identities, "jane")
+    assert choice.identity.profile == found[0]
+    assert [copy.profile for copy in choice.copies] == list(found[1:])
+
+
 def test_a_copy_of_a_root_is_another_root(machine: Machine) -> None:
     machine.profile("ab.default", root=machine.home / ".mozilla/firefox")
     machine.profile("ab.default", root=machine.home / ".config/mozilla/firefox")
@@ -273,6 +312,115 @@ def test_a_link_in_a_root_is_shown_by_its_target_where_both_are_there(machine: M
     folder = machine.profile("real")
     (machine.root / "a-link").symlink_to("real")
     assert [profile.path for profile in find_profiles(machine.system())] == [folder]
+
+
+def group(root: Path, **members: str) -> Path:
+    """A profile group: the names of its members, and the paths of their folders."""
+    (root / GROUPS_FOLDER).mkdir(parents=True)
+    path = root / GROUPS_FOLDER / "a1b2c3d4.sqlite"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE Profiles (id INTEGER PRIMARY KEY, path TEXT, name TEXT)")
+        rows = [(path, name) for name, path in members.items()]
+        database.executemany("INSERT INTO Profiles (path, name) VALUES (?, ?)", rows)
+    return path
+
+
+GROUPED = """\
+[Profile0]
+Name=old-name
+IsRelative=1
+Path=ab12.default-release
+StoreID=a1b2c3d4
+ShowSelector=1
+[Install4F96D1932A9F858E]
+Default=ab12.default-release
+"""
+
+
+def test_the_members_of_a_group_are_found_by_the_names_it_has_for_them(machine: Machine) -> None:
+    first = machine.profile("ab12.default-release")
+    second = machine.profile("OSrQASa5.Profile 1", started=1_700_000_000)
+    group(machine.root, Mine=first.name, Firm=second.name, Gone="zz99.gone")
+    machine.write(GROUPED)
+    found = find_profiles(machine.system())
+    assert [(one.path, one.name, one.default, one.listed) for one in found] == [
+        (second, "Firm", False, True),
+        (first, "Mine", True, True),
+    ]
+
+
+def test_a_member_that_the_list_names_no_more_is_found(machine: Machine, tmp_path: Path) -> None:
+    # profiles.ini names the member whose window was last in front, whichever that is.
+    listed = machine.profile("ab12.default-release")
+    far = machine.profile("x", root=tmp_path / "elsewhere")
+    empty = machine.empty_profile("cd34.empty")
+    group(machine.root, Far=os.path.relpath(far, machine.root), Empty=empty.name)
+    machine.write(GROUPED)
+    found = {one.name: one for one in find_profiles(machine.system())}
+    assert found.keys() == {"old-name", "Far", "Empty"}
+    assert found["old-name"].path == listed
+    assert found["Far"].path == far.resolve()
+    assert found["Empty"].store is None
+
+
+def test_a_group_that_no_list_names_is_found(machine: Machine) -> None:
+    folder = machine.empty_profile("ab12.member")
+    group(machine.root, Firm=folder.name)
+    (profile,) = find_profiles(machine.system())
+    assert (profile.path, profile.name, profile.default) == (folder, "Firm", False)
+
+
+def test_a_member_without_a_name_keeps_the_lists(machine: Machine) -> None:
+    machine.profile("ab12.default-release")
+    group(machine.root, **{"": "ab12.default-release"})
+    machine.write(GROUPED)
+    assert names(find_profiles(machine.system())) == ["old-name"]
+
+
+def test_a_groups_members_are_not_what_makes_a_listed_profile_the_only_one(
+    machine: Machine,
+) -> None:
+    for name in ("a", "b"):
+        machine.profile(name)
+    group(machine.root, A="a", B="b")
+    machine.write("[Profile0]\nIsRelative=1\nPath=a\n")
+    assert defaults(find_profiles(machine.system())) == {"A"}
+
+
+def test_a_groups_path_of_windows_is_found(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "win32")
+    folder = machine.empty_profile("Profiles/ofhe6u2x.default-release")
+    group(machine.root, Firm="Profiles\\ofhe6u2x.default-release")
+    assert [one.path for one in find_profiles(machine.system())] == [folder]
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all", b"SQLite format 3\0" * 100])
+def test_a_broken_group_does_not_hide_the_folders(machine: Machine, content: bytes) -> None:
+    folder = machine.profile("ab")
+    group(machine.root, Other="ab").write_bytes(content)
+    assert [(one.path, one.name) for one in find_profiles(machine.system())] == [(folder, "ab")]
+
+
+def test_after_a_refresh_the_new_profile_and_what_it_left_are_found(machine: Machine) -> None:
+    new = machine.profile("cd34.default-1", "key4.db", "prefs.js")
+    old = machine.profile("ab12.default", root=machine.home / "Desktop/Old Firefox Data")
+    machine.write("[Profile0]\nName=default-1\nIsRelative=1\nPath=cd34.default-1\n")
+    assert [(one.path, one.store) for one in find_profiles(machine.system())] == [(new, "sqlite")]
+    assert [(one.path, one.store) for one in find_left_behind(machine.system())] == [
+        (old, "sqlite")
+    ]
+
+
+@unix
+def test_in_use_or_not_is_unknown_of_a_profile_that_another_machine_may_have_open(
+    machine: Machine,
+) -> None:
+    unknown = machine.profile("a-unknown")
+    (unknown / "lock").symlink_to("192.0.2.7:+1")
+    machine.profile("b-started", started=1_600_000_000)
+    found = find_profiles(machine.system())
+    # It may not be, so that it is ranked as if it were not.
+    assert [(one.name, one.in_use) for one in found] == [("b-started", False), ("a-unknown", None)]
 
 
 @pytest.mark.parametrize(
@@ -324,10 +472,10 @@ def test_a_profile_that_may_not_be_read_is_there_without_a_store(public_machine:
 
 
 def test_the_scan_of_a_folder_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert locate.SCAN_LIMIT <= 10_000
+    assert scan.SCAN_LIMIT <= 10_000
     for number in range(10):
         machine.profile(str(number))
-    monkeypatch.setattr(locate, "SCAN_LIMIT", 3)
+    monkeypatch.setattr(scan, "SCAN_LIMIT", 3)
     assert len(find_profiles(machine.system())) == 3
 
 
@@ -388,10 +536,3 @@ def test_any_bytes_for_lists_give_a_result(
     machine.write(content, "installs.ini")
     found = find_profiles(machine.system())
     assert machine.root / "ab" in [profile.path for profile in found]
-
-
-def test_the_systems_of_a_process_differ_only_in_data() -> None:
-    system = System.current()
-    assert system.home.is_absolute()
-    assert system.environment == dict(os.environ)
-    assert system.platform == {"win32": "win32", "darwin": "darwin"}.get(sys.platform, "linux")

@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.profiles.lock import FLOCK_LAYOUTS, is_in_use, last_start
-from tests.unit.profiles.machine import snapshot
+from nssbackup.profiles.lock import FLOCK_LAYOUTS, is_in_use, last_start, meaning_of
+from tests.unit.profiles.machine import closed, snapshot
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows locks otherwise")
 
@@ -49,15 +50,15 @@ def ended() -> int:
 @unix
 def test_a_profile_whose_lock_a_process_holds_is_in_use_until_it_ends(tmp_path: Path) -> None:
     with held(tmp_path / ".parentlock"):
-        assert is_in_use(tmp_path)
-        assert is_in_use(tmp_path)  # asking has not taken the lock away
-    assert not is_in_use(tmp_path)
+        assert is_in_use(tmp_path) is True
+        assert is_in_use(tmp_path) is True  # asking has not taken the lock away
+    assert is_in_use(tmp_path) is False
 
 
 @unix
 def test_asking_does_not_lock(tmp_path: Path) -> None:
     (tmp_path / ".parentlock").touch()
-    assert not is_in_use(tmp_path)
+    assert is_in_use(tmp_path) is False
     with held(tmp_path / ".parentlock"):
         pass
 
@@ -86,34 +87,72 @@ def test_a_lock_record_has_the_size_of_the_c_structure(platform: str) -> None:
 def test_the_existence_of_lock_files_means_nothing(tmp_path: Path) -> None:
     (tmp_path / ".parentlock").touch()
     (tmp_path / "parent.lock").touch()
-    assert not is_in_use(tmp_path)
+    assert is_in_use(tmp_path) is False
 
 
 def test_a_folder_without_lock_files_is_not_in_use(tmp_path: Path) -> None:
-    assert not is_in_use(tmp_path)
-    assert not is_in_use(tmp_path / "missing")
+    assert is_in_use(tmp_path) is False
+    assert is_in_use(tmp_path / "missing") is False
+
+
+def test_where_only_another_system_left_its_lock_file_nothing_can_be_told(tmp_path: Path) -> None:
+    (tmp_path / (".parentlock" if sys.platform == "win32" else "parent.lock")).touch()
+    assert is_in_use(tmp_path) is None
+
+
+# Debian's own name for itself resolves to the second.
+LOOPBACK = pytest.mark.parametrize("address", ["127.0.0.1", "127.0.1.1", "127.255.0.9"])
 
 
 @unix
-def test_a_link_of_a_crashed_process_means_nothing(tmp_path: Path, ended: int) -> None:
+@LOOPBACK
+def test_a_link_of_a_crashed_process_means_nothing(
+    tmp_path: Path, address: str, ended: int
+) -> None:
     (tmp_path / ".parentlock").touch()
-    (tmp_path / "lock").symlink_to(f"127.0.0.1:+{ended}")
-    assert not is_in_use(tmp_path)
+    (tmp_path / "lock").symlink_to(f"{address}:+{ended}")
+    assert is_in_use(tmp_path) is False
 
 
 @unix
-def test_a_link_that_speaks_of_a_lock_is_not_believed_without_it(tmp_path: Path) -> None:
+@LOOPBACK
+def test_a_link_that_speaks_of_a_lock_is_not_believed_without_it(
+    tmp_path: Path, address: str
+) -> None:
     # A pid is used again; here it is that of this process.
     (tmp_path / ".parentlock").touch()
-    (tmp_path / "lock").symlink_to(f"127.0.0.1:+{os.getpid()}")
-    assert not is_in_use(tmp_path)
+    (tmp_path / "lock").symlink_to(f"{address}:+{os.getpid()}")
+    assert is_in_use(tmp_path) is False
 
 
 @unix
+@LOOPBACK
+def test_a_link_that_speaks_of_a_lock_counts_where_that_can_not_be_seen(
+    tmp_path: Path, address: str, ended: int
+) -> None:
+    # Somebody has deleted the lock file, which does not stop the application.
+    (tmp_path / "lock").symlink_to(f"{address}:+{os.getpid()}")
+    assert is_in_use(tmp_path) is True
+    (tmp_path / "lock").unlink()
+    (tmp_path / "lock").symlink_to(f"{address}:+{ended}")
+    assert is_in_use(tmp_path) is False
+
+
+@unix
+@LOOPBACK
 @pytest.mark.parametrize("link", ["lock", ".parentlock"])
-def test_where_locks_are_impossible_a_link_is_the_lock(tmp_path: Path, link: str) -> None:
-    (tmp_path / link).symlink_to(f"127.0.0.1:{os.getpid()}")
-    assert is_in_use(tmp_path)
+def test_where_locks_are_impossible_a_link_is_the_lock(
+    tmp_path: Path, link: str, address: str
+) -> None:
+    (tmp_path / link).symlink_to(f"{address}:{os.getpid()}")
+    assert is_in_use(tmp_path) is True
+
+
+@unix
+def test_a_link_that_speaks_of_no_other_lock_counts_beside_a_lock_file(tmp_path: Path) -> None:
+    (tmp_path / ".parentlock").touch()
+    (tmp_path / "lock").symlink_to(f"127.0.0.1:{os.getpid()}")
+    assert is_in_use(tmp_path) is True
 
 
 @unix
@@ -122,19 +161,77 @@ def test_a_link_to_a_process_that_is_no_more_means_nothing(
     tmp_path: Path, link: str, ended: int
 ) -> None:
     (tmp_path / link).symlink_to(f"127.0.0.1:{ended}")
-    assert not is_in_use(tmp_path)
+    assert is_in_use(tmp_path) is False
 
 
 @unix
 def test_a_link_to_another_users_process_is_believed(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to("127.0.0.1:1")
-    assert is_in_use(tmp_path)
+    assert is_in_use(tmp_path) is True
 
 
 @unix
-def test_a_link_of_another_machine_is_believed(tmp_path: Path, ended: int) -> None:
-    (tmp_path / "lock").symlink_to(f"192.0.2.7:{ended}")
-    assert is_in_use(tmp_path)
+@pytest.mark.parametrize("plus", ["", "+"])
+@pytest.mark.parametrize("address", ["192.0.2.7", "10.127.0.1", "128.0.0.1", "0.0.0.0"])  # noqa: S104 - nothing is bound to it
+@pytest.mark.parametrize("link", ["lock", ".parentlock"])
+def test_a_link_of_another_address_can_not_be_judged(
+    tmp_path: Path, link: str, address: str, plus: str
+) -> None:
+    # Not even by this process's own pid, which is another's over there.
+    (tmp_path / link).symlink_to(f"{address}:{plus}{os.getpid()}")
+    assert is_in_use(tmp_path) is None
+
+
+@unix
+def test_a_lock_that_is_seen_counts_whatever_the_links_say(tmp_path: Path, ended: int) -> None:
+    (tmp_path / "lock").symlink_to(f"192.0.2.7:+{ended}")
+    with held(tmp_path / ".parentlock"):
+        assert is_in_use(tmp_path) is True
+    assert is_in_use(tmp_path) is None  # the lock file is there, and unlocked as far as is seen
+
+
+@unix
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_lock_file_that_may_not_be_read_tells_nothing(what: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "ab12.default"
+        folder.mkdir()
+        (folder / ".parentlock").touch()
+        Path(name).chmod(0o755)
+        with closed(folder if what == "folder" else folder / ".parentlock"):
+            assert is_in_use(folder) is None
+
+
+@unix
+@pytest.mark.parametrize(("pid", "answer"), [("own", True), ("ended", None)])
+def test_beside_a_lock_file_that_may_not_be_read_a_running_owner_counts(
+    ended: int, pid: str, answer: bool | None
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / ".parentlock").touch()
+        (folder / "lock").symlink_to(f"127.0.1.1:+{os.getpid() if pid == 'own' else ended}")
+        with closed(folder / ".parentlock"):
+            assert is_in_use(folder) is answer
+
+
+@unix
+def test_where_the_system_can_not_be_asked_nothing_can_be_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".parentlock").touch()
+    monkeypatch.delitem(FLOCK_LAYOUTS, sys.platform)
+    assert is_in_use(tmp_path) is None
+    (tmp_path / "lock").symlink_to(f"127.0.0.1:+{os.getpid()}")
+    assert is_in_use(tmp_path) is True
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"), [(32, True), (2, False), (3, False), (5, None), (123, None), (0, None)]
+)
+def test_an_error_of_windows_has_this_meaning(error: int, meaning: bool | None) -> None:
+    assert meaning_of(error) is meaning
 
 
 @unix
@@ -156,20 +253,20 @@ def test_a_link_of_another_machine_is_believed(tmp_path: Path, ended: int) -> No
 )
 def test_a_link_to_anything_else_means_nothing(tmp_path: Path, target: str) -> None:
     (tmp_path / "lock").symlink_to(target)
-    assert not is_in_use(tmp_path)
+    assert is_in_use(tmp_path) is False
 
 
 @unix
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".parentlock")
-    assert not is_in_use(tmp_path)
+    assert is_in_use(tmp_path) is False
 
 
 @unix
 def test_a_folder_in_place_of_a_lock_means_nothing(tmp_path: Path) -> None:
     (tmp_path / ".parentlock").mkdir()
     (tmp_path / "lock").mkdir()
-    assert not is_in_use(tmp_path)
+    assert is_in_use(tmp_path) is False
 
 
 def test_a_file_that_is_open_without_sharing_is_a_lock(tmp_path: Path) -> None:
@@ -181,10 +278,10 @@ def test_a_file_that_is_open_without_sharing_is_a_lock(tmp_path: Path) -> None:
     path.touch()
     handle = _winapi.CreateFile(str(path), _winapi.GENERIC_READ, 0, 0, _winapi.OPEN_EXISTING, 0, 0)
     try:
-        assert is_in_use(tmp_path)
+        assert is_in_use(tmp_path) is True
     finally:
         _winapi.CloseHandle(handle)
-    assert not is_in_use(tmp_path)
+    assert is_in_use(tmp_path) is False
 
 
 @pytest.mark.parametrize("name", [".parentlock", "parent.lock"])

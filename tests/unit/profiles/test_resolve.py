@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,57 @@ def test_a_root_means_all_its_profiles(machine: Machine, work: Profile, file: st
     profiles = resolve_profile(f"{machine.root}{file}", machine.system())
     assert {one.name for one in profiles} == {"work", "other"}
     assert work in profiles
+
+
+@pytest.mark.parametrize(
+    ("below", "application"),
+    [
+        (".pki/nssdb", "Chromium"),
+        (".local/share/pki/nssdb", "Chromium"),
+        ("snap/chromium/2890/.pki/nssdb", "Chromium"),
+        (".local/share/evolution", "Evolution"),
+        (".thunderbird/ab12.default", "Thunderbird"),
+        ("snap/firefox/common/.mozilla/firefox/ab12.default", "Firefox"),
+        (".mozilla/seamonkey/ab12.default", "SeaMonkey"),
+        ("elsewhere/nssdb", "NSS"),
+    ],
+)
+@pytest.mark.parametrize("file", ["", "/cert9.db", "/.."])
+def test_a_path_means_the_profile_of_the_application_that_owns_it(
+    machine: Machine, below: str, application: str, file: str
+) -> None:
+    folder = machine.profile(machine.home / below)
+    (profile,) = resolve_profile(f"{folder}{file}", machine.system())
+    assert (profile.path, profile.application) == (folder, application)
+
+
+def test_a_database_without_a_list_goes_by_its_folders_name(machine: Machine) -> None:
+    folder = machine.profile(machine.home / ".pki/nssdb")
+    (profile,) = resolve_profile("nssdb", machine.system())
+    assert profile.path == folder
+
+
+def test_where_roots_nest_the_inner_ones_application_counts(
+    machine: Machine, work: Profile
+) -> None:
+    unlisted = machine.profile("backup", root=work.path)
+    system = machine.system(MOZ_APP_DATA=str(machine.home))
+    other = machine.profile(machine.home / ".thunderbird/ab12.default/backup")
+    assert [
+        resolve_profile(str(folder), system)[0].application for folder in (unlisted, other)
+    ] == ["Firefox", "Thunderbird"]
+
+
+@pytest.mark.parametrize("text", ["Kanzlei Müller", "work", "ab12.default"])
+def test_the_name_in_a_group_and_the_one_in_the_list_both_mean_the_profile(
+    machine: Machine, work: Profile, text: str
+) -> None:
+    (machine.root / "Profile Groups").mkdir()
+    with closing(sqlite3.connect(machine.root / "Profile Groups/a1.sqlite")) as group, group:
+        group.execute("CREATE TABLE Profiles (path TEXT, name TEXT)")
+        group.execute("INSERT INTO Profiles VALUES (?, 'Kanzlei Müller')", (work.path.name,))
+    (profile,) = resolve_profile(text, machine.system())
+    assert (profile.path, profile.name) == (work.path, "Kanzlei Müller")
 
 
 def test_a_root_that_is_not_this_users_means_all_its_profiles(

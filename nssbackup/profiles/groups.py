@@ -1,0 +1,140 @@
+r"""The profile groups of a root: profiles that the user made in Firefox itself, since Firefox 138.
+
+`Profile Groups/<StoreID>.sqlite` has a row for each profile of a group. `profiles.ini` has one
+entry for the whole group, which names the member whose window was last in front, so that the others
+are in no list at all. The link between the two may be lost, so every database is read.
+
+Facts from browser/components/profiles/SelectableProfileService.sys.mjs and
+toolkit/profile/ProfilesDatastoreService.sys.mjs of simon-friedberger/enterprise-firefox: the table
+and its columns, `\` on Windows, and that later versions change the schema compatibly.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from nssbackup.errors import NssBackupError
+from nssbackup.profiles.lists import ListedProfile
+from nssbackup.profiles.system import System
+
+if TYPE_CHECKING:
+    import sqlite3
+
+GROUPS_FOLDER = "Profile Groups"
+
+# A root has a group or two, of a handful of profiles each. What is beyond these is no group's.
+FILE_LIMIT = 50
+ROW_LIMIT = 1_000
+PATH_BYTES = 4_096
+NAME_BYTES = 1_024
+
+_SCAN_LIMIT = 10_000
+# Of the processor. Reading takes microseconds; a database made to be read for ever ends here.
+_READ_SECONDS = 0.5
+
+_DRIVE = re.compile("[A-Za-z]:")
+
+
+def read_group_members(root: Path, system: System) -> tuple[ListedProfile, ...]:
+    """Every member of every profile group of a root, with the name that the user sees.
+
+    A member's folder need not exist. A database that is no group's, damaged, or can't be read has
+    no members. The databases are left as they are, and nothing is created beside them.
+    """
+    return tuple(
+        ListedProfile(folder, name.decode("utf-8", "replace"))
+        for database in _databases(root / GROUPS_FOLDER)
+        for path, name in _rows(database)
+        if (folder := member_folder(_native(path, system), root, system)) is not None
+    )
+
+
+def member_folder(value: str, root: PurePath, system: System) -> PurePath | None:
+    r"""The folder that a row's path names, or None where it can't be told.
+
+    The path is relative to the root, and `..` takes away the name before it, link or not, as in
+    Firefox (SelectableProfile.sys.mjs, resolveDir). Windows writes it with `\`; there it may climb
+    above the drive and go on with another one: `..\..\..\..\D:\x\y`.
+    """
+    windows = system.platform == "win32"
+    folder: PurePath | None = root
+    for step in (value.replace("\\", "/") if windows else value).split("/"):
+        if step in ("", "."):
+            continue
+        if step == "..":
+            folder = _parent(folder)
+        elif folder is not None and not (windows and ":" in step):
+            folder /= step
+        elif folder is None and windows and _DRIVE.fullmatch(step):
+            folder = system.path(f"{step}\\")
+        else:
+            # A colon elsewhere is a stream of a file or, to Python, the beginning of another path.
+            return None
+    return None if folder == root or "\0" in value else folder
+
+
+def _parent(folder: PurePath | None) -> PurePath | None:
+    """The folder above; None above the drive, or above all there is."""
+    return None if folder is None or folder == folder.parent else folder.parent
+
+
+def _native(path: bytes, system: System) -> str:
+    """A row's path, which Firefox writes in UTF-8, as the text by which Python opens it."""
+    return path.decode("utf-8", "replace") if system.platform == "win32" else os.fsdecode(path)
+
+
+def _databases(folder: Path) -> list[Path]:
+    """The databases in the folder of the groups, in an order of their own; [] if unreadable."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [
+                entry.name
+                for entry in islice(entries, _SCAN_LIMIT)
+                if entry.name.lower().endswith(".sqlite")
+            ]
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names)[:FILE_LIMIT]]
+
+
+def _rows(database: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Path and name of each member; none where they can't be had."""
+    # Here, because most roots have no group and the search for profiles is to stay quick.
+    import sqlite3
+    from contextlib import closing
+
+    from nssbackup.snapshot import take_snapshot
+
+    try:
+        snapshot = take_snapshot(database)
+        if snapshot is not None:
+            with closing(snapshot):
+                yield from _members(snapshot)
+    except (NssBackupError, sqlite3.Error, UnicodeError):  # the last for names in a damaged schema
+        return
+
+
+def _members(snapshot: sqlite3.Connection) -> Iterator[tuple[bytes, bytes]]:
+    deadline = time.thread_time() + _READ_SECONDS
+    snapshot.set_progress_handler(lambda: time.thread_time() > deadline, 100)
+    snapshot.text_factory = bytes  # the database says UTF-8, and nobody checked
+    # A table of the ordinary kind: a view could be made to never end, a generated column (which
+    # `table_info` leaves out) to fill the memory.
+    query = "SELECT 1 FROM sqlite_master WHERE name = 'Profiles' AND sql LIKE 'CREATE TABLE %'"
+    if not snapshot.execute(query).fetchone():
+        return
+    columns = {row[1] for row in snapshot.execute("PRAGMA table_info('Profiles')")}
+    if not {b"path", b"name"} <= columns:
+        return
+    yield from snapshot.execute(
+        "SELECT path, CASE WHEN typeof(name) = 'text' AND length(CAST(name AS BLOB)) <= ?"
+        " THEN name ELSE '' END FROM Profiles"
+        " WHERE typeof(path) = 'text' AND length(CAST(path AS BLOB)) <= ? LIMIT ?",
+        (NAME_BYTES, PATH_BYTES, ROW_LIMIT),
+    )

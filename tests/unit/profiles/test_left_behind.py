@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nssbackup.profiles import System, find_left_behind, find_profiles, left_behind
+from nssbackup.profiles.system import Platform
+from tests.unit.profiles.machine import Machine, closed, snapshot
+from tests.unit.profiles.test_lock import unix
+
+OLD = "Old Firefox Data"
+
+
+def paths(system: System) -> list[Path]:
+    return [one.path for one in find_left_behind(system)]
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Old Firefox Data",
+        "Alte Firefox-Daten",
+        "Anciennes données de Firefox",
+        "Datos antiguos de Firefox",
+        "Старые данные Firefox",
+        "以前の Firefox データ",
+        "旧的 Firefox 数据",
+        "بيانات فَيَرفُكس القديمة",
+        "saved by me",
+    ],
+)
+@pytest.mark.parametrize("place", ["Desktop", "."])
+def test_an_old_profile_is_found_whatever_its_folder_is_called(
+    machine: Machine, platform: Platform, name: str, place: str
+) -> None:
+    folder = machine.profile("ab12.default-release", root=machine.home / place / name)
+    (profile,) = find_left_behind(Machine(machine.home, platform).system())
+    assert profile.path == folder
+    assert (profile.name, profile.application) == ("ab12.default-release", "Firefox")
+    assert (profile.listed, profile.default, profile.store) == (False, False, "sqlite")
+
+
+@pytest.mark.parametrize(
+    ("name", "application"),
+    [
+        ("Old Thunderbird Data", "Thunderbird"),
+        ("Alte Waterfox-Daten", "Waterfox"),
+        ("x", "Firefox"),
+    ],
+)
+def test_the_folders_name_tells_the_application(
+    machine: Machine, name: str, application: str
+) -> None:
+    machine.profile("ab12.default", root=machine.home / "Desktop" / name)
+    (profile,) = find_left_behind(machine.system())
+    assert profile.application == application
+
+
+def test_all_that_refreshes_left_are_found_the_last_used_first(machine: Machine) -> None:
+    old = machine.home / "Desktop" / OLD
+    first = machine.profile("ab12.default", root=old, started=1_500_000_000)
+    second = machine.profile("cd34.default-1", root=old, started=1_700_000_000)
+    third = machine.profile("ef56.default-2", "cert8.db", "key3.db", root=machine.home / OLD)
+    assert paths(machine.system()) == [second, first, third]
+
+
+def test_a_folder_without_certificates_is_none(machine: Machine) -> None:
+    old = machine.home / "Desktop" / OLD
+    machine.profile("ab12.default", "key4.db", "prefs.js", root=old)
+    (old / "cd34.default/cert9.db").mkdir(parents=True)
+    machine.profile("deeper", root=old / "ef56.default")
+    machine.profile("too-high", root=machine.home)
+    assert paths(machine.system()) == []
+
+
+def test_a_profile_that_is_found_anyway_is_not_left_behind(machine: Machine) -> None:
+    folder = machine.profile("ab12.default", root=machine.home / "Desktop" / OLD)
+    machine.profile("cd34.new")
+    assert paths(machine.system()) == [folder]
+    machine.write(f"[Profile0]\nIsRelative=0\nPath={folder}\n")
+    assert folder in [one.path for one in find_profiles(machine.system())]
+    assert paths(machine.system()) == []
+
+
+@pytest.mark.parametrize(
+    ("platform", "name"), [("linux", ".cache"), ("darwin", "Library"), ("win32", "AppData")]
+)
+def test_what_no_refresh_writes_to_is_not_looked_through(
+    machine: Machine, platform: Platform, name: str
+) -> None:
+    machine.profile("ab12.default", root=machine.home / name)
+    assert paths(Machine(machine.home, platform).system()) == []
+
+
+LINES = [
+    ('XDG_DESKTOP_DIR="$HOME/Bureau"', "Bureau"),
+    ('XDG_DESKTOP_DIR = "$HOME/Bureau"', "Bureau"),
+    ('# XDG_DESKTOP_DIR="$HOME/Nein"\n\tXDG_DESKTOP_DIR="$HOME/Área de Trabalho"\n',
+     "Área de Trabalho"),
+    ('XDG_DOWNLOAD_DIR="$HOME/Downloads"\r\nXDG_DESKTOP_DIR="$HOME/Рабочий стол/"\r\n',
+     "Рабочий стол"),
+    ('XDG_DESKTOP_DIR="$HOME/a/b/c"', "a/b/c"),
+    (r'XDG_DESKTOP_DIR="$HOME/\$(touch x)\"\\"', r'$(touch x)"' + "\\"),
+    ('XDG_DESKTOP_DIR="{home}/Bureau"', "Bureau"),
+]  # fmt: skip
+
+
+@unix
+@pytest.mark.parametrize(("lines", "desktop"), LINES)
+@pytest.mark.parametrize("config", [".config", "elsewhere/config"])
+def test_the_desktop_of_linux_is_where_the_user_has_it(
+    machine: Machine, lines: str, desktop: str, config: str
+) -> None:
+    folder = machine.profile("ab12.default", root=machine.home / "far" / desktop / OLD)
+    special = Machine(machine.home / "far")
+    (special.home / config).mkdir(parents=True)
+    (special.home / config / "user-dirs.dirs").write_text(
+        lines.replace("{home}", str(special.home)), encoding="utf-8"
+    )
+    system = special.system(XDG_CONFIG_HOME=str(special.home / "elsewhere/config"))
+    assert paths(system) == [folder]
+
+
+@unix
+def test_a_desktop_that_is_not_utf8_is_found(machine: Machine) -> None:
+    desktop = os.fsencode(machine.home) + b"/Schreibtisch \xfc/deep"
+    try:
+        os.makedirs(desktop)  # noqa: PTH103 - bytes
+    except OSError:
+        pytest.skip("the file system takes UTF-8 names only")
+    folder = machine.profile("ab12.default", root=Path(os.fsdecode(desktop)) / OLD)
+    (machine.home / ".config").mkdir()
+    (machine.home / ".config/user-dirs.dirs").write_bytes(
+        b'XDG_DESKTOP_DIR="$HOME/Schreibtisch \xfc/deep"\n'
+    )
+    assert paths(machine.system()) == [folder]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'XDG_DESKTOP_DIR="Bureau"',
+        b'XDG_DESKTOP_DIR="$HOMEBureau"',
+        b"XDG_DESKTOP_DIR=$HOME/Bureau",
+        b'XDG_DESKTOP_DIR="$HOME/Bureau',
+        b'XDG_DESKTOP_DIR="$HOME/\0"',
+        b'XDG_DESKTOP_DIR="/\0"',
+        b'XDG_DESKTOP_DIR="$HOME/Bureau/nowhere"',
+        b'XDG_DESKTOP_DIR="$(echo $HOME)/Bureau"',
+        b'XDG_DESKTOP_DIR="' + b"\\" * 60_000,
+        b'XDG_DESKTOP_DIR="$HOME/Bureau/deep"\n' + b"#" * (1 << 17),
+    ],
+)
+def test_a_desktop_that_is_not_said_rightly_is_none(machine: Machine, content: bytes) -> None:
+    machine.profile("ab12.default", root=machine.home / "Bureau/deep" / OLD)
+    usual = machine.profile("cd34.default", root=machine.home / "Desktop" / OLD)
+    (machine.home / ".config").mkdir()
+    (machine.home / ".config/user-dirs.dirs").write_bytes(content)
+    assert paths(machine.system()) == [usual]
+
+
+@given(content=st.binary() | st.text('XDG_ESKTOPI="$HOM\\/\n\0 b=').map(str.encode))
+def test_any_bytes_say_where_the_desktop_is_or_not(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    machine = Machine(tmp_path_factory.getbasetemp() / "any-desktop")
+    (machine.home / ".config").mkdir(parents=True, exist_ok=True)
+    (machine.home / ".config/user-dirs.dirs").write_bytes(b'XDG_DESKTOP_DIR="' + content + b'"')
+    find_left_behind(machine.system())
+
+
+@pytest.mark.parametrize("place", ["OneDrive/Desktop", "OneDrive - Firma GmbH/Bureau"])
+def test_a_desktop_in_onedrive_is_looked_at_on_windows(machine: Machine, place: str) -> None:
+    folder = machine.profile("ab12.default", root=machine.home / place / OLD)
+    assert paths(Machine(machine.home, "win32").system()) == [folder]
+    assert paths(machine.system()) == []
+
+
+@pytest.mark.parametrize("variable", ["OneDrive", "OneDriveCommercial"])
+def test_onedrive_is_where_the_variable_says(
+    machine: Machine, tmp_path: Path, variable: str
+) -> None:
+    folder = machine.profile("ab12.default", root=tmp_path / "cloud/Escritorio" / OLD)
+    windows = Machine(machine.home, "win32")
+    assert paths(windows.system(**{variable: str(tmp_path / "cloud")})) == [folder]
+    assert paths(windows.system(**{variable: "cloud"})) == []
+
+
+@unix
+def test_links_are_not_followed(machine: Machine, tmp_path: Path) -> None:
+    folder = machine.profile("ab12.default", root=machine.home / "Desktop" / OLD)
+    other = machine.profile("cd34.default", root=tmp_path / "other" / OLD)
+    (machine.home / "linked").symlink_to(other.parent)
+    (machine.home / "Desktop/round").symlink_to(".")
+    (machine.home / "Desktop/loop").symlink_to("loop")
+    (folder.parent / "linked").symlink_to(other)
+    (folder.parent / "round").symlink_to("..")
+    assert paths(machine.system()) == [folder]
+
+
+@unix
+def test_a_desktop_may_itself_be_a_link(machine: Machine, tmp_path: Path) -> None:
+    machine.profile("ab12.default", root=tmp_path / "data" / OLD)
+    machine.home.mkdir()
+    (machine.home / "Desktop").symlink_to(tmp_path / "data")
+    assert paths(machine.system()) == [machine.home / "Desktop" / OLD / "ab12.default"]
+
+
+@unix
+def test_a_profile_in_two_places_is_found_once(machine: Machine) -> None:
+    folder = machine.profile("ab12.default", root=machine.home / "Desktop" / OLD)
+    (machine.home / ".config").mkdir()
+    (machine.home / "Bureau").symlink_to("Desktop")
+    (machine.home / ".config/user-dirs.dirs").write_text('XDG_DESKTOP_DIR="$HOME/Bureau"\n')
+    assert paths(machine.system()) == [folder]
+
+
+def test_the_search_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert left_behind.PLACE_LIMIT <= 10_000
+    assert left_behind.CONTAINER_LIMIT <= 1_000
+    assert left_behind.TOTAL_LIMIT <= 100_000
+    for container in range(5):
+        for number in range(5):
+            machine.profile(f"{number}", root=machine.home / f"{container}")
+    assert len(paths(machine.system())) == 25
+    monkeypatch.setattr(left_behind, "TOTAL_LIMIT", 17)
+    assert len(paths(machine.system())) == 17
+    monkeypatch.setattr(left_behind, "CONTAINER_LIMIT", 3)
+    assert len(paths(machine.system())) == 15
+    monkeypatch.setattr(left_behind, "PLACE_LIMIT", 2)
+    assert len(paths(machine.system())) == 6
+
+
+def test_the_desktop_comes_before_the_rest(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        machine.profile(f"{number}", root=machine.home / "A")
+    folder = machine.profile("ab12.default", root=machine.home / "Desktop" / OLD)
+    monkeypatch.setattr(left_behind, "TOTAL_LIMIT", 1)
+    assert paths(machine.system()) == [folder]
+
+
+def test_what_may_not_be_read_does_not_hide_the_rest(public_machine: Machine) -> None:
+    home = public_machine.home
+    shut = public_machine.profile("ab12.default", root=home / "Desktop/A")
+    seen = public_machine.profile("cd34.default", root=home / OLD)
+    with closed(shut.parent):
+        assert paths(public_machine.system()) == [seen]
+    with closed(home / "Desktop"):
+        assert paths(public_machine.system()) == [seen]
+
+
+def test_files_and_missing_folders_are_passed_over(machine: Machine) -> None:
+    assert paths(machine.system()) == []
+    machine.home.mkdir()
+    (machine.home / "Desktop").touch()
+    (machine.home / OLD).touch()
+    assert paths(machine.system()) == []
+
+
+def test_the_search_changes_nothing(machine: Machine) -> None:
+    machine.profile("ab12.default", root=machine.home / "Desktop" / OLD, started=1_700_000_000)
+    before = snapshot(machine.home)
+    assert len(paths(machine.system())) == 1
+    assert snapshot(machine.home) == before
