@@ -180,7 +180,11 @@ class Cli:
         return verdicts
 
     def talk(
-        self, *arguments: str | Path, answers: Sequence[tuple[str, str]], split: bool = False
+        self,
+        *arguments: str | Path,
+        answers: Sequence[tuple[str, str]],
+        split: bool = False,
+        prefix: Sequence[str] = (),
     ) -> Talk:
         """Run a command on a pseudo-terminal.
 
@@ -188,18 +192,19 @@ class Cli:
             arguments: of the command.
             answers: pairs of a text that the command shows and what is typed thereupon.
             split: whether stdout is a file instead of the terminal.
+            prefix: words before the command; they have to end in its place.
         """
         terminal, end = pty.openpty()
         fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
         output = self.folder / "stdout"
         with output.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-c", _ON_TERMINAL, *arguments],
+                [*prefix, sys.executable, "-c", _ON_TERMINAL, *arguments],
                 stdin=end,
                 stdout=file if split else end,
                 stderr=end,
                 cwd=self.here,
-                env={**self.variables(), "TERM": "xterm-256color"},
+                env={"TERM": "xterm-256color", **self.variables()},
                 start_new_session=True,
             )
         os.close(end)
