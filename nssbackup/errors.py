@@ -95,6 +95,13 @@ class UnreadableStoreError(StoreError):
     code = "store-unreadable"
 
 
+class StoreChangedError(StoreError):
+    """Another program changed the databases while we worked on them."""
+
+    code = "store-changed"
+    default_hint = "close the application that uses the profile and try again"
+
+
 class WrongPrimaryPasswordError(NssBackupError):
     """The primary password does not open the store."""
 
@@ -120,6 +127,13 @@ class EngineUnavailableError(NssBackupError):
 
     code = "engine-unavailable"
     exit_status = 13
+
+
+class EngineFailedError(StoreError):
+    """The engine's own process ended, hung or refused."""
+
+    code = "engine-failed"
+    default_hint = "`--engine native` reads the store without NSS"
 
 
 class KeyMissingError(NssBackupError):
@@ -204,6 +218,13 @@ class VerificationError(BackupError):
     ) -> None:
         super().__init__(message, hint=hint)
         self.mismatches = mismatches
+
+
+class RestoreError(NssBackupError):
+    """An identity can't be put into a profile; the profile is as it was."""
+
+    code = "restore-failed"
+    exit_status = 40
 
 
 class InterruptedByUserError(NssBackupError):

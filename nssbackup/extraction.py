@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from nssbackup.engines import EngineName, Store, open_store
-from nssbackup.errors import PrimaryPasswordRequiredError, WrongPrimaryPasswordError
+from nssbackup.engines import EngineName, Store, availability, open_store
+from nssbackup.errors import (
+    PrimaryPasswordRequiredError,
+    UnsupportedStoreError,
+    WrongPrimaryPasswordError,
+)
 from nssbackup.identities import check_key_fits
 from nssbackup.model import Identity, PasswordFor, PrivateKey, Profile
 from nssbackup.secret import Secret
@@ -22,11 +26,25 @@ def read_key(identity: Identity, engine: EngineName, primary_password: PasswordF
     if profile is None:
         message = "an identity without a profile has no store to take its key from"
         raise ValueError(message)
-    with open_store(profile, engine) as store:
-        unlock(store, profile, primary_password)
-        key = store.private_key(identity.certificate)
+    try:
+        key = _read(profile, identity, engine, primary_password)
+    except UnsupportedStoreError:
+        # Intact, and of a kind that the native reader doesn't know: NSS may.
+        if engine != "auto" or not any(
+            one.name == "nss" and not one.reason for one in availability()
+        ):
+            raise
+        key = _read(profile, identity, "nss", primary_password)
     check_key_fits(identity, key)
     return key
+
+
+def _read(
+    profile: Profile, identity: Identity, engine: EngineName, primary_password: PasswordFor
+) -> PrivateKey:
+    with open_store(profile, engine) as store:
+        unlock(store, profile, primary_password)
+        return store.private_key(identity.certificate)
 
 
 def unlock(store: Store, profile: Profile, primary_password: PasswordFor) -> None:

@@ -54,12 +54,12 @@ def write_verified(
     # Not made of the file's own name, which may be as long as the file system allows.
     temporary = path.with_name(f".nssbackup-{secrets.token_hex(8)}.tmp")
     try:
-        _write(temporary, data)
+        write_private(temporary, data)
         check(temporary)
         if replace:
             os.replace(temporary, path)  # noqa: PTH105 - replaces on every system, as rename does not
         else:
-            _rename_to_new(temporary, path)
+            rename_to_new(temporary, path)
         _flush_folder(path.parent)
     except OSError as error:
         raise _output_error(path, error) from error
@@ -120,7 +120,12 @@ def _shorten(name: str) -> str:
     return name.rstrip(". ")
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes) -> None:
+    """Make a new file that only its owner may read, with its contents on the disk.
+
+    Raises:
+        OSError: there is one of that name, or it can't be written.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, PRIVATE_MODE)
@@ -135,7 +140,7 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(descriptor)
 
 
-def _rename_to_new(temporary: Path, path: Path) -> None:
+def rename_to_new(temporary: Path, path: Path) -> None:
     """Rename without ever replacing: a file that came into being meanwhile stays."""
     try:
         if os.name == "nt":

@@ -6,7 +6,8 @@ An engine neither assembles an identity nor writes a file: two readers, one asse
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
 
 from nssbackup.certificate import StoredCertificate
 from nssbackup.errors import EngineUnavailableError
@@ -87,20 +88,46 @@ class Engine(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether an engine can be had on this machine: `reason` is None, or why it can't, in words."""
+
+    name: EngineName
+    reason: str | None
+
+
+def availability() -> tuple[Availability, ...]:
+    """Every engine there is, and whether it can be had here."""
+    return tuple(
+        Availability(name, _engine(name).unavailable())
+        for name in get_args(EngineName)
+        if name != "auto"
+    )
+
+
 def engine_named(name: EngineName) -> Engine:
-    """The engine of that name, ready for use; `auto` is the native one.
+    """The engine of that name, ready for use.
 
     Raises:
         EngineUnavailableError: it can't be had here.
     """
-    from nssbackup.engines.native import NativeEngine
-
-    engine = NativeEngine()
-    reason = engine.unavailable() if name != "nss" else "this version does not have it yet"
+    engine = _engine(name)
+    reason = engine.unavailable()
     if reason is not None:
         message = f"the engine `{name}` is not available here: {reason}"
         raise EngineUnavailableError(message)
     return engine
+
+
+def _engine(name: EngineName) -> Engine:
+    # Each is loaded only when it is wanted.
+    if name == "nss":
+        from nssbackup.engines.nss import NssEngine
+
+        return NssEngine()
+    from nssbackup.engines.native import NativeEngine
+
+    return NativeEngine()
 
 
 def open_store(profile: Profile, engine: EngineName = "auto") -> AbstractContextManager[Store]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nssbackup.pkcs12.formats import (
     COMPATIBLE,
     DESTINATIONS,
+    FEWEST_ROUNDS,
     FORMATS,
     MODERN,
     Destination,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COMPATIBLE",
     "DESTINATIONS",
+    "FEWEST_ROUNDS",
     "FORMATS",
     "MODERN",
     "Destination",

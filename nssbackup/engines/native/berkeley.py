@@ -17,8 +17,9 @@ _MAGIC = 0x00061561
 _VERSIONS = (1, 2)
 _BYTE_ORDERS = {1234: "<", 4321: ">"}
 _HEADER = struct.Struct(">17I32I")
-# A page's offsets are 16-bit words; the library makes none smaller than this.
-_PAGE_SIZES = tuple(1 << bits for bits in range(6, 16))
+# A page is a block of the file system it was made on (hash.c, init_hash), and its offsets are
+# 16-bit words.
+_PAGE_SIZES = tuple(1 << bits for bits in range(9, 16))
 
 # What stands in place of a data offset, which is never so small (hash.h).
 _OVERFLOW, _PARTIAL_KEY, _FULL_KEY, _FULL_KEY_DATA = range(4)
@@ -93,10 +94,7 @@ class _File:
 
     def records(self) -> Iterator[tuple[bytes, bytes]]:
         for bucket in range(self.last_bucket + 1):
-            number = self._bucket_page(bucket)
-            # Buckets at the end that nothing was ever put into need not have been written.
-            written = number * self.page_size < len(self.data)
-            page = self._page(number) if written else None
+            page: _Page | None = self._page(self._bucket_page(bucket))
             while page is not None:
                 page = yield from self._records_on(page)
 
@@ -119,21 +117,20 @@ class _File:
 
     def _big_record(self, page: _Page) -> tuple[tuple[bytes, bytes], _Page | None]:
         """A record that begins on `page` and goes on over others; and the bucket's next page."""
-        key = page.tail
+        pieces = [page.tail]
         while page.mark == _PARTIAL_KEY:
             page = self._next_of(page)
-            key += page.tail
-        data = b""
+            pieces.append(page.tail)
+        key, pieces = b"".join(pieces), []
         if page.mark == _FULL_KEY_DATA:
             # The end of the key and the beginning of the data share the page.
             first = page.words[page.used]
             self._require(first <= page.words[1], "a record points out of its page")
-            data = page.data[first : page.words[1]]
+            pieces.append(page.data[first : page.words[1]])
             if page.words[page.used + 1]:  # free space: it was the end of the data as well
-                return (key, data), self._next_of(page)
+                return (key, pieces[0]), self._next_of(page)
         else:
             self._require(page.mark == _FULL_KEY, "a large record has no end")
-        pieces = [data]
         page = self._next_of(page)
         while page.mark == _FULL_KEY:
             pieces.append(page.tail)
@@ -145,10 +142,8 @@ class _File:
 
     def _next_of(self, page: _Page) -> _Page:
         """The page that a page of a big pair names in its last pair."""
-        following = self._overflow_page(page.words[page.used - 1])
-        ended = page.mark == _FULL_KEY_DATA
-        self._require(ended or following.used > 0, "a large record ends in the middle")
-        return following
+        self._require(page.used >= 4, "a large record has no end")  # noqa: PLR2004 - two pairs
+        return self._overflow_page(page.words[page.used - 1])
 
     def _bucket_page(self, bucket: int) -> int:
         # Behind each doubling of the table lie the overflow pages that were made in it.
@@ -162,14 +157,15 @@ class _File:
     def _page(self, number: int) -> _Page:
         start = number * self.page_size
         data = self.data[start : start + self.page_size]
-        self._require(len(data) == self.page_size, "it ends in the middle of a page")
+        # The library takes what is behind the end for empty. It leaves no bucket out, so that here
+        # records are missing.
+        self._require(len(data) == self.page_size, "its end is missing")
         self._require(number not in self.read, "two records share a page")
         self.read.add(number)
-        words = struct.unpack(f"{self.byte_order}{self.page_size // 2}H", data)
-        used = words[0]
+        (used,) = struct.unpack_from(f"{self.byte_order}H", data)
         fits = used % 2 == 0 and 2 * used + 6 <= self.page_size
         self._require(fits, "a page has more entries than room")
-        return _Page(data, words[: used + 3])
+        return _Page(data, struct.unpack_from(f"{self.byte_order}{used + 3}H", data))
 
     def _require(self, holds: bool, reason: str) -> None:
         if not holds:

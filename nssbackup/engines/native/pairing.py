@@ -49,13 +49,13 @@ def pair(
     pairs = {}
     for number, identifier, spki in certificates:
         public, value = _public_value(spki) if spki else (b"", b"")
-        found = by_value.get(value) or by_id.get(identifier or _key_id(public))
+        found = by_value.get(value) or by_id.get(identifier or key_id(public))
         if found is not None:
             pairs[number] = found
     return pairs
 
 
-def _key_id(public: bytes) -> bytes:
+def key_id(public: bytes) -> bytes:
     """The CKA_ID that NSS makes of a public value."""
     if len(public) <= _SHORT:
         return public

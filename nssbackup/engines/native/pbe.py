@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 from dataclasses import dataclass, field
 
 from cryptography.hazmat import asn1
@@ -28,6 +29,9 @@ _SAYABLE = 2**64
 
 _SHA384_SALT_BYTES = 48
 _AES_KEY_BYTES = 32
+# Of what NSS writes; the IV is its OCTET STRING with tag and length, 16 bytes in all.
+_SALT_BYTES = 32
+_IV_CONTENT_BYTES = 14
 _MAC_KEY_BYTES = 32
 
 _PBES2 = "1.2.840.113549.1.5.13"
@@ -154,8 +158,38 @@ class Signature:
         `object_id` is 0 for encrypted attributes, and `value` then the plaintext.
         """
         secret = _pbkdf2(key.value, self.salt, self.rounds, _MAC_KEY_BYTES)
-        message = object_id.to_bytes(4, "big") + attribute.to_bytes(4, "big") + value
-        return hmac.compare_digest(hmac.digest(secret, message, "sha256"), self.mac)
+        mac = hmac.digest(secret, _signed(object_id, attribute, value), "sha256")
+        return hmac.compare_digest(mac, self.mac)
+
+
+def encrypt(key: IntermediateKey, plaintext: bytes, rounds: int) -> bytes:
+    """A value encrypted as NSS has done it since 3.49 (scheme A), DER.
+
+    With `sign` over the same plaintext: NSS refuses a value of this scheme without a signature.
+    """
+    salt, iv = os.urandom(_SALT_BYTES), os.urandom(_IV_CONTENT_BYTES)
+    encoded_iv = asn1.encode_der(iv)
+    secret = _pbkdf2(key.value, salt, rounds, _AES_KEY_BYTES)
+    padder = padding.PKCS7(algorithms.AES.block_size).padder()
+    encryptor = Cipher(algorithms.AES(secret), modes.CBC(encoded_iv)).encryptor()
+    padded = padder.update(plaintext) + padder.finalize()
+    pair = _Pair(
+        key_derivation=_pbkdf2_algorithm(salt, rounds),
+        scheme=_tlv(_Algorithm(oid=ObjectIdentifier(_AES256_CBC), parameters=_tlv(iv))),
+    )
+    return _blob(_PBES2, pair, encryptor.update(padded) + encryptor.finalize())
+
+
+def sign(key: IntermediateKey, object_id: int, attribute: int, value: bytes, rounds: int) -> bytes:
+    """The integrity signature of an attribute, DER; arguments as of `Signature.fits`."""
+    salt = os.urandom(_SALT_BYTES)
+    secret = _pbkdf2(key.value, salt, rounds, _MAC_KEY_BYTES)
+    pair = _Pair(
+        key_derivation=_pbkdf2_algorithm(salt, rounds),
+        scheme=_tlv(_Prf(oid=ObjectIdentifier(_HMAC_SHA256), parameters=None)),
+    )
+    mac = hmac.digest(secret, _signed(object_id, attribute, value), "sha256")
+    return _blob(_PBMAC1, pair, mac)
 
 
 def parse_ciphertext(blob: bytes, name: str) -> Ciphertext:
@@ -275,6 +309,30 @@ def _parse_aes(algorithm: _Algorithm, name: str) -> bytes:
         message = f"{name} is damaged: its initialisation vector is too short"
         raise DamagedStoreError(message)
     return iv
+
+
+def _signed(object_id: int, attribute: int, value: bytes) -> bytes:
+    """What a signature is over (lib/softoken/sftkpwd.c, sftkdb_SignAttribute)."""
+    return object_id.to_bytes(4, "big") + attribute.to_bytes(4, "big") + value
+
+
+def _blob(oid: str, parameters: _Pair, value: bytes) -> bytes:
+    algorithm = _Algorithm(oid=ObjectIdentifier(oid), parameters=_tlv(parameters))
+    return asn1.encode_der(_Blob(algorithm=algorithm, value=value))
+
+
+def _pbkdf2_algorithm(salt: bytes, rounds: int) -> _Algorithm:
+    parameters = _Pbkdf2Parameters(
+        salt=salt,
+        iterations=rounds,
+        key_length=_AES_KEY_BYTES,
+        prf=_Prf(oid=ObjectIdentifier(_HMAC_SHA256), parameters=None),
+    )
+    return _Algorithm(oid=ObjectIdentifier(_PBKDF2), parameters=_tlv(parameters))
+
+
+def _tlv(value: object) -> asn1.TLV:
+    return asn1.decode_der(asn1.TLV, asn1.encode_der(value))
 
 
 def _unknown(name: str, algorithm: str) -> UnsupportedStoreError:

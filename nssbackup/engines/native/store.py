@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,7 @@ from nssbackup.engines.native.database import (
     PasswordRecord,
     StoredObject,
 )
+from nssbackup.engines.native.objects import Maker
 from nssbackup.engines.native.pairing import pair
 from nssbackup.errors import (
     DamagedStoreError,
@@ -157,7 +159,7 @@ class NativeStore:
 
     def orphan_of(self, certificate: StoredCertificate) -> OrphanKey | None:
         """See `engines.Store.orphan_of`."""
-        stored = self._orphan_object(certificate)
+        stored = _key_of(certificate, self._contents().orphans)
         return _orphan(stored) if stored else None
 
     def needs_password(self) -> bool | None:
@@ -205,10 +207,26 @@ class NativeStore:
         raise type_not_exportable(name)
 
     def _key_object(self, of: StoredCertificate) -> StoredObject | None:
-        return self._contents().keys.get(of.sha256) or self._orphan_object(of)
+        contents = self._contents()
+        # A certificate from elsewhere may be a renewal on a key that has a certificate here.
+        every = (*contents.keys.values(), *contents.orphans)
+        return contents.keys.get(of.sha256) or _key_of(of, every)
 
-    def _orphan_object(self, of: StoredCertificate) -> StoredObject | None:
-        return pair([(0, None, of.public_key)], self._contents().orphans).get(0)
+    @property
+    def global_salt(self) -> bytes | None:
+        """What the password is hashed with; None where there is no password record."""
+        self._check_open()
+        record = self._keys.password_record() if self._keys else None
+        return record.global_salt if record else None
+
+    def maker(self, ids: Iterator[int]) -> Maker:
+        """What makes new objects for this store, which must be unlocked; ids that are free."""
+        record = self._keys.password_record() if self._keys else None
+        if record is None:
+            message = "the key database has no password record"
+            raise DamagedStoreError(message)
+        check = pbe.parse_ciphertext(record.check, "the password record")
+        return Maker(self._unlocked(), check.rounds, ids)
 
     def _rsa_values(self, stored: StoredObject) -> keys.RsaValues:
         values = self._values(
@@ -340,6 +358,11 @@ def _intermediate_key(record: PasswordRecord, password: str) -> pbe.Intermediate
         return key if check.decrypt(key) == PASSWORD_CHECK else None
     except pbe.DecryptionError:
         return None
+
+
+def _key_of(certificate: StoredCertificate, among: tuple[StoredObject, ...]) -> StoredObject | None:
+    """The key of a certificate, which need not be in the store."""
+    return pair([(0, None, certificate.public_key)], among).get(0)
 
 
 def _orphan(stored: StoredObject) -> OrphanKey:

@@ -1,0 +1,227 @@
+"""The engine `nss`: stores read by NSS itself, through python-nss-ng in a process of its own.
+
+NSS likes to write to what it opens and is global to a process. So each store gets a worker, and
+the worker a private copy of the databases.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nssbackup.certificate import MalformedCertificateError, StoredCertificate, from_der
+from nssbackup.engines.nss.libraries import firefox_libraries
+from nssbackup.engines.nss.process import WorkerProcess, decoded, nss_version
+from nssbackup.engines.trust import trust_of
+from nssbackup.errors import (
+    EngineFailedError,
+    EngineUnavailableError,
+    KeyMissingError,
+    KeyNotExportableError,
+    NoStoreError,
+    UnsupportedBackupError,
+    UnsupportedStoreError,
+    WrongPrimaryPasswordError,
+)
+from nssbackup.model import OrphanKey, PrivateKey, Profile
+from nssbackup.pkcs12 import open_pfx
+from nssbackup.secret import Secret
+from nssbackup.staging import StagedStore, private_copy
+
+__all__ = ["NssEngine", "import_identity"]
+
+# The first that knows passwords hashed with SHA-384.
+_SHA384_VERSION = (3, 118)
+_SHA384_SALT_BYTES = 48
+
+
+class NssEngine:
+    """Reads what the NSS at hand reads: `cert9.db` and `key4.db`, and mostly the older pair too."""
+
+    name = "nss"
+
+    def unavailable(self) -> str | None:
+        """None, or the reason why NSS can't be had here."""
+        if sys.platform == "win32":
+            return "python-nss-ng does not exist for Windows"
+        if importlib.util.find_spec("nss") is None:
+            return "python-nss-ng is not installed: `pip install nssbackup[nss]`"
+        try:
+            _newest()
+        except EngineUnavailableError as error:
+            return error.message
+        return None
+
+    @contextmanager
+    def open(self, profile: Profile) -> Iterator[NssStore]:
+        """See `engines.Engine.open`.
+
+        Raises:
+            NoStoreError: there is no database.
+            StoreError: the databases can't be copied.
+            EngineFailedError: NSS can't open them, or its process failed.
+        """
+        with private_copy(profile.path) as copy:
+            if copy.kind is None:
+                message = f"there is no NSS database in `{profile.path}`"
+                raise NoStoreError(message)
+            # Firefox's own NSS is built without the old databases.
+            libraries, version = _system() if copy.kind == "legacy" else _newest()
+            with WorkerProcess(libraries) as worker:
+                prefix = "dbm" if copy.kind == "legacy" else "sql"
+                worker.ask("open", location=f"{prefix}:{copy.folder}")
+                yield NssStore(worker, copy, version)
+
+
+def import_identity(folder: Path, pfx: Path, password: Secret, primary: Secret) -> None:
+    """Let NSS import a PFX into the `cert9.db` and `key4.db` of a folder, which it writes to.
+
+    Args:
+        folder: a private copy of a store.
+        pfx: the file, of a kind that every NSS reads.
+        password: what opens it.
+        primary: the store's primary password, which is known to be right.
+
+    Raises:
+        UnsupportedStoreError: this NSS is too old for the store.
+        EngineFailedError: NSS refused, or its process failed.
+        EngineUnavailableError: there is no NSS.
+    """
+    libraries, version = _newest()
+    with WorkerProcess(libraries) as worker:
+        opened = worker.ask(
+            "restore",
+            location=f"sql:{folder}",
+            primary=primary.reveal(),
+            pfx=str(pfx),
+            password=password.reveal(),
+        )
+    if not opened:
+        raise _too_old(version)
+
+
+class NssStore:
+    """A store behind a worker; see `engines.Store`."""
+
+    def __init__(self, worker: WorkerProcess, copy: StagedStore, version: tuple[int, ...]) -> None:
+        self._worker = worker
+        self._copy = copy
+        self._version = version
+        self._certificates: tuple[StoredCertificate, ...] | None = None
+        self._notes: tuple[str, ...] = ()
+
+    def certificates(self) -> tuple[StoredCertificate, ...]:
+        """See `engines.Store.certificates`."""
+        if self._certificates is None:
+            found, notes = [], []
+            for facts in self._worker.ask("certificates"):
+                try:
+                    found.append(_certificate(facts))
+                except MalformedCertificateError as error:
+                    notes.append(f"a certificate was passed over: {error.message}")
+            self._certificates, self._notes = tuple(found), tuple(notes)
+        return self._certificates
+
+    def orphan_keys(self) -> tuple[OrphanKey, ...]:
+        """(): NSS shows its private keys to nobody who has not given the password."""
+        return ()
+
+    def orphan_of(self, certificate: StoredCertificate) -> OrphanKey | None:
+        """None; see `orphan_keys`."""
+        del certificate
+        return None
+
+    def notes(self) -> tuple[str, ...]:
+        """See `engines.Store.notes`."""
+        self.certificates()
+        return self._notes
+
+    def needs_password(self) -> bool | None:
+        """See `engines.Store.needs_password`."""
+        answer = self._worker.ask("needs_password")
+        return None if answer is None else bool(answer)
+
+    def unlock(self, password: Secret) -> None:
+        """See `engines.Store.unlock`.
+
+        Raises:
+            UnsupportedStoreError: this NSS is too old for the store, and would call any password
+                wrong.
+        """
+        if self._worker.ask("unlock", password=password.reveal()):
+            return
+        salt = self._copy.global_salt
+        if salt is not None and len(salt) == _SHA384_SALT_BYTES and self._version < _SHA384_VERSION:
+            raise _too_old(self._version)
+        message = "the primary password is wrong"
+        raise WrongPrimaryPasswordError(message)
+
+    def private_key(self, of: StoredCertificate) -> PrivateKey:
+        """See `engines.Store.private_key`."""
+        known = next((one for one in self.certificates() if one.der == of.der), None)
+        if known is None or known.nickname is None or not known.has_private_key:
+            message = f"the private key of `{of.common_name or of.subject}` is not in this store"
+            raise KeyMissingError(message, hint="`nssbackup list` shows where keys are present")
+        password = Secret(secrets.token_urlsafe(32))
+        try:
+            answer = self._worker.ask("export", nickname=known.nickname, password=password.reveal())
+        except EngineFailedError as error:
+            message = f"NSS does not give the private key out: {error.message}"
+            raise KeyNotExportableError(message) from error
+        try:
+            contents = open_pfx(decoded(answer), password)
+        except UnsupportedBackupError as error:  # of its keys, one is of a type we don't know
+            raise KeyNotExportableError(error.message) from error
+        # A nickname stands for all renewals: the public key says which is meant.
+        for found in contents.keys:
+            if found.key.public_key == of.public_key:
+                return found.key
+        message = "NSS gave another private key than that of the certificate"
+        raise KeyMissingError(message)
+
+
+@cache
+def _system() -> tuple[Path | None, tuple[int, ...]]:
+    return None, nss_version(None)
+
+
+@cache
+def _newest() -> tuple[Path | None, tuple[int, ...]]:
+    """Where the newest NSS is (None: the system's) and its version.
+
+    Raises:
+        EngineUnavailableError: there is none that can be loaded.
+    """
+    found = []
+    failures = []
+    for libraries in (firefox_libraries(), None):
+        try:
+            found.append((nss_version(libraries), libraries))
+        except EngineUnavailableError as error:
+            failures.append(error)
+    if not found:
+        raise failures[-1]
+    version, libraries = max(found, key=lambda each: each[0])
+    return libraries, version
+
+
+def _too_old(version: tuple[int, ...]) -> UnsupportedStoreError:
+    message = f"this NSS ({'.'.join(map(str, version))}) is too old for this store"
+    hint = "use `--engine native`, or install a current Firefox or NSS 3.118 or later"
+    return UnsupportedStoreError(message, hint=hint)
+
+
+def _certificate(facts: dict[str, Any]) -> StoredCertificate:
+    return replace(
+        from_der(decoded(facts["der"])),
+        nickname=facts["nickname"],
+        trust=trust_of(facts["ssl"], facts["email"], facts["code"]),
+        has_private_key=facts["has_private_key"],
+    )

@@ -1,0 +1,110 @@
+"""Staging: a profile's databases in a private folder, to work on and to remove."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nssbackup.errors import UnreadableStoreError
+from nssbackup.files import PRIVATE_MODE
+from nssbackup.model import StoreKind
+from nssbackup.snapshot import put_back, read_stable, take_snapshot, wipe
+
+_CURRENT = ("key4.db", "cert9.db")
+_LEGACY = ("key3.db", "cert8.db")
+_BLOBS = "cert8.dir"
+# Records of cert8.db that were too large for it: one file each.
+_MOST_BLOBS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class StagedStore:
+    """Copied databases: where, of which kind (None: there were none), and the password's salt."""
+
+    folder: Path
+    kind: StoreKind | None
+    global_salt: bytes | None = field(repr=False)
+
+
+@contextmanager
+def private_copy(profile: Path) -> Iterator[StagedStore]:
+    """A consistent copy of a profile's databases, overwritten and removed at the end.
+
+    Where the current and the older pair are there, it is the current one.
+
+    Raises:
+        StoreError: a database can't be read, or there is no room for the copy.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="nssbackup-"))
+    try:
+        yield copy_databases(profile, folder)
+    finally:
+        for each in (folder / _BLOBS, folder):
+            if each.is_dir():
+                wipe(each)
+                shutil.rmtree(each, ignore_errors=True)
+
+
+def copy_databases(profile: Path, folder: Path) -> StagedStore:
+    """Copy a profile's databases into a folder, as they are at one moment.
+
+    Raises:
+        StoreError: a database can't be read, or the copy not be written.
+    """
+    try:
+        # All of them, not only up to the first that is there.
+        if True in [_copy_database(profile / name, folder / name) for name in _CURRENT]:
+            return StagedStore(folder, "sqlite", _global_salt(folder / _CURRENT[0]))
+        if True in [_copy_file(profile / name, folder / name) for name in _LEGACY]:
+            _copy_blobs(profile / _BLOBS, folder / _BLOBS)
+            return StagedStore(folder, "legacy", None)
+    except (OSError, sqlite3.OperationalError) as error:
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        message = f"the databases can't be copied to `{folder}`: {reason}"
+        raise UnreadableStoreError(message) from error
+    return StagedStore(folder, None, None)
+
+
+def _copy_database(source: Path, target: Path) -> bool:
+    snapshot = take_snapshot(source)
+    if snapshot is None:
+        return False
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE))
+    with closing(sqlite3.connect(target, isolation_level=None)) as copy:
+        snapshot.backup(copy)
+    put_back(snapshot)
+    return True
+
+
+def _copy_file(source: Path, target: Path) -> bool:
+    data = read_stable(source)
+    if data is None:
+        return False
+    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE), "wb") as file:  # noqa: PTH123 - a descriptor, no path
+        file.write(data)
+    return True
+
+
+def _copy_blobs(source: Path, target: Path) -> None:
+    if source.is_dir():
+        target.mkdir(mode=0o700)
+        for blob in sorted(source.iterdir())[:_MOST_BLOBS]:
+            _copy_file(blob, target / blob.name)
+
+
+def _global_salt(keys: Path) -> bytes | None:
+    """The salt of the password record (lib/softoken/sdb.c, metaData); None if there is none."""
+    if not keys.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(keys)) as database:
+            row = database.execute("SELECT item1 FROM metaData WHERE id = 'password'").fetchone()
+    except sqlite3.Error:
+        return None  # who uses the copy will say what is the matter with it
+    return row[0] if row and isinstance(row[0], bytes) else None
