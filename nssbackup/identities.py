@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from nssbackup.certificate import StoredCertificate
 from nssbackup.chain import find_chain
@@ -18,6 +18,8 @@ from nssbackup.model import Identity, PrivateKey, Profile
 # Shorter beginnings of a fingerprint are too likely to be somebody's name or serial number.
 _FINGERPRINT_DIGITS = 8
 _HEX = frozenset("0123456789abcdef")
+# More days than any calendar has.
+_MOST_DAYS = 9999 * 366
 
 Select = Callable[[Sequence[Identity], str], Identity]
 """Asks a person which of several identities is meant, given the reason for asking."""
@@ -96,8 +98,26 @@ def matching(identities: Iterable[Identity], text: str) -> tuple[Identity, ...]:
     return tuple(identity for score, identity in scored if score == best > 0)
 
 
+def ending_within(
+    identities: Iterable[Identity], days: int, now: datetime | None = None
+) -> tuple[Identity, ...]:
+    """Those valid now that end within so many days: neither the expired nor the ones to come."""
+    now = now or datetime.now(timezone.utc)
+    within = timedelta(days=min(days, _MOST_DAYS))
+    return tuple(
+        identity
+        for identity in identities
+        if identity.certificate.status(now) == "valid"
+        and identity.certificate.not_after - now <= within
+    )
+
+
 def choose(
-    identities: Sequence[Identity], text: str | None, select: Select | None = None
+    identities: Sequence[Identity],
+    text: str | None,
+    select: Select | None = None,
+    *,
+    need_key: bool = True,
 ) -> Choice:
     """Choose the one identity to export.
 
@@ -105,13 +125,14 @@ def choose(
         identities: all there are, in the order of their profiles' rank.
         text: the user's CERT argument, None for the default: WIPO's.
         select: asks a person; None where there is none to ask.
+        need_key: whether a certificate without its private key will not do.
 
     Raises:
         NoMatchError: nothing matches.
         AmbiguousError: several match and nobody can be asked.
         KeyMissingError: the private key of what matches is in none of the stores.
     """
-    choice = _chosen(_distinct(identities), text, select)
+    choice = _chosen(_distinct(identities), text, select, need_key=need_key)
     copies = tuple(
         identity
         for identity in identities
@@ -122,24 +143,70 @@ def choose(
     return replace(choice, copies=copies)
 
 
-def _chosen(candidates: tuple[Identity, ...], text: str | None, select: Select | None) -> Choice:
+def _chosen(
+    candidates: tuple[Identity, ...], text: str | None, select: Select | None, *, need_key: bool
+) -> Choice:
     if text is not None:
         found = matching(candidates, text)
         if not found:
             message = f"no certificate matches `{text}`"
             raise NoMatchError(message, listed(candidates), hint=_LIST_HINT)
-        return _settle(found, f"several certificates match `{text}`", select)
+        reason = f"several certificates match `{text}`"
+        return settle(found, reason, select, need_key=need_key)
     found = tuple(i for i in candidates if i.wipo and not i.certificate.is_ca)
     if found:
-        return _settle(found, "there are several WIPO certificates", select)
-    others = listed(candidates)
-    message = "there is no WIPO certificate with its private key here"
+        reason = "there are several WIPO certificates"
+        return settle(found, reason, select, need_key=need_key)
+    others = listed(candidates, everything=not need_key)
+    message = f"there is no WIPO certificate{' with its private key' if need_key else ''} here"
     if not others:
         raise NoMatchError(message, (), hint=_LIST_HINT)
     if select is None:
         hint = "name one of the others as CERT to export it"
         raise NoMatchError(message, others, hint=hint)
     return Choice(select(others, message))
+
+
+def settle(
+    found: tuple[Identity, ...], reason: str, select: Select | None, *, need_key: bool = True
+) -> Choice:
+    """The one of several matches, by the rule for renewals or by asking.
+
+    Args:
+        found: at least one.
+        reason: why it has to be asked.
+        select: asks a person; None where there is none to ask.
+        need_key: whether a certificate without its private key will not do.
+
+    Raises:
+        AmbiguousError: they are several people's and nobody can be asked.
+        KeyMissingError: what is left has no private key.
+    """
+    now = datetime.now(timezone.utc)
+    if len(found) == 1:
+        return _settled_on(found[0], (), need_key=need_key)
+    one_person = len({(i.certificate.subject, i.certificate.issuer) for i in found}) == 1
+    if not one_person:
+        if select is not None:
+            return _settled_on(select(found, reason), (), need_key=need_key)
+        hint = "name one by its fingerprint, as in `nssbackup export FINGERPRINT`"
+        raise AmbiguousError(reason, tuple(sorted(found, key=_newest_first)), hint=hint)
+    ordered = sorted(found, key=_newest_first)
+    newest = ordered[0]
+    usable = (
+        i
+        for i in ordered
+        if i.certificate.status(now) == "valid" and (i.certificate.has_private_key or not need_key)
+    )
+    chosen = next(usable, newest)
+    until = f"{chosen.certificate.not_after:%Y-%m-%d}"
+    notes = [
+        f"of {len(found)} renewals of `{display_name(chosen)}` the one until {until} was taken"
+    ]
+    if chosen is not newest:
+        until = f"{newest.certificate.not_after:%Y-%m-%d}"
+        notes.append(f"a newer one, valid until {until}, is there without its private key")
+    return _settled_on(chosen, tuple(notes), need_key=need_key)
 
 
 def check_key_fits(identity: Identity, key: PrivateKey) -> None:
@@ -164,38 +231,8 @@ def display_name(identity: Identity) -> str:
 _LIST_HINT = "`nssbackup list --all` shows every certificate found"
 
 
-def _settle(found: tuple[Identity, ...], reason: str, select: Select | None) -> Choice:
-    """The one of several matches, by the rule for renewals or by asking."""
-    now = datetime.now(timezone.utc)
-    if len(found) == 1:
-        return _with_key(found[0], ())
-    one_person = len({(i.certificate.subject, i.certificate.issuer) for i in found}) == 1
-    if not one_person:
-        if select is not None:
-            return _with_key(select(found, reason), ())
-        hint = "name one by its fingerprint, as in `nssbackup export FINGERPRINT`"
-        raise AmbiguousError(reason, tuple(sorted(found, key=_newest_first)), hint=hint)
-    ordered = sorted(found, key=_newest_first)
-    newest = ordered[0]
-    valid_with_key = [
-        i for i in ordered if i.certificate.has_private_key and i.certificate.status(now) == "valid"
-    ]
-    if newest.certificate.status(now) == "valid" and valid_with_key:
-        chosen = valid_with_key[0]
-    else:
-        chosen = newest
-    until = f"{chosen.certificate.not_after:%Y-%m-%d}"
-    notes = [
-        f"of {len(found)} renewals of `{display_name(chosen)}` the one until {until} was taken"
-    ]
-    if chosen is not newest:
-        until = f"{newest.certificate.not_after:%Y-%m-%d}"
-        notes.append(f"a newer one, valid until {until}, is there without its private key")
-    return _with_key(chosen, tuple(notes))
-
-
-def _with_key(identity: Identity, notes: tuple[str, ...]) -> Choice:
-    if not identity.certificate.has_private_key:
+def _settled_on(identity: Identity, notes: tuple[str, ...], *, need_key: bool) -> Choice:
+    if need_key and not identity.certificate.has_private_key:
         message = f"the private key of `{display_name(identity)}` is not in this store"
         hint = (
             "it is where the certificate was requested: another browser, profile or computer;"

@@ -98,7 +98,7 @@ class Outputs:
         if variant == self.variants[0]:
             return name
         stem, dot, ending = name.rpartition(".")
-        return f"{stem}.{variant}{dot}{ending}"
+        return f"{stem}.{variant}{dot}{ending}" if dot else f"{name}.{variant}"
 
     def _check_distinct(self) -> None:
         folders = [self.folder]

@@ -62,7 +62,7 @@ def verify_written(path: Path, password: Secret, expected: Expected) -> tuple[st
         VerificationError: a check failed; it names every one that did.
         BackupError: the file can't be opened at all.
     """
-    contents = open_pfx(_read(path), password)
+    contents = open_pfx(read_backup(path), password)
     private = _is_private(path)
     mismatches = list(_mismatches(contents, expected))
     if private is False:
@@ -84,7 +84,7 @@ def verify_backup(path: Path, password: Secret) -> VerifiedFile:
         What is in it and warnings; `error` is set where it would not work.
     """
     try:
-        contents = open_pfx(_read(path), password)
+        contents = open_pfx(read_backup(path), password)
     except NssBackupError as error:
         return VerifiedFile(path, error=error)
     description = contents.description
@@ -104,7 +104,7 @@ def verify_backup(path: Path, password: Secret) -> VerifiedFile:
             *_protection_warnings(contents),
             *_identity_warnings(contents),
         ),
-        error=_fatal(contents),
+        error=flaw(contents),
     )
 
 
@@ -127,8 +127,12 @@ def identity_warnings(identity: Identity, now: datetime | None = None) -> Iterat
         yield f"the certification path is incomplete: {missing} is not included"
 
 
-def _read(path: Path) -> bytes:
-    """The bytes of a regular file, as many as one PFX can have."""
+def read_backup(path: Path) -> bytes:
+    """The bytes of a regular file, as many as one PFX can have.
+
+    Raises:
+        UnreadableBackupError: it is none, is too large or can't be read.
+    """
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):
@@ -142,6 +146,20 @@ def _read(path: Path) -> bytes:
         reason = (error.strerror or type(error).__name__).lower()
         message = f"`{path}` can't be read: {reason}"
         raise UnreadableBackupError(message) from error
+
+
+def flaw(contents: PfxContents) -> VerificationError | None:
+    """Why a file that opens would not work as a backup."""
+    if not contents.keys:
+        reason = "it holds no private key"
+    elif contents.identity is None or contents.key is None:
+        reason = "it holds no certificate for its private key"
+    elif contents.key.public_key != contents.identity.certificate.public_key:
+        reason = "its private key does not fit its certificate"
+    else:
+        return None
+    message = f"the file opens, but {reason}"
+    return VerificationError(message, (reason,))
 
 
 def _is_private(path: Path) -> bool | None:
@@ -195,20 +213,6 @@ def _protection_mismatches(contents: PfxContents, expected: Expected) -> Iterato
     for found in (*description.keys, *description.certificates):
         if found != Protection(wanted.encryption, expected.rounds):
             yield f"(3) it is encrypted with {found}"
-
-
-def _fatal(contents: PfxContents) -> VerificationError | None:
-    """Why a file that opens would not work as a backup."""
-    if not contents.keys:
-        reason = "it holds no private key"
-    elif contents.identity is None or contents.key is None:
-        reason = "it holds no certificate for its private key"
-    elif contents.key.public_key != contents.identity.certificate.public_key:
-        reason = "its private key does not fit its certificate"
-    else:
-        return None
-    message = f"the file opens, but {reason}"
-    return VerificationError(message, (reason,))
 
 
 def _protection_warnings(contents: PfxContents) -> Iterator[str]:

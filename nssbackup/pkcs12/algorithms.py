@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cryptography.x509 import ObjectIdentifier
 
+from nssbackup.errors import UnsupportedBackupError
 from nssbackup.pkcs12.kdf import HASHES, Hash
 
 # RFC 8018, appendix C
@@ -70,6 +71,16 @@ _OTHER_NAMES = {
         ("2.16.840.1.101.3.4.2.6", "SHA-512/256"),
     )
 }
+
+
+def unsupported(name: str) -> UnsupportedBackupError:
+    """The error of a file that uses what can't be opened here, by its name."""
+    message = f"the PFX uses {name}, which can't be opened here"
+    hint = (
+        "import the file into a program that knows it, such as Firefox, Windows or the macOS"
+        " Keychain, and make a new one there: from Firefox `nssbackup export` does it"
+    )
+    return UnsupportedBackupError(message, hint=hint)
 
 
 def hash_title(name: Hash) -> str:

@@ -8,7 +8,7 @@ Done here are PBES2 with PBKDF2 and AES-CBC (RFC 8018, 6.2) and the 3DES of PKCS
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher, algorithms, modes
 
@@ -129,6 +129,17 @@ class ForeignEncryption:
 
     name: str
     rounds: int | None
+    identifier: AlgorithmIdentifier | None = field(default=None, repr=False, compare=False)
+
+    def algorithm(self) -> AlgorithmIdentifier:
+        """As in a file.
+
+        Raises:
+            UnsupportedBackupError: it was not read from one.
+        """
+        if self.identifier is None:
+            raise names.unsupported(self.name)
+        return self.identifier
 
 
 Encryption = Pbes2 | PbeSha1TripleDes
@@ -150,6 +161,11 @@ def from_algorithm(algorithm: AlgorithmIdentifier) -> AnyEncryption:
         DamagedBackupError: its parameters are not well-formed.
         UnsupportedBackupError: it demands too many rounds.
     """
+    named = _named(algorithm)
+    return replace(named, identifier=algorithm) if isinstance(named, ForeignEncryption) else named
+
+
+def _named(algorithm: AlgorithmIdentifier) -> AnyEncryption:
     if algorithm.algorithm == names.PBES2:
         return _pbes2(structure.inner(structure.SchemeParameters, algorithm.parameters))
     if algorithm.algorithm not in names.PBES1_NAMES:

@@ -14,13 +14,14 @@ from cryptography.exceptions import InternalError
 from nssbackup import keys
 from nssbackup.certificate import MalformedCertificateError, from_der
 from nssbackup.errors import (
+    BackupError,
     DamagedBackupError,
     KeyInconsistentError,
     KeyNotExportableError,
     UnsupportedBackupError,
     WrongBackupPasswordError,
 )
-from nssbackup.pkcs12 import kdf, safes
+from nssbackup.pkcs12 import algorithms, kdf, safes
 from nssbackup.pkcs12.contents import (
     NOT_ENCRYPTED,
     FoundCertificate,
@@ -31,7 +32,7 @@ from nssbackup.pkcs12.contents import (
 )
 from nssbackup.pkcs12.encryption import AnyEncryption, CipherKey, Encryption, ForeignEncryption
 from nssbackup.pkcs12.limits import BAGS, RoundBudget
-from nssbackup.pkcs12.mac import ForeignMac, Mac
+from nssbackup.pkcs12.mac import AnyMac, ForeignMac, Mac
 from nssbackup.pkcs12.safes import Bag, CertificateBag, ClearSafe, EncryptedSafe, KeyBag, Pfx
 from nssbackup.secret import Secret
 
@@ -71,26 +72,20 @@ def open_pfx(data: bytes, password: Secret) -> PfxContents:
     kdf.utf8(password)
     pfx = safes.parse(data)
     budget = RoundBudget()
-    foreign = _spend(pfx, budget)
+    for protection in (pfx.mac, *_encryptions(pfx)):
+        _spend(protection, budget)
     with closing(_Opener(pfx, password, budget)) as opener:
-        if foreign:
-            return _contents(opener.open_foreign(data), _description_of(pfx))
-        placed = opener.open()
+        placed = opener.open(data)
     return _contents([bag for _, bag in placed], _description(pfx, placed))
 
 
-def _spend(pfx: Pfx, budget: RoundBudget) -> bool:
-    """Take what the file demands from the budget; whether any of it isn't done here."""
-    foreign = False
-    for protection in (pfx.mac, *_encryptions(pfx)):
-        if protection is None:
-            continue
-        if protection.rounds is None:
-            message = f"the PFX uses {protection.name}, which can't be opened here"
-            raise UnsupportedBackupError(message)
-        budget.spend(protection.rounds)
-        foreign |= isinstance(protection, ForeignEncryption | ForeignMac)
-    return foreign
+def _spend(protection: AnyEncryption | AnyMac | None, budget: RoundBudget) -> None:
+    """Take what a MAC or an encryption demands from the budget."""
+    if protection is None:
+        return
+    if protection.rounds is None:
+        raise algorithms.unsupported(protection.name)
+    budget.spend(protection.rounds)
 
 
 class _Opener:
@@ -107,13 +102,14 @@ class _Opener:
         """End the threads; once the password is known to be wrong nobody waits for the rest."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def open(self) -> list[_Placed]:
+    def open(self, data: bytes) -> list[_Placed]:
         """Every bag of the file, with what was encrypted in it decrypted."""
         pfx = self._pfx
         mac_keys = self._mac_keys()
         for encryption in _encryptions(pfx):
-            self._start(encryption)
-        self._check_mac(mac_keys)
+            if not isinstance(encryption, ForeignEncryption):
+                self._start(encryption)
+        self._check_mac(mac_keys, data)
         placed: list[_Placed] = []
         for safe in pfx.safes:
             if isinstance(safe, EncryptedSafe):
@@ -125,24 +121,18 @@ class _Opener:
             raise DamagedBackupError(message)
         return [(around, self._unshrouded(bag)) for around, bag in placed]
 
-    def open_foreign(self, data: bytes) -> list[Bag]:
-        """The same through `cryptography`, for algorithms that aren't done here."""
-        from nssbackup.pkcs12 import foreign
-
-        self._check_mac(self._mac_keys())
-        try:
-            return list(foreign.open_bags(data, self._password))
-        except WrongBackupPasswordError as error:
-            raise self._undecryptable() from error
-
     def _mac_keys(self) -> Future[tuple[bytes, ...]] | None:
         mac = self._pfx.mac
         if mac is None or isinstance(mac, ForeignMac):
             return None
         return self._executor.submit(mac.keys, self._password)
 
-    def _check_mac(self, derived: Future[tuple[bytes, ...]] | None) -> None:
+    def _check_mac(self, derived: Future[tuple[bytes, ...]] | None, data: bytes) -> None:
         mac = self._pfx.mac
+        if isinstance(mac, ForeignMac):
+            from nssbackup.pkcs12 import foreign
+
+            foreign.check_mac(data, self._password)
         if derived is None or not isinstance(mac, Mac):
             return
         for key in derived.result():
@@ -151,15 +141,19 @@ class _Opener:
         message = "the backup password is wrong"
         raise WrongBackupPasswordError(message)
 
-    def _start(self, encryption: AnyEncryption) -> Future[tuple[CipherKey, ...]]:
-        if isinstance(encryption, ForeignEncryption):
-            message = f"the PFX uses {encryption.name}, which can't be opened here"
-            raise UnsupportedBackupError(message)
+    def _start(self, encryption: Encryption) -> Future[tuple[CipherKey, ...]]:
         if encryption not in self._keys:
             self._keys[encryption] = self._executor.submit(encryption.keys, self._password)
         return self._keys[encryption]
 
     def _bags(self, safe: EncryptedSafe) -> tuple[Bag, ...]:
+        if isinstance(safe.encryption, ForeignEncryption):
+            from nssbackup.pkcs12 import foreign
+
+            found = foreign.open_safe(safe.encryption, safe.ciphertext, self._password)
+            if found is None:
+                raise self._undecryptable(safe.encryption)
+            return found
         for key in self._start(safe.encryption).result():
             contents = key.decrypt(safe.ciphertext)
             if contents is None:
@@ -170,8 +164,8 @@ class _Opener:
                 continue  # the padding was right by chance
             for bag in bags:
                 # Keys in here could not be seen when the budget was first asked.
-                if isinstance(bag, KeyBag) and bag.encryption is not None:
-                    self._budget.spend(bag.encryption.rounds or 0)
+                if isinstance(bag, KeyBag):
+                    _spend(bag.encryption, self._budget)
             return bags
         raise self._undecryptable()
 
@@ -179,6 +173,13 @@ class _Opener:
         """A key bag with its key in the clear (`encryption` still says how it was encrypted)."""
         if not isinstance(bag, KeyBag) or bag.encryption is None:
             return bag
+        if isinstance(bag.encryption, ForeignEncryption):
+            from nssbackup.pkcs12 import foreign
+
+            found = foreign.open_key(bag.encryption, bag.data, self._password)
+            if found is None:
+                raise self._undecryptable(bag.encryption)
+            return replace(bag, data=found)
         for key in self._start(bag.encryption).result():
             pkcs8 = key.decrypt(bag.data)
             # A PrivateKeyInfo is a SEQUENCE: what isn't was not decrypted with the right key.
@@ -186,9 +187,14 @@ class _Opener:
                 return KeyBag(bag.encryption, pkcs8, bag.friendly_name, bag.local_key_id)
         raise self._undecryptable()
 
-    def _undecryptable(self) -> DamagedBackupError | WrongBackupPasswordError:
-        """With a MAC the password has proved itself, or the file would have been refused."""
-        if isinstance(self._pfx.mac, Mac):
+    def _undecryptable(self, foreign: ForeignEncryption | None = None) -> BackupError:
+        """With a MAC the password has proved itself, or the file would have been refused.
+
+        A foreign encryption is then one that OpenSSL doesn't know: its legacy provider is missing.
+        """
+        if foreign is not None and self._pfx.mac is not None:
+            return algorithms.unsupported(foreign.name)
+        if self._pfx.mac is not None:
             message = "the backup password is right, but the PFX can't be decrypted with it"
             return DamagedBackupError(message)
         message = "the backup password is wrong, or the file is damaged"

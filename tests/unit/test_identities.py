@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from nssbackup.identities import (
     assemble,
     check_key_fits,
     choose,
+    ending_within,
     listed,
     matching,
 )
@@ -275,6 +277,43 @@ def test_of_two_copies_beside_the_default_the_first_is_taken() -> None:
     assert choose([first, second], None).identity is first
 
 
+# --- without their keys
+
+
+def test_where_no_key_is_needed_a_certificate_alone_will_do() -> None:
+    jane = identity(key=False)
+    for text in (None, "Jane Doe"):
+        assert choose([jane], text, need_key=False).identity is jane
+
+
+def test_where_no_key_is_needed_the_newest_renewal_is_taken_whether_it_has_one() -> None:
+    older, newest = identity(days=(-30, 100)), identity(key=False)
+    choice = choose([older, newest], None, need_key=False)
+    assert choice.identity is newest
+    assert not any("without its private key" in note for note in choice.notes)
+
+
+def test_where_no_key_is_needed_the_copy_with_its_key_is_preferred_all_the_same() -> None:
+    stale = identity()
+    keyless = replace(stale.certificate, has_private_key=False)
+    default = replace(stale, profile=DEFAULT, certificate=keyless)
+    assert choose([default, stale], None, need_key=False).identity is stale
+
+
+def test_where_no_key_is_needed_the_others_are_those_without_too() -> None:
+    mail = identity(issuer=MAIL, key=False)
+    with pytest.raises(NoMatchError) as info:
+        choose([mail], None, need_key=False)
+    assert info.value.candidates == (mail,)
+    assert "private key" not in info.value.message
+    assert choose([mail], None, Person(), need_key=False).identity is mail
+
+
+def test_where_no_key_is_needed_nobody_is_guessed_either() -> None:
+    with pytest.raises(AmbiguousError):
+        choose([identity(key=False), identity("Zoe", key=False)], None, need_key=False)
+
+
 # --- keys
 
 
@@ -321,3 +360,44 @@ def test_identities_are_made_of_keys_and_of_what_is_no_ca() -> None:
     assert made[1].chain == (authority,)
     assert made[1].chain_complete
     assert {i.profile for i in made} == {DEFAULT}
+
+
+# --- ending soon
+
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
+
+
+def ending(after: timedelta, begun: timedelta = timedelta(days=-30)) -> Identity:
+    jane = identity()
+    dates = replace(jane.certificate, not_before=NOW + begun, not_after=NOW + after)
+    return replace(jane, certificate=dates)
+
+
+@pytest.mark.parametrize(
+    ("after", "days", "shown"),
+    [
+        (timedelta(days=30), 30, True),
+        (timedelta(days=30, seconds=1), 30, False),
+        (timedelta(days=29), 30, True),
+        (timedelta(0), 0, True),
+        (timedelta(seconds=1), 0, False),
+        (timedelta(seconds=-1), 30, False),
+        (timedelta(days=-900), 10**30, False),
+        (timedelta(days=365 * 7000), 10**30, True),
+    ],
+)
+def test_ending_are_those_valid_now_whose_end_is_no_more_than_so_many_days_away(
+    after: timedelta, days: int, *, shown: bool
+) -> None:
+    one = ending(after)
+    assert ending_within([one], days, NOW) == ((one,) if shown else ())
+
+
+def test_what_is_not_valid_yet_does_not_end() -> None:
+    assert ending_within([ending(timedelta(days=5), timedelta(days=1))], 30, NOW) == ()
+
+
+def test_the_order_stays() -> None:
+    several = [ending(timedelta(days=n)) for n in (3, 1, 2)]
+    assert ending_within(several, 2, NOW) == (several[1], several[2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
@@ -18,6 +18,8 @@ from nssbackup import keys
 from nssbackup.certificate import from_der
 from nssbackup.model import Identity, PrivateKey
 from nssbackup.pkcs12 import PfxContents, PfxDescription, Protection, structure
+from nssbackup.pkcs12.mac import Pkcs12Mac
+from nssbackup.secret import Secret
 
 Assemble = Callable[..., bytes]
 ClearBags = Callable[..., structure.ContentInfo]
@@ -118,3 +120,19 @@ def certificate_bag(der: bytes) -> structure.SafeBag:
 def key_bag(pkcs8: bytes) -> structure.SafeBag:
     value = asn1.decode_der(asn1.TLV, pkcs8)
     return structure.SafeBag(id=structure.KEY_BAG, value=value, attributes=None)
+
+
+def pkcs8_of(key: Private) -> bytes:
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def pfx_of(keys: Sequence[Private], certificates: Sequence[bytes], password: Secret) -> bytes:
+    """A PFX of any keys and certificates (DER), in the clear but for its MAC."""
+    bags = [certificate_bag(der) for der in certificates]
+    bags += [key_bag(pkcs8_of(key)) for key in keys]
+    content = structure.encode_contents([clear_safe(structure.encode_bags(bags))])
+    mac = Pkcs12Mac("sha1", b"salt", 1)
+    mac_data = mac.mac_data(mac.digest(mac.keys(password)[0], content))
+    return asn1.encode_der(
+        structure.Pfx(version=3, auth_safe=clear_safe(content), mac_data=mac_data)
+    )

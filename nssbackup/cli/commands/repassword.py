@@ -1,0 +1,183 @@
+"""`nssbackup repassword`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nssbackup.cli import passwords
+from nssbackup.cli.options import (
+    CopyTo,
+    For,
+    Force,
+    FormatOption,
+    GeneratePassword,
+    Json,
+    PasswordFile,
+    Quiet,
+    Rounds,
+    Verbose,
+    chosen_formats,
+)
+from nssbackup.cli.output import Output
+
+if TYPE_CHECKING:
+    from nssbackup.model import Profile
+    from nssbackup.secret import Secret
+    from nssbackup.unsealing import BackupPasswordFor
+
+_OPTION = "--old-password-file"
+
+
+def repassword(  # noqa: PLR0913 - one parameter an option
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", show_default=False, help="A .pfx or .p12 file of any program."
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE|FOLDER",
+            show_default="FILE itself, which needs --force",
+            help="Where to write; .pfx is added to the name.",
+        ),
+    ] = None,
+    for_: For = None,
+    format_: FormatOption = None,
+    kdf_rounds: Rounds = None,
+    copy_to: CopyTo = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="TEXT",
+            show_default="the one in FILE",
+            help="What programs will call the certificate (friendlyName).",
+        ),
+    ] = None,
+    cert: Annotated[
+        str | None,
+        typer.Option(
+            "--cert",
+            metavar="CERT",
+            show_default=False,
+            help="Which certificate, if FILE holds several with their keys: its name, e-mail,"
+            " serial number or fingerprint.",
+        ),
+    ] = None,
+    no_chain: Annotated[
+        bool, typer.Option("--no-chain", help="Leave the CA certificates out.")
+    ] = False,
+    force: Force = False,
+    old_password_file: Annotated[
+        str | None,
+        typer.Option(
+            _OPTION,
+            metavar="FILE",
+            show_default=False,
+            help="Read the password that the backup has now from the first line of FILE;"
+            " - is stdin.",
+        ),
+    ] = None,
+    password_file: PasswordFile = None,
+    generate_password: GeneratePassword = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Give a backup a new password or another format.
+
+    The file may come from any program. It is opened with its password, which is asked for; the
+    new password is asked for twice. Without --output the file itself is replaced, and only with
+    --force: by a new one that was verified, or not at all.
+    """
+    talk = Output(json=json, quiet=quiet, verbose=verbose)
+    passwords.check_one_source(
+        password_file=password_file, generate=generate_password, primary=old_password_file
+    )
+    destination, formats = chosen_formats(for_, format_)
+
+    from nssbackup.cli.sealing import BackupSealing
+
+    sealing = BackupSealing(
+        talk,
+        formats,
+        destination=destination,
+        rounds=kdf_rounds,
+        password_file=password_file,
+        generate=generate_password,
+    )
+    sealing.begin()
+
+    # Only now, when the derivations may be running: what is loaded here takes as long as they do.
+    from dataclasses import replace
+
+    from nssbackup.backup import Dialogue
+    from nssbackup.cli.questions import select
+    from nssbackup.cli.summaries import show_export
+    from nssbackup.repassword import RepasswordOptions, repassword_backup
+
+    report = repassword_backup(
+        file,
+        RepasswordOptions(
+            certificate=cert,
+            output=output,
+            formats=formats,
+            copies=tuple(copy_to or ()),
+            friendly_name=name,
+            chain=not no_chain,
+            replace=force,
+        ),
+        _old_password(old_password_file),
+        Dialogue(
+            primary_password=_no_primary_password,
+            sealing=sealing,
+            select=select(talk) if passwords.is_interactive() else None,
+            warn=talk.warn,
+            detail=talk.detail,
+        ),
+    )
+    report = replace(report, password=sealing.generated)
+    if json:
+        talk.document(report.to_json())
+        return
+    show_export(report, talk)
+    if any(_is(path, file) for one in report.files for path in (one.path, *one.copies)):
+        talk.say(f"Other copies of the old {file.name} still open with its old password.")
+    else:
+        talk.say(f"{file} is as it was, and opens with its old password.")
+
+
+def _old_password(source: str | None) -> BackupPasswordFor:
+    """Where the password that the file has comes from: a file, else the terminal."""
+
+    def answer(path: Path, attempt: int) -> Secret | None:
+        if source is not None:
+            return passwords.read_file(source, _OPTION) if attempt == 0 else None
+        if attempt == passwords.ATTEMPTS:
+            return None
+        if not passwords.is_interactive():
+            from nssbackup.errors import QuestionError
+
+            message = f"the password of `{path.name}` is needed"
+            raise QuestionError(message, hint=f"give it with `{_OPTION} FILE`")
+        return passwords.ask(f"{'Wrong. ' if attempt else ''}Old password of {path.name}")
+
+    return answer
+
+
+def _is(path: Path, file: Path) -> bool:
+    try:
+        return path.samefile(file)
+    except OSError:  # somebody took one of them away meanwhile
+        return False
+
+
+def _no_primary_password(_profile: Profile, _attempt: int) -> None:
+    """No profile is opened."""
