@@ -24,7 +24,8 @@ class Profile:
         default: whether the application starts with it.
         in_use: whether an application has it open now; None where this machine can't tell.
         store: which databases lie in it; None for none.
-        listed: whether a list (`profiles.ini`, `installs.ini`) names it; else a scan found it.
+        listed: whether a list (`profiles.ini`, `installs.ini`, a group) names it; else a scan
+            found it.
         last_used: when the application last started on it (seconds since 1970), None if unknown.
     """
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 from nssbackup.errors import OutputError
 from nssbackup.profiles import System
-from nssbackup.profiles.bounded import read_bounded
+from nssbackup.profiles.user_folders import user_folders
 
 Kind = Literal["pct-safe", "documents", "current", "drive"]
 
@@ -34,10 +34,6 @@ _MOUNTED_AT = re.compile(r"/media/[^/]+(/[^/]+)?|/run/media/[^/]+/[^/]+|/mnt(/[^
 _MOUNT_TABLE = Path("/proc/self/mountinfo")
 _MOUNT_ESCAPE = re.compile(rb"\\([0-7]{3})")
 _VOLUMES = Path("/Volumes")
-
-# `XDG_DOCUMENTS_DIR="$HOME/Dokumente"`, or an absolute path (the user-dirs.dirs manual page).
-_XDG_DOCUMENTS = re.compile(r'^\s*XDG_DOCUMENTS_DIR="((?:[^"\\\n]|\\.)*)"', re.MULTILINE)
-_MAX_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,27 +206,10 @@ def _documents(system: System, disks: Disks) -> Path:
     if system.platform == "win32" and disks.documents:
         return Path(system.path(disks.documents))
     if system.platform == "linux":
-        return _xdg_documents(system, home) or home / "Documents"
-    return home / "Documents"
-
-
-def _xdg_documents(system: System, home: Path) -> Path | None:
-    """The Documents folder by the name that it has in the user's language."""
-    configured = system.environment.get("XDG_CONFIG_HOME", "")
-    folder = Path(configured) if os.path.isabs(configured) else home / ".config"  # noqa: PTH117 - "" too
-    try:
-        settings = read_bounded(folder / "user-dirs.dirs", _MAX_BYTES)
-    except OSError:
-        return None
-    found = _XDG_DOCUMENTS.search(os.fsdecode(settings))
-    if found is None:
-        return None
-    text = re.sub(r"\\(.)", r"\1", found[1])
-    below = text.removeprefix("$HOME")
-    if below != text:
         # The home folder itself means that there is no such folder.
-        return home / below.strip("/") if below.strip("/") else None
-    return Path(text) if text.startswith("/") else None
+        named = (each for each in user_folders("DOCUMENTS", system) if each != home)
+        return next(named, home / "Documents")
+    return home / "Documents"
 
 
 def _mount_table(path: Path) -> bytes:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from nssbackup.errors import NssBackupError
 from nssbackup.profiles.lists import ListedProfile
-from nssbackup.profiles.system import System
+from nssbackup.profiles.system import System, path_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -86,7 +86,7 @@ def _parent(folder: PurePath | None) -> PurePath | None:
 
 def _native(path: bytes, system: System) -> str:
     """A row's path, which Firefox writes in UTF-8, as the text by which Python opens it."""
-    return path.decode("utf-8", "replace") if system.platform == "win32" else os.fsdecode(path)
+    return path.decode("utf-8", "replace") if system.platform == "win32" else path_text(path)
 
 
 def _databases(folder: Path) -> list[Path]:

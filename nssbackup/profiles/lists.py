@@ -90,7 +90,9 @@ def listed_path(value: str, root: PurePath, system: System, *, relative: bool) -
         return None
     native = _native(value, system)
     if relative:
-        return root.joinpath(*native.strip("/").split("/"))
+        # On Windows a step such as `D:x` would lead to the current folder of another drive.
+        foreign = system.platform == "win32" and ":" in native
+        return None if foreign else root.joinpath(*native.strip("/").split("/"))
     if native.startswith("~/") and system.platform == "darwin":
         return system.home.joinpath(native[2:])
     path = system.path(native)

@@ -264,4 +264,4 @@ def _folders_at(base: Path, below: str, system: System) -> Sequence[Path]:
 
 def _fitting(parent: Path, pattern: str, system: System) -> list[Path]:
     fits = re.compile(translate(pattern), re.IGNORECASE).match
-    return [folder for folder in subfolders(parent, system) if fits(folder.name)][:MATCH_LIMIT]
+    return [folder for folder in subfolders(parent, system) if fits(folder.name)]
