@@ -1,24 +1,43 @@
-"""Export: one identity of one store into a verified PFX. The use case from step 1 to step 5."""
+"""Export: one identity of one store into a verified PFX. The use case from step 1 to step 5.
+
+A certificate alone goes into a PEM file the same way, without the step that takes the key.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nssbackup.backup import Backup, Dialogue
 from nssbackup.certificate import StoredCertificate
 from nssbackup.engines import EngineName
-from nssbackup.errors import NssBackupError, StoreError, UsageError
+from nssbackup.errors import (
+    CancelledError,
+    KeyInconsistentError,
+    KeyMismatchError,
+    KeyMissingError,
+    NssBackupError,
+    StoreError,
+    UsageError,
+)
 from nssbackup.extraction import read_key
-from nssbackup.files import check_writable
-from nssbackup.identities import Choice, choose
-from nssbackup.inventory import take_inventory
+from nssbackup.files import check_writable, write_verified
+from nssbackup.identities import Choice, choose, display_name
+from nssbackup.inventory import Inventory, take_inventory
+from nssbackup.mail import Draft, MailOptions
 from nssbackup.model import Identity, PrivateKey, Profile
-from nssbackup.outputs import Outputs
+from nssbackup.outputs import PEM_ENDINGS, Outputs, Target
 from nssbackup.pkcs12 import MODERN, Format
-from nssbackup.report import ExportReport
+from nssbackup.report import ExportReport, WrittenFile
 from nssbackup.verify import identity_warnings
+
+# What the reports of certificates alone call their format.
+PEM_FORMAT = "pem"
+
+# What shows that a key is damaged, and that a copy of it may not be.
+_DAMAGE = (StoreError, KeyInconsistentError, KeyMismatchError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +54,7 @@ class ExportOptions:
         friendly_name: None for the certificate's nickname or common name.
         chain: whether the CA certificates go along.
         replace: whether existing files may be replaced.
+        mail: the message to draft with the files attached; None for none.
         engine: what reads the store.
     """
 
@@ -46,6 +66,7 @@ class ExportOptions:
     friendly_name: str | None = None
     chain: bool = True
     replace: bool = False
+    mail: MailOptions | None = None
     engine: EngineName = "auto"
 
 
@@ -79,17 +100,73 @@ def export_identity(
         variants=[format_.name for format_ in options.formats],
         replace=options.replace,
     )
+    draft = Draft.of(options.mail, replace=options.replace) if options.mail else None
     choice = _choice(profiles, options, dialogue, left_behind)
-    identity = choice.identity
-    if not options.chain:
-        identity = Identity(identity.profile, identity.certificate)
-    targets = outputs.targets(identity)
-    for target in targets:
-        for path in target.paths:
-            check_writable(path, replace=options.replace)
-    key = _key(choice, options.engine, dialogue)
-    backup = Backup(identity, key, dialogue.sealing(), options.friendly_name, options.replace)
-    return ExportReport(identity, backup.write(targets, dialogue))
+    targets = _writable_targets(outputs, choice.identity, options)
+    eml = draft.path(choice.identity) if draft else None
+    key, profile = _key(choice, options.engine, dialogue)
+    identity = replace(_as_written(choice.identity, options), profile=profile)
+    sealing = dialogue.sealing()
+    if options.mail:
+        options.mail.check_password(sealing.password)
+    backup = Backup(identity, key, sealing, options.friendly_name, options.replace)
+    files = backup.write(targets, dialogue)
+    if draft and eml:
+        try:
+            draft.write(eml, identity, files)
+        except NssBackupError:
+            _tell_placed([path for target in targets for path in target.paths], dialogue)
+            raise
+        dialogue.detail(f"written and verified: {eml}")
+    return ExportReport(identity, files, eml=eml)
+
+
+def export_certificate(
+    profiles: Sequence[Profile],
+    options: ExportOptions,
+    dialogue: Dialogue,
+    left_behind: Callable[[], Sequence[Profile]] = _no_more_profiles,
+) -> ExportReport:
+    """Write one certificate and its chain to a PEM file: no key, and no password is asked for.
+
+    It needs no private key. Formats, friendly name and mail are no matter here.
+
+    Args:
+        profiles: where to look, in the order of their rank.
+        options: what to export and how.
+        dialogue: how to ask and tell; no password is asked for.
+        left_behind: as of `export_identity`.
+
+    Raises:
+        NssBackupError: any of them; then no file was written, or only whole and verified ones.
+    """
+    from nssbackup import pem
+
+    outputs = Outputs.of(
+        options.output, copies=options.copies, endings=PEM_ENDINGS, replace=options.replace
+    )
+    choice = _choice(profiles, options, dialogue, left_behind, need_key=False)
+    (target,) = _writable_targets(outputs, choice.identity, options)
+    identity = _as_written(choice.identity, options)
+    certificates = (identity.certificate, *identity.chain)
+    data = pem.encode(certificates)
+    placed: list[Path] = []
+    for path in target.paths:
+        try:
+            write_verified(
+                path,
+                data,
+                lambda written: pem.verify_written(written, certificates),
+                replace=options.replace,
+            )
+        except NssBackupError:
+            _tell_placed(placed, dialogue)
+            raise
+        placed.append(path)
+        dialogue.detail(f"written and verified: {path}")
+    digest = hashlib.sha256(data).hexdigest()
+    file = WrittenFile(target.path, target.copies, PEM_FORMAT, digest, len(data))
+    return ExportReport(identity, (file,))
 
 
 def _choice(
@@ -97,6 +174,8 @@ def _choice(
     options: ExportOptions,
     dialogue: Dialogue,
     left_behind: Callable[[], Sequence[Profile]],
+    *,
+    need_key: bool = True,
 ) -> Choice:
     """The identity to export, and all there is to say about it."""
     if options.given and options.certificate is not None:
@@ -107,26 +186,68 @@ def _choice(
     )
     for failure in inventory.failures:
         dialogue.warn(f"profile `{failure.profile.name}` was passed over: {failure.error.message}")
+    if options.given and need_key:
+        _check_key_of(options.given[0], inventory)
     wanted = options.given[0].sha256 if options.given else options.certificate
-    choice = choose(inventory.identities, wanted, dialogue.select)
-    for note in (*choice.notes, *inventory.remarks_on(choice.identity)):
+    choice = choose(inventory.identities, wanted, dialogue.select, need_key=need_key)
+    notes = (*choice.notes, *inventory.remarks_on(choice.identity)) if need_key else choice.notes
+    for note in notes:
         dialogue.warn(note)
     for warning in identity_warnings(choice.identity):
         dialogue.warn(warning)
-    return choice
+    return replace(choice, copies=(*choice.copies, *inventory.spares_of(choice.identity)))
 
 
-def _key(choice: Choice, engine: EngineName, dialogue: Dialogue) -> PrivateKey:
-    """The private key, from a copy of the profile where the chosen one is damaged."""
+def _check_key_of(certificate: StoredCertificate, inventory: Inventory) -> None:
+    """Say that the key of the certificate given is nowhere, and not that it is not in a store."""
+    for identity in inventory.identities:
+        known = identity.certificate
+        if known.sha256 == certificate.sha256 and known.has_private_key:
+            return
+    name = display_name(Identity(None, certificate))
+    message = f"no profile holds the private key of `{name}`, the certificate in the file given"
+    hint = "`nssbackup doctor` shows which keys there are, and where else one may be"
+    raise KeyMissingError(message, hint=hint)
+
+
+def _writable_targets(
+    outputs: Outputs, identity: Identity, options: ExportOptions
+) -> tuple[Target, ...]:
+    """The files of an identity, when all of them can be written."""
+    targets = outputs.targets(identity)
+    for target in targets:
+        for path in target.paths:
+            check_writable(path, replace=options.replace)
+    return targets
+
+
+def _as_written(identity: Identity, options: ExportOptions) -> Identity:
+    return identity if options.chain else replace(identity, chain=())
+
+
+def _tell_placed(paths: Sequence[Path], dialogue: Dialogue) -> None:
+    for path in paths:
+        dialogue.warn(f"`{path}` was written and verified before this failed")
+
+
+def _key(
+    choice: Choice, engine: EngineName, dialogue: Dialogue
+) -> tuple[PrivateKey, Profile | None]:
+    """The private key and its profile: another one than was chosen, where that one is damaged."""
+    chosen = choice.identity
     try:
-        return read_key(choice.identity, engine, dialogue.primary_password)
-    except StoreError as error:
+        return read_key(chosen, engine, dialogue.primary_password), chosen.profile
+    except _DAMAGE as error:
         for copy in choice.copies:
             try:
                 key = read_key(copy, engine, dialogue.primary_password)
+            except CancelledError:
+                raise
             except NssBackupError:
                 continue
             if copy.profile is not None:
-                dialogue.warn(f"the key was taken from `{copy.profile.path}`: {error.message}")
-            return key
+                dialogue.warn(
+                    f"the key was taken from its copy in `{copy.profile.path}`: {error.message}"
+                )
+            return key, copy.profile
         raise

@@ -7,7 +7,7 @@ are brought together here, by the public key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from nssbackup.certificate import StoredCertificate
@@ -29,7 +29,8 @@ class Inventory:
         notes: what was passed over in a profile.
         orphans: the private keys of a profile whose certificate is in no profile at all.
         reunited: the identities whose certificate lies elsewhere than their key, with the profile
-            that it lies in (None for a file).
+            that it lies in (None for a file). They are among `identities`, except where the
+            certificate has its key beside it in another profile: then the key is a spare one.
     """
 
     identities: tuple[Identity, ...]
@@ -44,7 +45,15 @@ class Inventory:
             f"the key is that of profile `{one.profile.name}`, the certificate was found in"
             f" {f'`{source.path}`' if source else 'the file given'}"
             for one, source in self.reunited
-            if one is identity and one.profile is not None
+            if one == identity and one.profile is not None
+        )
+
+    def spares_of(self, identity: Identity) -> tuple[Identity, ...]:
+        """The same certificate with the same key from profiles that hold the key alone."""
+        return tuple(
+            one
+            for one, _ in self.reunited
+            if one.certificate.sha256 == identity.certificate.sha256 and one != identity
         )
 
 
@@ -67,10 +76,10 @@ def take_inventory(
     Args:
         profiles: where to look, in the order of their rank.
         engine: what reads the stores.
-        given: certificates from files; the first one's key is looked for, the others may be in
-            its chain.
+        given: certificates from files; the first one's key is looked for, and it is among the
+            identities even if that is in no profile. The others may be in its chain.
         left_behind: gives more profiles to look in; called where the first hold no certificate
-            with its key, or a key without its certificate.
+            with its key, a key without its certificate, or not the key of the one given.
 
     Raises:
         NoProfileError: there is no profile at all, or none with a database.
@@ -79,7 +88,7 @@ def take_inventory(
     """
     reader = engine_named(engine)
     readings = [_read(profile, reader) for profile in profiles if profile.store is not None]
-    if any(one.orphans for one in readings) or not any(one.has_pair for one in readings):
+    if not _is_enough(readings, given):
         known = {profile.path for profile in profiles}
         readings += [
             _read(profile, reader)
@@ -125,6 +134,13 @@ class _Reading:
         """Whether a client certificate is here with its key."""
         return any(one.has_private_key and not one.is_ca for one in self.certificates)
 
+    @property
+    def public_keys(self) -> frozenset[bytes]:
+        """The public halves of the keys that have a certificate here."""
+        return frozenset(
+            one.public_key for one in self.certificates if one.has_private_key and one.public_key
+        )
+
 
 def _read(profile: Profile, reader: Engine) -> _Reading:
     try:
@@ -134,41 +150,39 @@ def _read(profile: Profile, reader: Engine) -> _Reading:
         return _Reading(profile, error=error)
 
 
+def _is_enough(readings: Sequence[_Reading], given: Sequence[StoredCertificate]) -> bool:
+    """Whether nothing is missing that profiles left behind may hold."""
+    if given and not any(given[0].public_key in one.public_keys for one in readings):
+        return False
+    return any(one.has_pair for one in readings) and not any(one.orphans for one in readings)
+
+
 def _assembled(
     readings: Sequence[_Reading],
     failures: tuple[ReadFailure, ...],
     given: Sequence[StoredCertificate],
     reader: Engine,
 ) -> Inventory:
-    together = {one.profile.path: assemble(one.profile, one.certificates) for one in readings}
-    every = [identity for found in together.values() for identity in found]
-    if given:
-        every.append(Identity(None, given[0]))
-    # A certificate that has its key somewhere needs no other.
-    with_key = {i.certificate.sha256 for i in every if i.certificate.has_private_key}
-    lonely = {i.certificate.sha256: i for i in every if i.certificate.sha256 not in with_key}
-    issuers = [*(c for one in readings for c in one.certificates), *given]
+    every = _Certificates.of(readings, given)
     identities: list[Identity] = []
     orphans: list[tuple[Profile, tuple[OrphanKey, ...]]] = []
     reunited: list[tuple[Identity, Profile | None]] = []
     for one in readings:
-        found = _fitting(one, lonely.values(), reader)
-        for identity, _ in found:
-            certificate = replace(identity.certificate, has_private_key=True)
-            chain = find_chain(certificate, issuers)
-            reunited.append((Identity(one.profile, certificate, chain), identity.profile))
-            identities.append(reunited[-1][0])
-        identities += together[one.profile.path]
-        used = {orphan for _, orphan in found}
-        if rest := tuple(orphan for orphan in one.orphans if orphan not in used):
+        identities += _own(one, given)
+        found, rest = _brought_together(one, every, reader)
+        reunited += found
+        identities += [i for i, _ in found if i.certificate.sha256 not in every.paired]
+        if rest:
             orphans.append((one.profile, rest))
-    identities += every[-1:] if given else []
-    paired = {identity.certificate.sha256 for identity, _ in reunited}
+    if given and all(i.certificate.sha256 != given[0].sha256 for i in identities):
+        identities.append(Identity(None, given[0], find_chain(given[0], every.pool)))
+    # Where only this brought a certificate and its key together, the certificate alone is no more.
+    alone = {i.certificate.sha256 for i, _ in reunited} - every.paired
     return Inventory(
         tuple(
             i
             for i in identities
-            if i.certificate.has_private_key or i.certificate.sha256 not in paired
+            if i.certificate.has_private_key or i.certificate.sha256 not in alone
         ),
         failures,
         tuple((one.profile, note) for one in readings for note in one.notes),
@@ -177,15 +191,83 @@ def _assembled(
     )
 
 
-def _fitting(
-    reading: _Reading, lonely: Iterable[Identity], reader: Engine
-) -> list[tuple[Identity, OrphanKey]]:
-    """Those of the certificates without a key whose key is an orphan of this profile."""
-    if not reading.orphans:
-        return []
+@dataclass(frozen=True, slots=True)
+class _Certificates:
+    """All certificates there are, from profiles and from files.
+
+    Attributes:
+        pool: all of them, where chains are looked for.
+        sources: each once, with the profile it lies in (None for a file): one where it has its
+            key beside it, else the first of the profiles, else the file.
+        paired: the fingerprints of those that have their key beside them somewhere.
+    """
+
+    pool: tuple[StoredCertificate, ...]
+    sources: tuple[tuple[StoredCertificate, Profile | None], ...]
+    paired: frozenset[str]
+
+    @classmethod
+    def of(cls, readings: Sequence[_Reading], given: Sequence[StoredCertificate]) -> _Certificates:
+        """Those of the profiles, in their order, and those given."""
+        lying: list[tuple[StoredCertificate, Profile | None]] = [
+            (certificate, one.profile) for one in readings for certificate in one.certificates
+        ]
+        paired = [each for each in lying if each[0].has_private_key]
+        sources: dict[str, tuple[StoredCertificate, Profile | None]] = {}
+        for certificate, profile in (*paired, *lying, *((each, None) for each in given[:1])):
+            sources.setdefault(certificate.sha256, (certificate, profile))
+        return cls(
+            (*(certificate for certificate, _ in lying), *given),
+            tuple(sources.values()),
+            frozenset(certificate.sha256 for certificate, _ in paired),
+        )
+
+
+def _own(reading: _Reading, given: Sequence[StoredCertificate]) -> tuple[Identity, ...]:
+    """What a store holds by itself; the chain of the certificate given may come from its file."""
+    return tuple(
+        replace(each, chain=find_chain(each.certificate, (*reading.certificates, *given)))
+        if given and each.certificate.sha256 == given[0].sha256
+        else each
+        for each in assemble(reading.profile, reading.certificates)
+    )
+
+
+def _brought_together(
+    reading: _Reading, every: _Certificates, reader: Engine
+) -> tuple[list[tuple[Identity, Profile | None]], tuple[OrphanKey, ...]]:
+    """The keys of a profile with their certificates from elsewhere, and the keys that have none."""
+    public_keys = reading.public_keys
+    beside = {c.sha256 for c in reading.certificates if c.has_private_key}
+    elsewhere = [(c, source) for c, source in every.sources if c.sha256 not in beside]
+    matches = _orphans_of(reading, [certificate for certificate, _ in elsewhere], reader)
+    found = [
+        (_reunited(reading.profile, certificate, every.pool), source)
+        for (certificate, source), orphan in zip(elsewhere, matches, strict=True)
+        # A certificate renewed on the same key may lie where the key is not, or in a file.
+        if orphan is not None
+        or (certificate.sha256 not in every.paired and certificate.public_key in public_keys)
+    ]
+    return found, tuple(orphan for orphan in reading.orphans if orphan not in matches)
+
+
+def _orphans_of(
+    reading: _Reading, certificates: Sequence[StoredCertificate], reader: Engine
+) -> list[OrphanKey | None]:
+    """For each certificate the orphan key of this profile that is its own, or None."""
+    nothing: list[OrphanKey | None] = [None] * len(certificates)
+    if not reading.orphans or not certificates:
+        return nothing
     try:
         with reader.open(reading.profile) as store:
-            pairs = [(identity, store.orphan_of(identity.certificate)) for identity in lonely]
+            return [store.orphan_of(certificate) for certificate in certificates]
     except NssBackupError:  # it could be read a moment ago: the keys stay orphans
-        return []
-    return [(identity, orphan) for identity, orphan in pairs if orphan is not None]
+        return nothing
+
+
+def _reunited(
+    profile: Profile, certificate: StoredCertificate, pool: Sequence[StoredCertificate]
+) -> Identity:
+    return Identity(
+        profile, replace(certificate, has_private_key=True), find_chain(certificate, pool)
+    )

@@ -94,11 +94,15 @@ class WrittenFile:
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What `export` did; `password` only where nssbackup made it up."""
+    """What `export` did.
+
+    `password` only where nssbackup made it up, `eml` only where a message was drafted.
+    """
 
     identity: Identity
     files: tuple[WrittenFile, ...]
     password: Secret | None = None
+    eml: Path | None = None
 
     def to_json(self) -> Json:
         """The contract's `export` document; further files of `--for any` stand under `files`."""
@@ -110,6 +114,8 @@ class ExportReport:
         }
         if len(self.files) > 1:
             document["files"] = [_written(file) for file in self.files]
+        if self.eml is not None:
+            document["eml"] = str(self.eml)
         if self.password is not None:
             document["password"] = self.password.reveal()
         return document

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from nssbackup.cli import completion
+
 if TYPE_CHECKING:
     from nssbackup.pkcs12 import Destination, Format
 
@@ -30,8 +32,9 @@ EngineName = Literal["auto", "native", "nss"]
 Cert = Annotated[
     str | None,
     typer.Argument(
-        metavar="[CERT]",
+        metavar="CERT",
         show_default=False,
+        autocompletion=completion.certificates,
         help="Nickname, name, e-mail, issuer, serial number or fingerprint of the certificate."
         " Default: the WIPO certificate.",
     ),
@@ -42,6 +45,7 @@ Profiles = Annotated[
         "--profile",
         metavar="NAME|PATH",
         show_default=False,
+        autocompletion=completion.profiles,
         help="A profile's name or folder, or any folder with NSS databases. Repeatable.",
     ),
 ]
@@ -51,6 +55,7 @@ Apps = Annotated[
         "--app",
         metavar="NAME",
         show_default="every application",
+        autocompletion=completion.applications,
         help="Look only at the profiles of this application, such as firefox or thunderbird."
         " Repeatable.",
     ),
@@ -87,6 +92,53 @@ CopyTo = Annotated[
         metavar="FOLDER",
         show_default=False,
         help="Write a verified copy there too. Repeatable.",
+    ),
+]
+CertificateFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificate",
+        metavar="FILE",
+        show_default=False,
+        help="The certificate itself, as PEM or DER: its private key is looked for in the"
+        " profiles. The issuers' may be in the file too. Instead of CERT.",
+    ),
+]
+CertificateOnly = Annotated[
+    bool,
+    typer.Option(
+        "--certificate-only",
+        help="Write the certificate and its chain as PEM: no private key, no password.",
+    ),
+]
+Eml = Annotated[
+    str | None,
+    typer.Option(
+        "--eml",
+        metavar="FILE",
+        show_default=False,
+        help="Also draft a message with the backup attached, for a mail program to open and send."
+        " The password is not in it.",
+    ),
+]
+MailTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mail-to",
+        metavar="ADDRESS",
+        show_default=False,
+        help="Whom the message of --eml is to. Repeatable.",
+    ),
+]
+Expiring = Annotated[
+    int | None,
+    typer.Option(
+        "--expiring",
+        metavar="DAYS",
+        min=0,
+        show_default=False,
+        help="Show only those that end within so many days and are still valid; with no such one,"
+        " the status is 0 too.",
     ),
 ]
 FriendlyName = Annotated[

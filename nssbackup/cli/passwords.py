@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nssbackup import strength
 from nssbackup.errors import CancelledError, QuestionError, UsageError
 from nssbackup.secret import Secret
 
@@ -23,10 +23,6 @@ ATTEMPTS = 3
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 _GENERATED = 28
 _GROUP = 4
-
-# What a person's password should be worth at least; with 600,000 rounds a guess costs about a
-# quarter of a second of one processor.
-_WEAK_BITS = 60
 
 
 def is_interactive() -> bool:
@@ -111,6 +107,27 @@ def primary_password(source: str | None) -> Callable[[Profile, int], Secret | No
     return answer
 
 
+def of_backup(source: str | None, option: str) -> Callable[[Path, int], Secret | None]:
+    """Where the password that a backup has comes from: the file, else the terminal.
+
+    Args:
+        source: the path that was given, or None.
+        option: the option that takes it.
+    """
+
+    def answer(path: Path, attempt: int) -> Secret | None:
+        if source is not None:
+            return read_file(source, option) if attempt == 0 else None
+        if attempt == ATTEMPTS:
+            return None
+        if not is_interactive():
+            message = f"the password of `{path.name}` is needed"
+            raise QuestionError(message, hint=f"give it with `{option} FILE`")
+        return ask(f"{'Wrong. ' if attempt else ''}Password of {path.name}")
+
+    return answer
+
+
 def new_backup_password(warn: Callable[[str], None]) -> Secret:
     """Ask for a new backup password, twice.
 
@@ -149,23 +166,5 @@ def check_one_source(*, password_file: str | None, generate: bool, primary: str 
 
 
 def weakness(password: Secret) -> str | None:
-    """Why a password is easy to guess, or None. A rough measure: length times kinds of letters.
-
-    Nothing is said of an empty one, which is refused.
-    """
-    text = password.reveal()
-    if not text:
-        return None
-    kinds = (
-        (str.islower, 26),
-        (str.isupper, 26),
-        (str.isdigit, 10),
-        (lambda c: c.isascii() and not c.isalnum(), 33),
-        (lambda c: not c.isascii(), 100),
-    )
-    size = sum(count for is_kind, count in kinds if any(map(is_kind, text)))
-    # A letter that was there before adds little.
-    letters = len(set(text)) + (len(text) - len(set(text))) / 4
-    if letters * math.log2(size) >= _WEAK_BITS:
-        return None
-    return "the backup password is easy to guess: take a longer one, such as four random words"
+    """See `strength.weakness`."""
+    return strength.weakness(password)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nssbackup.cli.output import Output
 from nssbackup.report import ExportReport, VerifiedFile
+
+if TYPE_CHECKING:
+    from nssbackup.restore import RestoreReport
 
 _IMPORT = (
     "To import it again, give the backup password when asked:",
@@ -17,15 +22,20 @@ def show_export(report: ExportReport, output: Output) -> None:
     """The paths on stdout; on stderr what they are, and what to do with them."""
     certificate = report.identity.certificate
     who = certificate.common_name or certificate.subject
-    count = len(report.identity.chain)
     output.say(
         f"Backed up {who} ({certificate.issuer_name}, valid until"
         f" {certificate.not_after:%Y-%m-%d}) with its private key and"
-        f" {count} CA certificate{'' if count == 1 else 's'}; verified."
+        f" {_issuers(report)}; verified."
     )
     for file in report.files:
         for path in (file.path, *file.copies):
             output.data(str(path))
+    if report.eml is not None:
+        output.data(str(report.eml))
+        output.say(
+            f"{report.eml.name} is a message with the backup attached: open it in a mail program"
+            " to send it. The password is not in it; do not send it along."
+        )
     if report.password is not None:
         output.say(
             "The password is shown only this once: write it down and keep it apart from the file."
@@ -34,6 +44,38 @@ def show_export(report: ExportReport, output: Output) -> None:
         output.say("Keep a copy elsewhere, such as on a USB drive (`--copy-to FOLDER`).")
     for line in _IMPORT:
         output.say(line)
+
+
+def show_restore(report: RestoreReport, output: Output) -> None:
+    """The profile on stdout; on stderr what was done to it."""
+    certificate, profile = report.identity.certificate, report.identity.profile
+    who = certificate.common_name or certificate.subject
+    if profile is None:  # a restore has always one
+        return
+    output.data(str(profile.path))
+    if not report.changed:
+        output.say(f"Profile `{profile.name}` has {who} already: nothing was changed.")
+        return
+    output.say(
+        f"Restored {who} ({certificate.issuer_name}, valid until {certificate.not_after:%Y-%m-%d})"
+        f" to profile `{profile.name}` as `{certificate.nickname}`; verified."
+    )
+    if report.aside is not None:
+        output.say(f"The databases as they were are in {report.aside}")
+
+
+def show_certificate(report: ExportReport, output: Output) -> None:
+    """The paths of a certificate that was written without its key."""
+    certificate = report.identity.certificate
+    who = certificate.common_name or certificate.subject
+    output.say(
+        f"Wrote the certificate of {who} ({certificate.issuer_name}, valid until"
+        f" {certificate.not_after:%Y-%m-%d}) and {_issuers(report)}; verified."
+    )
+    for file in report.files:
+        for path in (file.path, *file.copies):
+            output.data(str(path))
+    output.say("The private key is not in it: this is no backup, and needs no password.")
 
 
 def show_verified(file: VerifiedFile, output: Output) -> None:
@@ -66,3 +108,8 @@ def show_verified(file: VerifiedFile, output: Output) -> None:
             output.data(f"  {label:<13} {name}{f', {rounds:,} rounds' if rounds else ''}")
     for warning in file.warnings:
         output.warn(f"{file.path.name}: {warning}")
+
+
+def _issuers(report: ExportReport) -> str:
+    count = len(report.identity.chain)
+    return f"{count} CA certificate{'' if count == 1 else 's'}"

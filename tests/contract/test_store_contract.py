@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from nssbackup.certificate import StoredCertificate
+from nssbackup.certificate import StoredCertificate, from_der
 from nssbackup.engines import Engine, EngineName, Store, engine_named
 from nssbackup.errors import (
     KeyMissingError,
@@ -32,13 +32,18 @@ from nssbackup.errors import (
 )
 from nssbackup.identities import assemble, check_key_fits
 from nssbackup.model import Profile
+from nssbackup.profiles.folder import store_in
 from nssbackup.secret import Secret
 from tests.conftest import Unchanged
+from tests.store_builder import Key, ec_key, issue, rsa_key
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CASES: dict[str, dict[str, Any]] = json.loads(
     (FIXTURES / "profiles.json").read_text(encoding="utf-8")
 )["profiles"]
+# NSS shows keys without a certificate to nobody who has not given the password, so that one engine
+# alone can say which there are.
+SEES_ORPHANS: EngineName = "native"
 ENGINES: list[EngineName] = ["native"]
 
 
@@ -67,7 +72,7 @@ def folder(name: str, profile: Callable[[str], Path], unchanged: Unchanged) -> I
 
 @pytest.fixture
 def store(engine: Engine, folder: Path) -> Iterator[Store]:
-    with engine.open(Profile(folder, "case", "Firefox", store="sqlite")) as opened:
+    with engine.open(Profile(folder, "case", "Firefox", store=store_in(folder))) as opened:
         yield opened
 
 
@@ -166,6 +171,80 @@ def test_a_key_of_a_certificate_that_is_not_there_is_missing(
         if not certificate.has_private_key:
             with pytest.raises(KeyMissingError):
                 store.private_key(certificate)
+
+
+def issued_anew(key_file: str) -> StoredCertificate:
+    """Another certificate on a fixture's key."""
+    key = load_pem_private_key((FIXTURES / key_file).read_bytes(), None)
+    assert isinstance(key, Key)
+    return from_der(issue(key, "Jane Doe", "Another CA", ec_key(9)))
+
+
+@pytest.fixture
+def seeing(folder: Path) -> Iterator[Store]:
+    with engine_named(SEES_ORPHANS).open(
+        Profile(folder, "case", "Firefox", store=store_in(folder))
+    ) as opened:
+        yield opened
+
+
+def test_the_keys_without_certificate_are_those_that_nss_knows(
+    seeing: Store, case: dict[str, Any]
+) -> None:
+    found = sorted((one.type.lower(), one.bits) for one in seeing.orphan_keys())
+    expected = [(one["key_type"], one["key_bits"]) for one in case["keys_without_certificate"]]
+    assert found == sorted(expected)
+    assert len({one.id for one in seeing.orphan_keys()}) == len(found)
+
+
+def test_a_certificate_from_elsewhere_finds_its_key_among_the_orphans(
+    seeing: Store, case: dict[str, Any]
+) -> None:
+    found = []
+    for one in case["keys_without_certificate"]:
+        mine = issued_anew(one["key_file"])
+        orphan = seeing.orphan_of(mine)
+        assert orphan is not None
+        found.append(orphan)
+        seeing.unlock(Secret(case["password"] or ""))
+        assert seeing.private_key(mine).public_key == mine.public_key
+    assert sorted(found, key=repr) == sorted(seeing.orphan_keys(), key=repr)
+
+
+def test_no_orphan_is_that_of_a_certificate_with_another_key(
+    seeing: Store, case: dict[str, Any]
+) -> None:
+    for certificate in seeing.certificates():
+        assert seeing.orphan_of(certificate) is None
+    for key in (rsa_key(), ec_key()):
+        assert seeing.orphan_of(from_der(issue(key))) is None
+    # A key that has its certificate is no orphan, whatever else is issued for it.
+    for one in case["identities"]:
+        if one["key_file"] is not None:
+            assert seeing.orphan_of(issued_anew(one["key_file"])) is None
+
+
+def test_a_renewal_from_elsewhere_has_the_key_of_the_certificate_that_is_here(
+    seeing: Store, case: dict[str, Any]
+) -> None:
+    seeing.unlock(Secret(case["password"] or ""))
+    for one in case["identities"]:
+        if one["key_file"] is None:
+            continue
+        renewal = issued_anew(one["key_file"])
+        if one["key_type"] == "dsa":
+            with pytest.raises(KeyNotExportableError):
+                seeing.private_key(renewal)
+        else:
+            assert seeing.private_key(renewal).public_key == renewal.public_key
+
+
+def test_a_key_that_is_nowhere_is_missing_even_for_a_certificate_from_elsewhere(
+    seeing: Store, case: dict[str, Any]
+) -> None:
+    seeing.unlock(Secret(case["password"] or ""))
+    with pytest.raises(KeyMissingError):
+        seeing.private_key(from_der(issue(ec_key())))
 
 
 def test_a_folder_without_databases_has_no_store(engine: Engine, tmp_path: Path) -> None:

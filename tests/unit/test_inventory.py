@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.errors import DamagedStoreError, NoProfileError, UnsupportedStoreError
+from nssbackup.errors import DamagedStoreError, NoProfileError, NoStoreError
 from nssbackup.inventory import primary_password_set, take_inventory
 from nssbackup.model import Profile
 from tests.conftest import Unchanged
@@ -66,11 +66,11 @@ def test_a_profile_that_vanished_is_a_failure_and_not_the_end(tmp_path: Path) ->
 
 
 def test_nothing_readable_raises_the_first_error(tmp_path: Path) -> None:
-    legacy = Profile(tmp_path, "old", "Firefox", store="legacy")
+    gone = Profile(tmp_path / "gone", "gone", "Firefox", store="sqlite")
     with pytest.raises(DamagedStoreError):
-        take_inventory([broken(tmp_path / "broken"), legacy])
-    with pytest.raises(UnsupportedStoreError):
-        take_inventory([legacy, broken(tmp_path / "broken 2")])
+        take_inventory([broken(tmp_path / "broken"), gone])
+    with pytest.raises(NoStoreError):
+        take_inventory([gone, broken(tmp_path / "broken 2")])
 
 
 def test_no_profile_and_no_database_are_told_apart(tmp_path: Path) -> None:

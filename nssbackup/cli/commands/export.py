@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -10,7 +12,10 @@ from nssbackup.cli import passwords
 from nssbackup.cli.options import (
     Apps,
     Cert,
+    CertificateFile,
+    CertificateOnly,
     CopyTo,
+    Eml,
     Engine,
     For,
     Force,
@@ -18,6 +23,7 @@ from nssbackup.cli.options import (
     FriendlyName,
     GeneratePassword,
     Json,
+    MailTo,
     PasswordFile,
     PrimaryPasswordFile,
     Profiles,
@@ -27,9 +33,11 @@ from nssbackup.cli.options import (
     chosen_formats,
 )
 from nssbackup.cli.output import Output
+from nssbackup.errors import UsageError
 
 if TYPE_CHECKING:
-    from nssbackup.secret import Secret
+    from nssbackup.certificate import StoredCertificate
+    from nssbackup.mail import MailOptions
 
 
 def export(  # noqa: PLR0913 - one parameter an option
@@ -41,19 +49,23 @@ def export(  # noqa: PLR0913 - one parameter an option
             "-o",
             metavar="FILE|FOLDER",
             show_default="the current folder",
-            help="Where to write; .pfx is added to the name.",
+            help="Where to write; .pfx is added to the name (.pem with --certificate-only).",
         ),
     ] = "",
     profile: Profiles = None,
     app: Apps = None,
+    certificate: CertificateFile = None,
     for_: For = None,
     format_: FormatOption = None,
     kdf_rounds: Rounds = None,
     copy_to: CopyTo = None,
+    eml: Eml = None,
+    mail_to: MailTo = None,
     name: FriendlyName = None,
     no_chain: Annotated[
         bool, typer.Option("--no-chain", help="Leave the CA certificates out.")
     ] = False,
+    certificate_only: CertificateOnly = False,
     force: Force = False,
     password_file: PasswordFile = None,
     generate_password: GeneratePassword = False,
@@ -72,33 +84,40 @@ def export(  # noqa: PLR0913 - one parameter an option
     passwords.check_one_source(
         password_file=password_file, generate=generate_password, primary=primary_password_file
     )
+    if certificate is not None and cert is not None:
+        _refuse("CERT", beside="--certificate")
+    if certificate_only:
+        about_keys = {
+            "--for": for_,
+            "--format": format_,
+            "--kdf-rounds": kdf_rounds,
+            "--eml": eml,
+            "--mail-to": mail_to,
+            "--name": name,
+            "--password-file": password_file,
+            "--generate-password": generate_password or None,
+            "--primary-password-file": primary_password_file,
+        }
+        for option, value in about_keys.items():
+            if value is not None:
+                _refuse(option, beside="--certificate-only")
     destination, formats = chosen_formats(for_, format_)
+    mail = _mail(eml, mail_to, force=force)
+    given = _certificates_of(certificate)
 
-    from nssbackup.pkcs12 import Sealing, checked_rounds, password_warnings
+    from nssbackup.cli.sealing import BackupSealing
 
-    rounds = checked_rounds(
-        destination.rounds if kdf_rounds is None and destination else kdf_rounds
+    sealing = BackupSealing(
+        talk,
+        formats,
+        destination=destination,
+        rounds=kdf_rounds,
+        password_file=password_file,
+        generate=generate_password,
+        check=mail.check_password if mail else None,
     )
-
-    def begin(password: Secret) -> Sealing:
-        weak = None if generate_password else passwords.weakness(password)
-        for warning in (*((weak,) if weak else ()), *password_warnings(destination, password)):
-            talk.warn(warning)
-        return Sealing.begin(password, formats, rounds)
-
-    def sealing() -> Sealing:
-        if begun is None:
-            return begin(passwords.new_backup_password(talk.warn))
-        if generate_password:
-            # Before anything is written: a backup whose password got lost is none.
-            talk.secret("Password of the backup", begun.password.reveal())
-        return begun
-
-    begun = None
-    if generate_password:
-        begun = begin(passwords.generate())
-    elif password_file is not None:
-        begun = begin(passwords.read_file(password_file, "--password-file"))
+    if not certificate_only:
+        sealing.begin()
 
     # Only now, when the derivations may be running: what is loaded here takes as long as they do.
     from dataclasses import replace
@@ -106,20 +125,27 @@ def export(  # noqa: PLR0913 - one parameter an option
     from nssbackup.backup import Dialogue
     from nssbackup.cli.questions import select
     from nssbackup.cli.scope import scope
-    from nssbackup.cli.summaries import show_export
-    from nssbackup.export import ExportOptions, export_identity
+    from nssbackup.cli.summaries import show_certificate, show_export
+    from nssbackup.export import ExportOptions, export_certificate, export_identity
 
     looked_at = scope(profile, app, talk)
-    report = export_identity(
+    run, show = (
+        (export_certificate, show_certificate)
+        if certificate_only
+        else (export_identity, show_export)
+    )
+    report = run(
         looked_at.profiles,
         ExportOptions(
             certificate=cert,
+            given=given,
             output=output,
             formats=formats,
             copies=tuple(copy_to or ()),
             friendly_name=name,
             chain=not no_chain,
             replace=force,
+            mail=mail,
             engine=engine,
         ),
         Dialogue(
@@ -131,9 +157,42 @@ def export(  # noqa: PLR0913 - one parameter an option
         ),
         looked_at.left_behind,
     )
-    if generate_password and begun is not None:
-        report = replace(report, password=begun.password)
+    report = replace(report, password=sealing.generated)
     if json:
         talk.document(report.to_json())
     else:
-        show_export(report, talk)
+        show(report, talk)
+
+
+def _refuse(option: str, *, beside: str) -> NoReturn:
+    message = f"`{beside}` and `{option}` exclude each other"
+    raise UsageError(message)
+
+
+def _mail(eml: str | None, to: Sequence[str] | None, *, force: bool) -> MailOptions | None:
+    """The message to draft, if any.
+
+    Raises:
+        UsageError: an address is none, or there are addresses and no message.
+    """
+    if eml is None:
+        if to:
+            message = "`--mail-to` needs `--eml`"
+            raise UsageError(message, hint="name the file of the message with `--eml FILE`")
+        return None
+    from nssbackup.mail import MailOptions
+
+    return MailOptions(eml, tuple(to or ()), weak_password=force)
+
+
+def _certificates_of(file: Path | None) -> tuple[StoredCertificate, ...]:
+    """What `--certificate` names.
+
+    Raises:
+        UsageError: it can't be read or holds no certificate.
+    """
+    if file is None:
+        return ()
+    from nssbackup.pem import read_certificates
+
+    return read_certificates(file)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nssbackup.cli.options import Apps, Cert, Engine, Json, Profiles, Quiet, Verbose
+from nssbackup.cli.options import Apps, Cert, Engine, Expiring, Json, Profiles, Quiet, Verbose
 from nssbackup.cli.output import Output
 
 
@@ -17,6 +17,7 @@ def list_identities(  # noqa: PLR0913 - one parameter an option
     everything: Annotated[
         bool, typer.Option("--all", help="Show certificates of others too.")
     ] = False,
+    expiring: Expiring = None,
     engine: Engine = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -25,7 +26,7 @@ def list_identities(  # noqa: PLR0913 - one parameter an option
     """Show the client certificates in the profiles. No password is asked."""
     from nssbackup.cli.scope import scope
     from nssbackup.cli.tables import identity_table
-    from nssbackup.identities import NoMatchError, listed, matching
+    from nssbackup.identities import NoMatchError, ending_within, listed, matching
     from nssbackup.inventory import take_inventory
     from nssbackup.report import ListReport
 
@@ -39,6 +40,8 @@ def list_identities(  # noqa: PLR0913 - one parameter an option
             message = f"no certificate matches `{cert}`"
             others = listed(inventory.identities, everything=True)
             raise NoMatchError(message, others)
+    if expiring is not None:
+        shown = ending_within(shown, expiring)
     report = ListReport(shown, inventory.failures)
     for of, note in inventory.notes:
         output.warn(f"profile `{of.name}`: {note}")
@@ -49,5 +52,7 @@ def list_identities(  # noqa: PLR0913 - one parameter an option
         output.warn(f"profile `{failure.profile.name}`: {failure.error.message}")
     if shown:
         output.table(*identity_table(shown))
+    elif expiring is not None:
+        output.say(f"no certificate ends within {expiring} days")
     else:
         output.say("no client certificate was found; `nssbackup list --all` shows all others")

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def verify(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", show_default=False)],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE", show_default=False, help="A .pfx or .p12 file of any program."
+        ),
+    ],
     password_file: PasswordFile = None,
     json: Json = False,
     quiet: Quiet = False,

@@ -206,12 +206,6 @@ def test_a_folder_without_databases_has_no_store(tmp_path: Path) -> None:
         pass
 
 
-def test_old_databases_are_named_as_such(tmp_path: Path) -> None:
-    legacy = Profile(tmp_path, "old", "Firefox", store="legacy")
-    with pytest.raises(UnsupportedStoreError, match="old"), NativeEngine().open(legacy):
-        pass
-
-
 def test_keys_alone_are_a_store_without_certificates(ec_store: StoreBuilder) -> None:
     (ec_store.write() / "cert9.db").unlink()
     with NativeEngine().open(opened(ec_store.folder)) as store:

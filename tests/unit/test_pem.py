@@ -1,0 +1,236 @@
+"""Certificates from files of every form, and to PEM files that OpenSSL opens."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    pkcs7,
+    pkcs12,
+)
+
+from nssbackup import pem
+from nssbackup.certificate import from_der
+from nssbackup.errors import UsageError, VerificationError
+from tests.store_builder import ec_key, issue, name, rsa_key
+
+KEY, CA_KEY, ROOT_KEY = rsa_key(1), ec_key(2), ec_key(3)
+CA_NAME, ROOT_NAME = name("WIPO Test CA", "WIPO"), name("WIPO Root", "WIPO")
+JANE = issue(KEY, "Jane Doe", CA_NAME, CA_KEY)
+ZOE = issue(ec_key(4), "Zoe", CA_NAME, CA_KEY)
+CA = issue(CA_KEY, CA_NAME, ROOT_NAME, ROOT_KEY, ca=True)
+ROOT = issue(ROOT_KEY, ROOT_NAME, ca=True)
+
+
+def loaded(*ders: bytes) -> list[x509.Certificate]:
+    return [x509.load_der_x509_certificate(der) for der in ders]
+
+
+def as_pem(*ders: bytes) -> bytes:
+    return b"".join(one.public_bytes(Encoding.PEM) for one in loaded(*ders))
+
+
+def as_key(encoding: Encoding = Encoding.PEM) -> bytes:
+    return KEY.private_bytes(encoding, PrivateFormat.PKCS8, NoEncryption())
+
+
+def as_pfx() -> bytes:
+    (certificate,) = loaded(JANE)
+    return pkcs12.serialize_key_and_certificates(b"x", KEY, certificate, None, NoEncryption())
+
+
+def as_request() -> bytes:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name("Jane Doe"))
+    return builder.sign(KEY, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def as_revocation_list() -> bytes:
+    now = datetime.now(timezone.utc)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(CA_NAME)
+    builder = builder.last_update(now).next_update(now + timedelta(days=1))
+    return builder.sign(CA_KEY, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[[bytes], Path]:
+    def write(content: bytes) -> Path:
+        path = tmp_path / "given.pem"
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+# --- read
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        JANE,
+        as_pem(JANE),
+        as_pem(JANE).replace(b"\n", b"\r\n"),
+        b"\xef\xbb\xbf" + as_pem(JANE),
+        as_pem(JANE).decode().encode("utf-16"),
+        b"Bag Attributes\n    friendlyName: Jane\nsubject=CN = Jane Doe\n" + as_pem(JANE),
+        as_key() + as_pem(JANE),
+        as_pem(JANE, JANE),
+        pkcs7.serialize_certificates(loaded(JANE), Encoding.DER),
+        pkcs7.serialize_certificates(loaded(JANE), Encoding.PEM),
+    ],
+    ids=[
+        *("DER", "PEM", "CRLF", "BOM", "UTF-16", "text", "key", "twice", "PKCS7 DER", "PKCS7 PEM"),
+    ],
+)
+def test_a_certificate_is_read_in_every_form(file: Callable[[bytes], Path], content: bytes) -> None:
+    (found,) = pem.read_certificates(file(content))
+    assert found == from_der(JANE)
+
+
+@pytest.mark.parametrize("encoding", [Encoding.PEM, Encoding.DER, "concatenated"])
+@pytest.mark.parametrize("order", [(JANE, CA, ROOT), (ROOT, CA, JANE), (CA, JANE, ROOT)])
+def test_of_a_bundle_the_one_that_is_no_cas_comes_first(
+    file: Callable[[bytes], Path], order: tuple[bytes, ...], encoding: object
+) -> None:
+    content = (
+        pkcs7.serialize_certificates(loaded(*order), encoding)
+        if isinstance(encoding, Encoding)
+        else as_pem(*order)
+    )
+    found = pem.read_certificates(file(content))
+    assert found[0].der == JANE
+    assert {one.der for one in found} == set(order)
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("order", [(ZOE, JANE, CA), (ROOT, CA)])
+def test_of_a_bundle_that_is_no_one_persons_the_first_comes_first(
+    file: Callable[[bytes], Path], order: tuple[bytes, ...]
+) -> None:
+    assert [one.der for one in pem.read_certificates(file(as_pem(*order)))] == list(order)
+
+
+def test_the_bundles_of_openssl_are_read(file: Callable[[bytes], Path], tmp_path: Path) -> None:
+    """OpenSSL's PKCS#7 is not DER in every detail."""
+    bundle = tmp_path / "bundle.p7b"
+    for form in ("PEM", "DER"):
+        subprocess.run(
+            [
+                *("openssl", "crl2pkcs7", "-nocrl", "-outform", form, "-out", bundle),
+                *("-certfile", file(as_pem(ROOT, CA, JANE))),
+            ],
+            check=True,
+            timeout=60,
+        )
+        assert pem.read_certificates(bundle)[0].der == JANE
+        assert len(pem.read_certificates(bundle)) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (as_pfx(), "is a backup (PFX)"),
+        (as_key(), "holds a private key and no certificate"),
+        (as_key(Encoding.DER), "holds no certificate"),
+        (as_request(), "holds the request for a certificate"),
+        (as_revocation_list(), "holds no certificate"),
+        (
+            KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+            "holds a public key",
+        ),
+        (as_pem(JANE)[:-100], "holds a damaged certificate"),
+        (as_pem(JANE).replace(b"MII", b"AAA", 1), "holds a damaged certificate"),
+        (JANE[:-1], "holds no certificate"),
+        (JANE + b"\n", "holds no certificate"),
+        (pkcs7.serialize_certificates(loaded(JANE), Encoding.DER)[:-1], "holds no certificate"),
+        (b"", "holds no certificate"),
+        (b"Dear Jane,\n", "holds no certificate"),
+        (b"-----BEGIN ", "holds no certificate"),
+        (b"\xff\xfe", "holds no certificate"),
+        (b"\x30\x80" * 500_000, "holds no certificate"),
+        (os.urandom(5000), "holds no certificate"),
+        (b"\x00" * (pem.MAX_BYTES + 1), "is too large"),
+    ],
+)
+def test_what_is_no_certificate_is_said_in_words(
+    file: Callable[[bytes], Path], content: bytes, said: str
+) -> None:
+    path = file(content)
+    with pytest.raises(UsageError) as info:
+        pem.read_certificates(path)
+    assert info.value.message.startswith(f"`{path}` ")
+    assert said in info.value.message
+    assert info.value.hint
+
+
+def test_a_certificate_that_cannot_be_used_is_said(file: Callable[[bytes], Path]) -> None:
+    """A name whose text is a BIT STRING: cryptography opens it and gives no text."""
+    at = JANE.index(b"Jane Doe")
+    broken = bytearray(JANE)
+    assert broken[at - 2] == 0x0C
+    broken[at - 2] = 0x03
+    with pytest.raises(UsageError, match="can't be used"):
+        pem.read_certificates(file(bytes(broken)))
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for name_ in ("", "fifo", "missing", "n" * 300, "nul\0"):
+        with pytest.raises(UsageError) as info:
+            pem.read_certificates(tmp_path / name_)
+        assert info.value.exit_status == 2
+
+
+# --- written
+
+
+def test_what_is_written_is_pem_with_the_own_certificate_first(tmp_path: Path) -> None:
+    certificates = [from_der(der) for der in (JANE, CA, ROOT)]
+    written = tmp_path / "a.pem"
+    written.write_bytes(pem.encode(certificates))
+    assert written.read_bytes() == as_pem(JANE, CA, ROOT)
+    pem.verify_written(written, certificates)
+    (tmp_path / "jane.pem").write_bytes(pem.encode(certificates[:1]))
+    (tmp_path / "root.pem").write_bytes(pem.encode(certificates[2:]))
+    shown = subprocess.run(
+        ["openssl", "x509", "-in", written, "-noout", "-subject", "-fingerprint", "-sha256"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    assert "Jane Doe" in shown
+    assert certificates[0].sha256 in shown.replace(":", "").lower()
+    verdict = subprocess.run(
+        [
+            *("openssl", "verify", "-CAfile", tmp_path / "root.pem", "-untrusted", written),
+            tmp_path / "jane.pem",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert verdict.stdout.endswith("jane.pem: OK\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [as_pem(JANE), as_pem(CA, JANE), as_pem(JANE, CA, CA), as_pem(ZOE, CA), b"", JANE, b"\x00"],
+)
+def test_what_was_written_wrongly_is_found_out(tmp_path: Path, content: bytes) -> None:
+    written = tmp_path / "a.pem"
+    written.write_bytes(content)
+    with pytest.raises(VerificationError):
+        pem.verify_written(written, [from_der(JANE), from_der(CA)])
