@@ -15,14 +15,11 @@ from nssbackup.certificate import StoredCertificate
 from nssbackup.engines import EngineName
 from nssbackup.errors import (
     CancelledError,
-    KeyInconsistentError,
-    KeyMismatchError,
     KeyMissingError,
     NssBackupError,
-    StoreError,
     UsageError,
 )
-from nssbackup.extraction import read_key
+from nssbackup.extraction import KEY_DAMAGE, read_key
 from nssbackup.files import check_writable, write_verified
 from nssbackup.identities import Choice, choose, display_name
 from nssbackup.inventory import Inventory, take_inventory
@@ -35,9 +32,6 @@ from nssbackup.verify import identity_warnings
 
 # What the reports of certificates alone call their format.
 PEM_FORMAT = "pem"
-
-# What shows that a key is damaged, and that a copy of it may not be.
-_DAMAGE = (StoreError, KeyInconsistentError, KeyMismatchError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +231,7 @@ def _key(
     chosen = choice.identity
     try:
         return read_key(chosen, engine, dialogue.primary_password), chosen.profile
-    except _DAMAGE as error:
+    except KEY_DAMAGE as error:
         for copy in choice.copies:
             try:
                 key = read_key(copy, engine, dialogue.primary_password)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from nssbackup.engines import EngineName, Store, availability, open_store
 from nssbackup.errors import (
+    KeyInconsistentError,
+    KeyMismatchError,
     PrimaryPasswordRequiredError,
+    StoreError,
     UnsupportedStoreError,
     WrongPrimaryPasswordError,
 )
 from nssbackup.identities import check_key_fits
 from nssbackup.model import Identity, PasswordFor, PrivateKey, Profile
 from nssbackup.secret import Secret
+
+# What `read_key` raises where a key is damaged: a copy of it elsewhere may not be.
+KEY_DAMAGE = (StoreError, KeyInconsistentError, KeyMismatchError)
 
 
 def read_key(identity: Identity, engine: EngineName, primary_password: PasswordFor) -> PrivateKey:

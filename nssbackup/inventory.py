@@ -130,11 +130,6 @@ class _Reading:
     error: NssBackupError | None = None
 
     @property
-    def has_pair(self) -> bool:
-        """Whether a client certificate is here with its key."""
-        return any(one.has_private_key and not one.is_ca for one in self.certificates)
-
-    @property
     def public_keys(self) -> frozenset[bytes]:
         """The public halves of the keys that have a certificate here."""
         return frozenset(
@@ -154,7 +149,11 @@ def _is_enough(readings: Sequence[_Reading], given: Sequence[StoredCertificate])
     """Whether nothing is missing that profiles left behind may hold."""
     if given and not any(given[0].public_key in one.public_keys for one in readings):
         return False
-    return any(one.has_pair for one in readings) and not any(one.orphans for one in readings)
+    if any(one.orphans for one in readings):
+        return False
+    own = [c for one in readings for c in one.certificates if not c.is_ca]
+    with_key = {certificate.sha256 for certificate in own if certificate.has_private_key}
+    return bool(own) and with_key == {certificate.sha256 for certificate in own}
 
 
 def _assembled(

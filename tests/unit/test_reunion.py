@@ -298,7 +298,7 @@ def test_nothing_is_looked_for_elsewhere_while_nothing_is_missing(tmp_path: Path
     take_inventory([profile], given=[from_der(person(key))], left_behind=nobody)
 
 
-@pytest.mark.parametrize("what", ["no pair", "an orphan", "no profile"])
+@pytest.mark.parametrize("what", ["no pair", "an orphan", "no key", "no profile"])
 def test_profiles_left_behind_are_looked_at_where_something_is_missing(
     tmp_path: Path, what: str
 ) -> None:
@@ -308,11 +308,19 @@ def test_profiles_left_behind_are_looked_at_where_something_is_missing(
         "an orphan": lambda: [
             store(tmp_path / "new", pairs=[(new, person(new, "New"))], keys=[old])
         ],
+        "no key": lambda: [
+            store(
+                tmp_path / "new",
+                pairs=[(new, person(new, "New"))],
+                certificates=[person(old, "Old")],
+            )
+        ],
         "no profile": list,
     }
     behind = store(tmp_path / "old", pairs=[(old, person(old, "Old"))])
     found = take_inventory(cases[what](), left_behind=lambda: [behind])
-    assert "Old" in {i.certificate.common_name for i in found.identities}
+    with_key = [i for i in found.identities if i.certificate.has_private_key]
+    assert "Old" in {i.certificate.common_name for i in with_key}
     assert found.orphans == ()
 
 
