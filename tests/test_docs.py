@@ -19,7 +19,7 @@ from nssbackup.errors import NssBackupError
 from nssbackup.pkcs12 import DESTINATIONS, FORMATS
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-COMMANDS = ("profiles", "list", "export", "verify")
+COMMANDS = ("profiles", "list", "export", "verify", "repassword", "restore", "doctor")
 
 # The statuses that no error class has: success, and a batch of which a part failed.
 WITHOUT_CLASS = {0, 3}
@@ -45,7 +45,8 @@ def readme() -> str:
 
 def statuses_of_classes() -> set[int]:
     for module in pkgutil.walk_packages(nssbackup.__path__, "nssbackup."):
-        if not module.name.endswith("__main__"):
+        # The worker of the engine `nss` is a script, and needs what not every machine has.
+        if not module.name.endswith(("__main__", ".worker")):
             importlib.import_module(module.name)
     waiting: list[type[NssBackupError]] = [NssBackupError]
     found = set()
