@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
-HEAVY = {"cryptography", "sqlite3", "pydantic", "rich"}
+HEAVY = {"cryptography", "jinja2", "sqlite3", "pydantic", "rich"}
 
 
 def python(*words: str, path: Path | None = None, cwd: Path | None = None) -> str:
@@ -97,15 +97,17 @@ def test_the_wheel_holds_the_package_and_its_metadata_and_nothing_else(wheel: Pa
         names = archive.namelist()
     metadata = f"{'-'.join(wheel.name.split('-')[:2])}.dist-info/"
     foreign = [name for name in names if not name.startswith(("nssbackup/", metadata))]
-    assert foreign == []
+    data = metadata.replace(".dist-info", ".data/data")
+    assert foreign == [f"{data}share/man/man1/nssbackup.1"]
     inside = {name for name in names if name.startswith("nssbackup/")}
     sources = {
         path.relative_to(PROJECT).as_posix()
         for path in (PROJECT / "nssbackup").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    sources.remove("nssbackup/nssbackup.1")  # among the shared data, once
     assert inside == sources
-    assert {Path(name).suffix for name in inside} <= {".py", ".typed"}
+    assert {Path(name).suffix for name in inside} <= {".css", ".jinja", ".js", ".py", ".typed"}
 
 
 def test_the_wheel_says_that_it_is_typed_and_free(wheel: Path) -> None:
@@ -120,7 +122,11 @@ def test_the_wheel_says_that_it_is_typed_and_free(wheel: Path) -> None:
     assert "License-Expression: MIT" in text
     required = [line for line in text.splitlines() if line.startswith("Requires-Dist:")]
     without_extras = [line.split()[1] for line in required if "extra ==" not in line]
-    assert [name.partition(">")[0] for name in without_extras] == ["cryptography", "typer"]
+    assert [name.partition(">")[0] for name in without_extras] == [
+        "cryptography",
+        "jinja2",
+        "typer",
+    ]
 
 
 def test_the_command_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:

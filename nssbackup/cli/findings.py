@@ -7,8 +7,9 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from nssbackup.cli.output import Output, printable
+from nssbackup.cli.output import Output
 from nssbackup.doctor import DoctorReport, Finding, ProfileFindings
+from nssbackup.printable import printable
 from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
 
 # Longer lines are hard to read, however wide the terminal is.

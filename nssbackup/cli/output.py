@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from nssbackup.errors import NssBackupError, OutputError
+from nssbackup.printable import printable
 
 # Wide enough that a table sent to a file is never cut.
 _FILE_WIDTH = 1_000
@@ -116,16 +116,6 @@ class Output:
         if error.hint:
             _write(sys.stderr, f"hint: {printable(error.hint)}")
         return error.exit_status
-
-
-def printable(text: str) -> str:
-    r"""Text that can't act on a terminal: control and direction characters become `\uXXXX`."""
-    return "".join(
-        character
-        if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
-        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for character in text
-    )
 
 
 def _write(stream: TextIO, line: str, *, end: str = "\n") -> None:

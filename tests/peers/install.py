@@ -19,12 +19,18 @@ from tests.peers import nss
 from tests.peers.process import PeerError
 
 PROGRAMS = {
+    "bash": "bash",
     "certtool": "gnutls-bin",
     "certutil": "libnss3-tools",
     "firefox-esr": "firefox-esr",
+    "fish": "fish",
+    "groff": "groff-base",
     "keytool": "default-jre-headless",
+    "man": "man-db",
+    "mandoc": "mandoc",
     "node": "nodejs",
     "openssl": "openssl",
+    "zsh": "zsh",
 }
 """Program -> Debian package that has it; a program from elsewhere (a JDK, a newer node) will do."""
 

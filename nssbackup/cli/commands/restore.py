@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nssbackup.cli import passwords
+from nssbackup.cli import completion, passwords
 from nssbackup.cli.options import Engine, Json, PrimaryPasswordFile, Quiet, Verbose
 from nssbackup.cli.output import Output
 
@@ -28,6 +28,7 @@ def restore(  # noqa: PLR0913 - one parameter an option
             "--profile",
             metavar="NAME|PATH",
             show_default="the default profile of Firefox",
+            autocompletion=completion.profiles,
             help="The profile to restore to: its name or its folder.",
         ),
     ] = None,
