@@ -36,6 +36,7 @@ _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 # Behind the name of a super-journal: its length, its checksum, the magic; before it a page number.
 _SUPER_JOURNAL_TAIL = struct.Struct(">II8s")
 _PAGE_NUMBER_BYTES = 4
+_LARGEST_SIGNED = 127
 
 
 def take_snapshot(path: Path) -> sqlite3.Connection | None:
@@ -61,9 +62,7 @@ def take_snapshot(path: Path) -> sqlite3.Connection | None:
         else:
             connection = _backup(path) or _backup_of_copy(path)
     except FileNotFoundError:
-        if path.is_symlink():
-            message = f"`{path}` is a link to a file that isn't there"
-            raise UnreadableStoreError(message) from None
+        _check_missing(path)
         return None
     except (sqlite3.DatabaseError, UnicodeError) as error:  # its messages are text of the database
         message = f"`{path}` is not a usable SQLite database: {error}"
@@ -95,6 +94,7 @@ def read_stable(path: Path) -> bytes | None:
             if _state(path) == before:
                 return data
     except FileNotFoundError:
+        _check_missing(path)
         return None
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -248,33 +248,50 @@ def _state(path: Path) -> list[_File]:
 def _cut_super_journal(journal: Path, folder: Path) -> None:
     """Settle a copied journal of a transaction over both databases, as `restore` makes them.
 
-    Such a journal ends in the name of a super-journal: page number, name, its length, a checksum
-    and the magic of the journal (sqlite.org/fileformat, "The Rollback Journal"; pager.c,
-    writeSuperJournal). While that file is there the transaction was not committed, and the journal
-    is to be rolled back; without it, it was. Here that is decided by what lies in the profile's
-    folder, and the name is cut off: SQLite would look for it elsewhere, and delete what it names.
+    While the super-journal that it names is there the transaction was not committed, and the
+    journal is to be rolled back; without it, it was. Here that is decided by what lies in the
+    profile's folder, and the name is cut off: SQLite would look for it elsewhere, and delete what
+    it names.
 
     Raises:
-        DamagedStoreError: what stands in the name's place is none.
+        DamagedStoreError: it names a file in another folder, so that it can't be told.
     """
     data = journal.read_bytes()
-    if not data.endswith(_JOURNAL_MAGIC):
+    name = _super_journal(data)
+    if name is None:
         return
-    end = len(data) - _SUPER_JOURNAL_TAIL.size
-    length, _, _ = _SUPER_JOURNAL_TAIL.unpack_from(data, max(0, end))
-    start = end - length
-    name = os.fsdecode(data[max(0, start) : end])
-    if start < _PAGE_NUMBER_BYTES or not name or "\0" in name:
-        message = f"`{journal.name}` is damaged: it names no file where it should"
-        raise DamagedStoreError(message)
-    place, base = os.path.split(name)
+    place, base = os.path.split(os.fsdecode(name))
     if base and (folder / base).is_file():
-        os.truncate(journal, start - _PAGE_NUMBER_BYTES)
+        os.truncate(journal, len(data) - _SUPER_JOURNAL_TAIL.size - len(name) - _PAGE_NUMBER_BYTES)
     elif os.path.realpath(place) == os.path.realpath(folder):
         journal.unlink()
     else:
         message = f"`{journal.name}` belongs to a transaction over databases in another folder"
         raise DamagedStoreError(message)
+
+
+def _super_journal(journal: bytes) -> bytes | None:
+    """The path that a journal names at its end; None where SQLite would see none there either.
+
+    The end is a page number, the path, its length, its checksum, and the magic of the journal
+    (sqlite.org/fileformat, "The Rollback Journal"; pager.c, readSuperJournal).
+    """
+    end = len(journal) - _SUPER_JOURNAL_TAIL.size
+    if end < _PAGE_NUMBER_BYTES or not journal.endswith(_JOURNAL_MAGIC):
+        return None
+    length, checksum, _ = _SUPER_JOURNAL_TAIL.unpack_from(journal, end)
+    name = journal[end - length : end] if 0 < length <= end - _PAGE_NUMBER_BYTES else b""
+    # A sum of C's characters, which have a sign or not.
+    sums = (sum(name), sum(byte - 256 * (byte > _LARGEST_SIGNED) for byte in name))
+    right = checksum in (each % 2**32 for each in sums)
+    return name if name and right and b"\0" not in name else None
+
+
+def _check_missing(path: Path) -> None:
+    """Raise UnreadableStoreError where a missing file was meant to be elsewhere."""
+    if path.is_symlink():
+        message = f"`{path}` is a link to a file that isn't there"
+        raise UnreadableStoreError(message) from None
 
 
 def wipe(folder: Path) -> None:

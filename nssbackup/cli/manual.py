@@ -1,4 +1,6 @@
-"""The manual page, built from the commands: `python -m nssbackup.cli.manual > nssbackup/nssbackup.1`.
+"""The manual page, built from the commands.
+
+`python -m nssbackup.cli.manual > nssbackup/nssbackup.1` writes it.
 
 What the commands and their options say about themselves is not said here again; what stands here
 is what only a manual has. The same commands give the same page, on any day and any machine.

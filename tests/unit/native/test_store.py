@@ -21,7 +21,6 @@ from nssbackup.errors import (
     UnsupportedStoreError,
     WrongPrimaryPasswordError,
 )
-from nssbackup.model import Profile
 from nssbackup.secret import Secret
 from tests.conftest import Unchanged
 from tests.store_builder import (
