@@ -95,13 +95,6 @@ class UnreadableStoreError(StoreError):
     code = "store-unreadable"
 
 
-class StoreChangedError(StoreError):
-    """Another program changed the databases while we worked on them."""
-
-    code = "store-changed"
-    default_hint = "close the application that uses the profile and try again"
-
-
 class WrongPrimaryPasswordError(NssBackupError):
     """The primary password does not open the store."""
 
@@ -225,6 +218,19 @@ class RestoreError(NssBackupError):
 
     code = "restore-failed"
     exit_status = 40
+
+
+class StoreChangedError(RestoreError):
+    """Another program changed the databases while we worked on them."""
+
+    code = "store-changed"
+    default_hint = "close the application that uses the profile and try again"
+
+
+class StoreUnwritableError(RestoreError):
+    """The databases can't be written to."""
+
+    code = "store-unwritable"
 
 
 class InterruptedByUserError(NssBackupError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from nssbackup.engines import EngineName, Store, availability, open_store
 from nssbackup.errors import (
     KeyInconsistentError,
@@ -32,17 +34,41 @@ def read_key(identity: Identity, engine: EngineName, primary_password: PasswordF
     if profile is None:
         message = "an identity without a profile has no store to take its key from"
         raise ValueError(message)
+    remembered = Remembered(primary_password)
     try:
-        key = _read(profile, identity, engine, primary_password)
-    except UnsupportedStoreError:
+        key = _read(profile, identity, engine, remembered)
+    except UnsupportedStoreError as error:
         # Intact, and of a kind that the native reader doesn't know: NSS may.
         if engine != "auto" or not any(
             one.name == "nss" and not one.reason for one in availability()
         ):
             raise
-        key = _read(profile, identity, "nss", primary_password)
+        try:
+            key = _read(profile, identity, "nss", remembered)
+        except StoreError:
+            raise error from None
     check_key_fits(identity, key)
     return key
+
+
+@dataclass(slots=True)
+class Remembered:
+    """A primary password that is asked for once, and the answer given again."""
+
+    ask: PasswordFor
+    _answer: Secret | None = None
+
+    def __call__(self, profile: Profile, attempt: int) -> Secret | None:
+        """The answer; another is asked for where that one is wrong."""
+        if attempt == 0 and self._answer is not None:
+            return self._answer
+        self._answer = self.ask(profile, attempt)
+        return self._answer
+
+    @property
+    def answer(self) -> Secret:
+        """The last answer; the empty password where nothing was asked."""
+        return self._answer or Secret("")
 
 
 def _read(

@@ -14,22 +14,24 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from nssbackup.certificate import StoredCertificate, load_certificate
-from nssbackup.engines import EngineName
+from nssbackup.certificate import StoredCertificate
+from nssbackup.engines import EngineName, engine_named
 from nssbackup.engines.native import NativeEngine, writer
-from nssbackup.engines.native.objects import Additions
+from nssbackup.engines.native.plan import Plan, check_key
+from nssbackup.engines.native.rows import Rows
 from nssbackup.engines.native.store import NativeStore
-from nssbackup.errors import RestoreError
-from nssbackup.extraction import unlock
+from nssbackup.errors import NssBackupError, RestoreError, StoreError, StoreUnwritableError
+from nssbackup.extraction import Remembered, unlock
 from nssbackup.files import write_private
 from nssbackup.identities import Select
-from nssbackup.model import Identity, PasswordFor, PrivateKey, Profile
-from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, Sealer, Sealing, friendly_name_of
+from nssbackup.model import Identity, PasswordFor, PrivateKey, Profile, StoreKind
+from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, Sealing, friendly_name_of
 from nssbackup.profiles.lock import is_in_use
 from nssbackup.report import Json, identity_json
 from nssbackup.secret import Secret
 from nssbackup.staging import StagedStore, copy_databases, private_copy
 from nssbackup.unsealing import BackupPasswordFor, choose_pair, pairs_of, read_sealed, unseal
+from nssbackup.verify import identity_warnings
 
 IMPORT_CLICKS = (
     "it can be imported by hand: in Firefox open Settings > Privacy & Security > Certificates >"
@@ -114,232 +116,191 @@ def restore_identity(
         NssBackupError: any other; then too.
     """
     _check_target(profile)
+    if options.engine != "auto":
+        engine_named(options.engine)  # not here, it would be in vain to ask for passwords
     data = read_sealed(path)
     pairs = pairs_of(unseal(path, data, dialogue.backup_password))
     choice = choose_pair(path, pairs, options.certificate, dialogue.select)
-    for note in choice.notes:
-        dialogue.warn(note)
     identity, key = pairs[choice.identity.certificate.sha256]
-    passwords = _Remembered(dialogue.primary_password)
+    for note in (*choice.notes, *identity_warnings(identity)):
+        dialogue.warn(note)
+    work = _Work(identity, key, options, Remembered(dialogue.primary_password))
     with private_copy(profile.path) as copy:
+        _check_kind(profile, copy.kind)
         made = writer.create_missing(copy.folder)
         staged = replace(profile, path=copy.folder, store="sqlite")
-        with _unlocked(staged, passwords) as store:
-            before = store.certificates()
-            plan = _Plan(store, identity, key, options)
-            restored = Identity(profile, plan.certificate, identity.chain)
+        with work.opened(staged) as store:
+            plan = work.plan(store, copy.folder)
+            restored = work.restored(profile, plan)
             if plan.is_empty:
                 return RestoreReport(restored, changed=False)
-            salt = store.global_salt
-            if options.engine == "nss":
-                additions = _through_nss(plan, copy.folder, passwords.answer)
-            else:
-                additions = plan.additions(writer.free_ids(copy.folder))
-        for note in plan.notes:
+            before, salt = store.certificates(), store.global_salt
+        for note in _notes(plan, identity, options):
             dialogue.warn(note)
-        writer.add(copy.folder, additions, salt)
-        _check(staged, before, restored, key, passwords)
+        rows = Rows.read(copy.folder)
+        work.apply(staged)
+        additions = Rows.read(copy.folder).since(rows)
+        with work.opened(staged) as store:
+            _check(store, before, restored, key)
+            if not work.plan(store, copy.folder).is_empty:
+                raise _not_right()
         dialogue.detail("tried on a copy of the databases: read back, all is right")
         _check_target(profile)
         with _set_aside(profile, copy) as aside:
-            writer.place(profile.path, made)
             try:
+                writer.place(profile.path, made)
                 writer.add(profile.path, additions, salt)
             except BaseException:
-                for name in made:
-                    (profile.path / name).unlink(missing_ok=True)
+                writer.take_back(profile.path, made)
                 raise
-    _check(profile, before, restored, key, passwords)
+    try:
+        with work.opened(profile) as store:
+            _check(store, before, restored, key)
+    except NssBackupError as error:
+        message = f"the identity was written, and then could not be read back: {error.message}"
+        hint = f"the databases as they were are in `{aside}`" if aside else IMPORT_CLICKS
+        raise RestoreError(message, hint=hint) from error
     return RestoreReport(restored, changed=True, aside=aside)
 
 
-@dataclass(slots=True)
-class _Remembered:
-    """A primary password, asked for once and used again."""
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is to be restored, and the primary password of where to."""
 
-    ask: PasswordFor
-    _answer: Secret | None = None
+    identity: Identity
+    key: PrivateKey
+    options: RestoreOptions
+    passwords: Remembered
 
-    def __call__(self, profile: Profile, attempt: int) -> Secret | None:
-        if attempt == 0 and self._answer is not None:
-            return self._answer
-        self._answer = self.ask(profile, attempt)
-        return self._answer
-
-    @property
-    def answer(self) -> Secret:
-        """The last answer; the empty password where nothing was asked."""
-        return self._answer or Secret("")
-
-
-def _through_nss(plan: _Plan, folder: Path, primary: Secret) -> Additions:
-    """The objects that NSS itself adds to a copy of the databases.
-
-    Raises:
-        RestoreError: it is asked for what NSS's import can't do.
-        NssBackupError: as of `engines.nss.import_identity`.
-    """
-    from nssbackup.engines.nss import import_identity
-
-    if plan.trusts:
-        message = "the engine `nss` can't make a CA a trusted one"
-        raise RestoreError(message, hint="leave `--trust-ca` out, or `--engine nss`")
-    password = Secret(secrets.token_urlsafe(32))
-    with private_copy(folder) as written:
-        sealing = Sealing.begin(password, (MODERN,), FEWEST_ROUNDS)
-        pfx = written.folder / "identity.pfx"
-        write_private(pfx, plan.sealed(sealing.sealers[MODERN]))
-        import_identity(written.folder, pfx, password, primary)
-        return writer.difference(folder, written.folder)
-
-
-class _Plan:
-    """What a store lacks of an identity, and what it will be called there."""
-
-    def __init__(
-        self, store: NativeStore, identity: Identity, key: PrivateKey, options: RestoreOptions
-    ) -> None:
-        own = identity.certificate
-        present = {one.sha256: one for one in store.certificates()}
-        known = present.get(own.sha256)
-        wanted = options.nickname or friendly_name_of(identity)
-        nickname = known.nickname if known else _nickname(own, wanted, tuple(present.values()))
-        self.certificate = replace(own, nickname=nickname, has_private_key=True)
-        self.notes = _notes(known, wanted, nickname)
-        self._store = store
-        self._key = key
-        self._needs_certificate = known is None
-        has_key = known is not None and known.has_private_key
-        self._needs_key = not has_key and store.orphan_of(own) is None
-        self._issuers = [one for one in identity.chain if one.sha256 not in present]
-        self._trusted = [
-            root
-            for root in identity.chain[-1:]
-            if options.trust_ca and root.self_issued and not _is_trusted(present.get(root.sha256))
-        ]
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether all of it is there already."""
-        return not (self._needs_certificate or self._needs_key or self._issuers or self._trusted)
-
-    @property
-    def trusts(self) -> bool:
-        """Whether a CA is to be made a trusted one."""
-        return bool(self._trusted)
-
-    def sealed(self, sealer: Sealer) -> bytes:
-        """The identity as a PFX, for another program to import."""
-        identity = Identity(None, self.certificate, tuple(self._issuers))
-        return sealer.seal(identity, self._key, friendly_name=self.certificate.nickname)
-
-    def additions(self, ids: Iterator[int]) -> Additions:
-        """The objects to add.
+    @contextmanager
+    def opened(self, profile: Profile) -> Iterator[NativeStore]:
+        """The store of a profile, unlocked.
 
         Raises:
-            KeyNotExportableError: a profile can't hold such a key.
+            NssBackupError: it can't be opened.
         """
-        maker = self._store.maker(ids)
-        own = self.certificate
-        if self._needs_key:
-            subject = load_certificate(own.der).subject.public_bytes()
-            maker.add_key(self._key, own.nickname, subject)
-        if self._needs_certificate:
-            maker.add_certificate(own, own.nickname)
-        for issuer in self._issuers:
-            maker.add_certificate(issuer, issuer.nickname or issuer.common_name or issuer.subject)
-        for root in self._trusted:
-            maker.add_trusted_ca(root)
-        return maker.additions()
+        with NativeEngine().open(profile) as store:
+            if not isinstance(store, NativeStore):
+                message = f"profile `{profile.name}` has no databases that can be written"
+                raise RestoreError(message)
+            unlock(store, profile, self.passwords)
+            yield store
+
+    def plan(self, store: NativeStore, folder: Path) -> Plan:
+        """What a store lacks; the folder is that of its databases."""
+        return Plan(
+            store,
+            Rows.read(folder),
+            self.identity,
+            self.key,
+            nickname=friendly_name_of(self.identity, self.options.nickname),
+            trust_ca=self.options.trust_ca,
+        )
+
+    def restored(self, profile: Profile, plan: Plan) -> Identity:
+        """The identity as the profile will have it."""
+        own = replace(self.identity.certificate, nickname=plan.nickname, has_private_key=True)
+        return Identity(profile, own, self.identity.chain)
+
+    def apply(self, copy: Profile) -> None:
+        """Add all that is lacking to a copy of the databases.
+
+        Through NSS if it is to be, and natively what NSS's import leaves out: it makes no CA a
+        trusted one, and no second half of a key that is there.
+
+        Raises:
+            NssBackupError: it can't be done.
+        """
+        if self.options.engine == "nss":
+            self._import(copy)
+        with self.opened(copy) as store:
+            plan = self.plan(store, copy.path)
+            additions = plan.additions(Rows.read(copy.path).free_ids())
+            salt = store.global_salt
+        writer.add(copy.path, additions, salt)
+
+    def _import(self, copy: Profile) -> None:
+        """Let NSS import the identity into a copy of the databases; errors are its own."""
+        from nssbackup.engines.nss import import_identity
+
+        with self.opened(copy) as store:
+            plan = self.plan(store, copy.path)
+        password = Secret(secrets.token_urlsafe(32))
+        issuers = tuple(replace(issuer, nickname=nickname) for issuer, nickname in plan.issuers)
+        identity = Identity(None, self.identity.certificate, issuers)
+        sealer = Sealing.begin(password, (MODERN,), FEWEST_ROUNDS).sealers[MODERN]
+        pfx = copy.path / "identity.pfx"
+        write_private(pfx, sealer.seal(identity, self.key, friendly_name=plan.nickname))
+        import_identity(copy.path, pfx, password, self.passwords.answer)
 
 
-def _nickname(
-    own: StoredCertificate, wanted: str | None, present: Sequence[StoredCertificate]
-) -> str:
-    """What the store will call a certificate.
-
-    NSS gives all certificates of a subject one nickname, and no two subjects the same; its own
-    import puts ` #2` behind a name that is taken.
-    """
-    for one in present:
-        if one.subject == own.subject and one.nickname:
-            return one.nickname
-    base = wanted or own.common_name or own.subject
-    taken = {one.nickname for one in present}
-    name, number = base, 1
-    while name in taken:
-        number += 1
-        name = f"{base} #{number}"
-    return name
-
-
-def _notes(
-    known: StoredCertificate | None, wanted: str | None, nickname: str | None
-) -> tuple[str, ...]:
-    if known is not None or nickname == wanted or wanted is None:
-        return ()
-    return (f"it is called `{nickname}` in the profile, because of the certificates there",)
-
-
-def _is_trusted(root: StoredCertificate | None) -> bool:
-    return root is not None and ("server", "trusted-ca") in root.trust
+def _notes(plan: Plan, identity: Identity, options: RestoreOptions) -> Iterator[str]:
+    """What there is to say of what will be done."""
+    if plan.renamed:
+        yield (f"it is called `{plan.nickname}` in the profile, because of the certificates there")
+    if options.trust_ca and not identity.chain_complete:
+        yield "no CA is made a trusted one: the root of the chain is not in the file"
 
 
 def _check_target(profile: Profile) -> None:
     """Refuse what must not be written to.
 
     Raises:
-        RestoreError: the profile is in use, or may be; or it has only the old databases.
+        RestoreError: the profile is in use, or may be.
     """
     in_use = is_in_use(profile.path)
     if in_use:
         message = f"profile `{profile.name}` is in use by {profile.application}"
-        raise RestoreError(message, hint=f"close {profile.application} and try again")
+        hint = f"close {profile.application} and try again; or {IMPORT_CLICKS}"
+        raise RestoreError(message, hint=hint)
     if in_use is None:
         message = f"it can't be told whether profile `{profile.name}` is in use on another computer"
-        hint = f"start and close {profile.application} once on this computer, then try again"
+        hint = (
+            f"start and close {profile.application} once on this computer, then try again;"
+            f" or {IMPORT_CLICKS}"
+        )
         raise RestoreError(message, hint=hint)
-    if profile.store == "legacy":
+
+
+def _check_kind(profile: Profile, kind: StoreKind | None) -> None:
+    """Refuse a profile that has the old databases alone.
+
+    A Firefox that uses them would not see new ones beside them. A current one reads the old ones
+    no more: its NSS is built without them, and it makes new and empty ones.
+
+    Raises:
+        RestoreError: it is one.
+    """
+    if kind == "legacy":
         message = f"profile `{profile.name}` has only databases of Firefox 57 or earlier"
-        raise RestoreError(message, hint="start a current Firefox once to convert them")
-
-
-@contextmanager
-def _unlocked(profile: Profile, passwords: PasswordFor) -> Iterator[NativeStore]:
-    with NativeEngine().open(profile) as store:
-        if not isinstance(store, NativeStore):
-            message = f"profile `{profile.name}` has no databases that can be written"
-            raise RestoreError(message)
-        unlock(store, profile, passwords)
-        yield store
+        hint = f"start a current Firefox once with this profile, then try again; or {IMPORT_CLICKS}"
+        raise RestoreError(message, hint=hint)
 
 
 def _check(
-    profile: Profile,
+    store: NativeStore,
     before: Sequence[StoredCertificate],
     restored: Identity,
     key: PrivateKey,
-    passwords: PasswordFor,
 ) -> None:
-    """Read the databases back and hold them against what they should be.
+    """Hold databases that were read back against what they should be.
 
     Raises:
         RestoreError: they are not.
+        StoreError: they are damaged.
     """
-    with _unlocked(profile, passwords) as store:
-        after = {one.sha256: one for one in store.certificates()}
-        kept = all(_is_kept(one, after.get(one.sha256)) for one in before)
-        found = after.get(restored.certificate.sha256)
-        right = (
-            kept
-            and found is not None
-            and found.has_private_key
-            and all(issuer.sha256 in after for issuer in restored.chain)
-            and store.private_key(found).pkcs8 == key.pkcs8
-        )
-    if not right:
-        message = "the databases read back are not what they should be"
-        raise RestoreError(message, hint=IMPORT_CLICKS)
+    after = {one.sha256: one for one in store.certificates()}
+    found = after.get(restored.certificate.sha256)
+    kept = all(_is_kept(one, after.get(one.sha256)) for one in before)
+    issuers = all(issuer.sha256 in after for issuer in restored.chain)
+    if not kept or not issuers or found is None or not found.has_private_key:
+        raise _not_right()
+    check_key(store, found, key)
+
+
+def _not_right() -> RestoreError:
+    message = "the databases read back are not what they should be"
+    return RestoreError(message, hint=IMPORT_CLICKS)
 
 
 def _is_kept(before: StoredCertificate, after: StoredCertificate | None) -> bool:
@@ -358,8 +319,7 @@ def _set_aside(profile: Profile, copy: StagedStore) -> Iterator[Path | None]:
     None where there are no databases yet.
 
     Raises:
-        RestoreError: the profile's folder can't be written to.
-        StoreError: the databases can't be copied.
+        RestoreError: the databases can't be kept.
     """
     if copy.kind is None:
         yield None
@@ -371,9 +331,15 @@ def _set_aside(profile: Profile, copy: StagedStore) -> Iterator[Path | None]:
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         message = f"`{profile.path}` can't be written to: {reason}"
-        raise RestoreError(message) from error
+        raise StoreUnwritableError(message) from error
     try:
-        copy_databases(profile.path, folder)
+        try:
+            copy_databases(profile.path, folder)
+            for path in (folder, *folder.iterdir()):
+                writer.adopt(path, profile.path)
+        except (OSError, StoreError) as error:
+            message = f"the databases can't be kept as they are: {error}"
+            raise StoreUnwritableError(message) from error
         yield folder
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

@@ -257,12 +257,14 @@ def _cut_super_journal(journal: Path, folder: Path) -> None:
         DamagedStoreError: it names a file in another folder, so that it can't be told.
     """
     data = journal.read_bytes()
-    name = _super_journal(data)
-    if name is None:
+    named = _super_journal(data)
+    # Text of C ends at a NUL.
+    name = (named or b"").partition(b"\0")[0]
+    if named is None or not name:
         return
     place, base = os.path.split(os.fsdecode(name))
     if base and (folder / base).is_file():
-        os.truncate(journal, len(data) - _SUPER_JOURNAL_TAIL.size - len(name) - _PAGE_NUMBER_BYTES)
+        os.truncate(journal, len(data) - _SUPER_JOURNAL_TAIL.size - len(named) - _PAGE_NUMBER_BYTES)
     elif os.path.realpath(place) == os.path.realpath(folder):
         journal.unlink()
     else:
@@ -271,7 +273,7 @@ def _cut_super_journal(journal: Path, folder: Path) -> None:
 
 
 def _super_journal(journal: bytes) -> bytes | None:
-    """The path that a journal names at its end; None where SQLite would see none there either.
+    """What a journal has at its end as a path; None where SQLite would see none there either.
 
     The end is a page number, the path, its length, its checksum, and the magic of the journal
     (sqlite.org/fileformat, "The Rollback Journal"; pager.c, readSuperJournal).
@@ -284,7 +286,7 @@ def _super_journal(journal: bytes) -> bytes | None:
     # A sum of C's characters, which have a sign or not.
     sums = (sum(name), sum(byte - 256 * (byte > _LARGEST_SIGNED) for byte in name))
     right = checksum in (each % 2**32 for each in sums)
-    return name if name and right and b"\0" not in name else None
+    return name if name and right else None
 
 
 def _check_missing(path: Path) -> None:
@@ -296,10 +298,13 @@ def _check_missing(path: Path) -> None:
 
 def wipe(folder: Path) -> None:
     """Overwrite and remove the copies: they hold the user's encrypted keys."""
-    for entry in os.scandir(folder):
-        with open(entry.path, "r+b") as file:  # noqa: PTH123 - scandir gives paths as text
-            file.write(bytes(entry.stat().st_size))
-        os.unlink(entry.path)  # noqa: PTH108
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_file(follow_symlinks=False):
+                continue
+            with open(entry.path, "r+b") as file:  # noqa: PTH123 - scandir gives paths as text
+                file.write(bytes(entry.stat().st_size))
+            os.unlink(entry.path)  # noqa: PTH108
 
 
 def _harden(connection: sqlite3.Connection) -> None:

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,13 +41,19 @@ def private_copy(profile: Path) -> Iterator[StagedStore]:
     Raises:
         StoreError: a database can't be read, or there is no room for the copy.
     """
-    folder = Path(tempfile.mkdtemp(prefix="nssbackup-"))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="nssbackup-"))
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        message = f"there is no folder for temporary files: {reason}"
+        raise UnreadableStoreError(message) from error
     try:
         yield copy_databases(profile, folder)
     finally:
         for each in (folder / _BLOBS, folder):
             if each.is_dir():
-                wipe(each)
+                with suppress(OSError):  # removing it is what matters
+                    wipe(each)
                 shutil.rmtree(each, ignore_errors=True)
 
 
@@ -64,7 +70,7 @@ def copy_databases(profile: Path, folder: Path) -> StagedStore:
         if True in [_copy_file(profile / name, folder / name) for name in _LEGACY]:
             _copy_blobs(profile / _BLOBS, folder / _BLOBS)
             return StagedStore(folder, "legacy", None)
-    except (OSError, sqlite3.OperationalError) as error:
+    except (OSError, sqlite3.Error) as error:
         reason = str(getattr(error, "strerror", None) or error).lower()
         message = f"the databases can't be copied to `{folder}`: {reason}"
         raise UnreadableStoreError(message) from error
@@ -75,10 +81,12 @@ def _copy_database(source: Path, target: Path) -> bool:
     snapshot = take_snapshot(source)
     if snapshot is None:
         return False
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE))
-    with closing(sqlite3.connect(target, isolation_level=None)) as copy:
-        snapshot.backup(copy)
-    put_back(snapshot)
+    try:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE))
+        with closing(sqlite3.connect(target, isolation_level=None)) as copy:
+            snapshot.backup(copy)
+    finally:
+        put_back(snapshot)
     return True
 
 

@@ -20,7 +20,7 @@ from nssbackup.secret import Secret
 _MAX_BYTES = 8 * 1024 * 1024
 
 # WIPO mails its holders two weeks before the end; a month leaves time to act.
-_EXPIRY_NOTICE = timedelta(days=30)
+EXPIRY_NOTICE = timedelta(days=30)
 
 # Fewer rounds than these make a guess at a password that a person chose too cheap: OpenSSL's
 # 2,048 and Java's 10,000 are below, .NET's 300,000 and NSS's 600,000 above.
@@ -118,7 +118,7 @@ def identity_warnings(identity: Identity, now: datetime | None = None) -> Iterat
         yield f"the certificate expired on {until}: it still opens old mail, but no longer logs in"
     elif status == "not-yet-valid":
         yield f"the certificate is not valid before {certificate.not_before:%Y-%m-%d}"
-    elif certificate.not_after - now < _EXPIRY_NOTICE:
+    elif certificate.not_after - now < EXPIRY_NOTICE:
         yield f"the certificate expires on {until}: request a new one in time"
     if not identity.chain and not certificate.self_issued:
         yield f"the certificate of its issuer, {certificate.issuer_name}, is not included"

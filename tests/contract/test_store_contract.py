@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from nssbackup.certificate import StoredCertificate, from_der
-from nssbackup.engines import Engine, EngineName, Store, engine_named
+from nssbackup.engines import Engine, EngineName, Store, availability, engine_named
 from nssbackup.errors import (
     KeyMissingError,
     KeyNotExportableError,
@@ -35,6 +35,7 @@ from nssbackup.model import Profile
 from nssbackup.profiles.folder import store_in
 from nssbackup.secret import Secret
 from tests.conftest import Unchanged
+from tests.peers import need
 from tests.store_builder import Key, ec_key, issue, rsa_key
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -44,11 +45,13 @@ CASES: dict[str, dict[str, Any]] = json.loads(
 # NSS shows keys without a certificate to nobody who has not given the password, so that one engine
 # alone can say which there are.
 SEES_ORPHANS: EngineName = "native"
-ENGINES: list[EngineName] = ["native"]
+ENGINES: list[EngineName] = ["native", "nss"]
 
 
 @pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> Engine:
+def engine(request: pytest.FixtureRequest, require_peers: bool) -> Engine:
+    reasons = {one.name: one.reason for one in availability()}
+    need(reasons[request.param], required=require_peers)
     return engine_named(request.param)
 
 
@@ -245,6 +248,21 @@ def test_a_key_that_is_nowhere_is_missing_even_for_a_certificate_from_elsewhere(
     seeing.unlock(Secret(case["password"] or ""))
     with pytest.raises(KeyMissingError):
         seeing.private_key(from_der(issue(ec_key())))
+
+
+def test_every_certificate_is_told_of_alike(store: Store, seeing: Store) -> None:
+    """By every engine: its bytes, its names, its key, and who is trusted or expressly is not."""
+
+    def told(of: Store) -> set[object]:
+        return {
+            (
+                *(one.der, one.nickname, one.email, one.has_private_key),
+                tuple(each for each in one.trust if each[1] not in ("must-verify", "unknown")),
+            )
+            for one in of.certificates()
+        }
+
+    assert told(store) == told(seeing)
 
 
 def test_a_folder_without_databases_has_no_store(engine: Engine, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Put the peers on a Debian machine: `python -m tests.peers.install`, as root.
 
-Installs missing packages with apt, and unpacks the NSS of two Debian releases into a private
-folder. Needs nothing but the standard library. Where it can't install (no root, no apt), it says
-what is missing and ends with status 0: the tests then skip those peers.
+Installs missing packages with apt, unpacks the NSS of two Debian releases into a private folder,
+and builds python-nss-ng, which is the engine `nss`, against the newer one. Needs nothing but the
+standard library. Where it can't install (no root, no apt), it says what is missing and ends with
+status 0: the tests then skip those peers.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 from tests.peers import nss
@@ -23,6 +25,7 @@ PROGRAMS = {
     "certtool": "gnutls-bin",
     "certutil": "libnss3-tools",
     "firefox-esr": "firefox-esr",
+    "ip": "iproute2",
     "fish": "fish",
     "groff": "groff-base",
     "keytool": "default-jre-headless",
@@ -30,6 +33,7 @@ PROGRAMS = {
     "mandoc": "mandoc",
     "node": "nodejs",
     "openssl": "openssl",
+    "sshd": "openssh-server",
     "zsh": "zsh",
 }
 """Program -> Debian package that has it; a program from elsewhere (a JDK, a newer node) will do."""
@@ -37,6 +41,13 @@ PROGRAMS = {
 NSS_PACKAGES = ("libnss3", "libnss3-tools")
 """What is unpacked per release. NSPR and SQLite stay the machine's own: theirs would need the
 other release's C library, while NSS itself runs with either."""
+
+BINDING_RELEASE = "trixie"
+"""python-nss-ng needs NSS 3.100 to build and to load; bookworm's is older. What is built finds
+these libraries by itself."""
+
+BUILD_PACKAGES = ("gcc", "libc6-dev", "libnspr4-dev", "pkg-config", "python3-dev")
+"""What building it takes beside that release's headers."""
 
 FIREFOX_WITH_SHA384 = 146
 """Firefox 140 has NSS 3.112, one more per release; 3.118 is the first with SHA-384 passwords."""
@@ -57,15 +68,21 @@ def main() -> int:
     if "firefox-esr" not in lacking and _firefox_version() < FIREFOX_WITH_SHA384:
         lacking.append("firefox-esr")
     absent = [release for release in nss.RELEASES if not _has_nss(release)]
-    if (lacking or absent) and not _may_install():
+    build = _binding() is None
+    if (lacking or absent or build) and not _may_install():
         wanted = [f"program {name}" for name in lacking] + [f"NSS of {name}" for name in absent]
+        wanted += ["python-nss-ng"] * build
         _say(f"not root, or no apt: not installed: {', '.join(wanted)}")
         return 0
     try:
-        if lacking:
-            _install(sorted(PROGRAMS[program] for program in lacking))
+        packages = [PROGRAMS[program] for program in lacking]
+        packages += [name for name in BUILD_PACKAGES if build and not _has_package(name)]
+        if packages:
+            _install(sorted(packages))
         for release in absent:
             _unpack_nss(release)
+        if build:
+            _build_binding()
     except InstallError as exc:
         sys.stderr.write(f"failed: {exc}\n")
         return 1
@@ -84,6 +101,9 @@ def _report() -> int:
         peer = found.get(release)
         _say(f"nss {release:8} {f'{peer.version} in {peer.bin}' if peer else 'MISSING'}")
         missing += peer is None
+    binding = _binding()
+    _say(f"python-nss-ng {f'with NSS {binding}' if binding else 'MISSING'}")
+    missing += binding is None
     if shutil.which("firefox-esr") and (version := _firefox_version()) < FIREFOX_WITH_SHA384:
         _say(f"note: Firefox {version} can't open stores with a primary password set by a")
         _say("      current Firefox; enable Debian's security archive and upgrade firefox-esr")
@@ -147,7 +167,7 @@ def _may_install() -> bool:
 def _has_nss(release: str) -> bool:
     """Tell whether the NSS of a release is unpacked and starts."""
     peer = next((peer for peer in nss.available() if peer.release == release), None)
-    if peer is None:
+    if peer is None or (release == BINDING_RELEASE and _nss_facts() is None):
         return False
     try:
         with peer.scratch() as database:
@@ -197,13 +217,71 @@ def _unpack_nss(release: str) -> None:
             *(word for item in options.items() for word in ("-o", "=".join(map(str, item)))),
         ]
         _run(*apt, "update")
-        _run(*apt, "download", *NSS_PACKAGES, cwd=work / "debs")
+        headers = ["libnss3-dev"] if release == BINDING_RELEASE else []
+        _run(*apt, "download", *NSS_PACKAGES, *headers, cwd=work / "debs")
         for deb in sorted((work / "debs").glob("*.deb")):
             _run("dpkg", "-x", str(deb), str(work / "root"))
         if target.exists():
             shutil.rmtree(target)
         (work / "root").rename(target)
     target.chmod(0o755)
+
+
+def _has_package(name: str) -> bool:
+    """Tell whether a Debian package is installed."""
+    said = subprocess.run(
+        ["dpkg-query", "--show", "--showformat=${db:Status-Status}", name],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+    return said.stdout == b"installed"
+
+
+def _nss_facts() -> Path | None:
+    """Return the pkg-config file of the NSS that python-nss-ng is built against."""
+    root = nss.prefix(BINDING_RELEASE)
+    return next(iter(sorted(root.glob("usr/lib/*-linux-gnu*/pkgconfig/nss.pc"))), None)
+
+
+def _binding() -> str | None:
+    """Return the version of the NSS that python-nss-ng loads here; None if it can't be loaded."""
+    said = subprocess.run(
+        [sys.executable, "-I", "-c", "from nss import nss; print(nss.nss_get_version())"],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+    )
+    return said.stdout.decode().strip() if said.returncode == 0 else None
+
+
+def _build_binding() -> None:
+    """Build the project's extra `nss` for this Python, against the unpacked NSS."""
+    facts = _nss_facts()
+    if facts is None:
+        message = f"the NSS of {BINDING_RELEASE} has no pkg-config file"
+        raise InstallError(message)
+    with tempfile.TemporaryDirectory(prefix="pkgconfig-") as folder:
+        # The file says where Debian would have put it all.
+        text = facts.read_text(encoding="utf-8")
+        moved = re.sub(r"(?m)^prefix=.*$", f"prefix={facts.parents[3]}", text)
+        Path(folder, "nss.pc").write_text(moved, encoding="utf-8")
+        path = os.pathsep.join(filter(None, (folder, os.environ.get("PKG_CONFIG_PATH"))))
+        # Not from pip's cache: what lies there finds the libraries of another build.
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-cache-dir"]
+        source = ["--no-binary", "python-nss-ng"]
+        name = _requirement("python-nss-ng")
+        _run(*pip, *source, "--force-reinstall", "--no-deps", name, PKG_CONFIG_PATH=path)
+
+
+def _requirement(name: str) -> str:
+    """Return a requirement of the project by the name of the package, without its conditions."""
+    for each in metadata.requires("nssbackup") or ():
+        if re.match(rf"{re.escape(name)}\b", each):
+            return each.partition(";")[0].strip()
+    message = f"the project does not require {name}"
+    raise InstallError(message)
 
 
 def _mirror() -> str:
@@ -244,13 +322,13 @@ def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def _run(*argv: str, cwd: Path | None = None) -> None:
+def _run(*argv: str, cwd: Path | None = None, **variables: str) -> None:
     """Run a program to its end, quietly.
 
     Raises:
         InstallError: it failed, or took longer than a quarter of an hour.
     """
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", **variables}
     try:
         subprocess.run(
             argv,

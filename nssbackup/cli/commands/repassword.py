@@ -25,8 +25,6 @@ from nssbackup.cli.output import Output
 
 if TYPE_CHECKING:
     from nssbackup.model import Profile
-    from nssbackup.secret import Secret
-    from nssbackup.unsealing import BackupPasswordFor
 
 _OPTION = "--old-password-file"
 
@@ -134,7 +132,7 @@ def repassword(  # noqa: PLR0913 - one parameter an option
             chain=not no_chain,
             replace=force,
         ),
-        _old_password(old_password_file),
+        passwords.of_backup(old_password_file, _OPTION, "Old password"),
         Dialogue(
             primary_password=_no_primary_password,
             sealing=sealing,
@@ -152,24 +150,6 @@ def repassword(  # noqa: PLR0913 - one parameter an option
         talk.say(f"Other copies of the old {file.name} still open with its old password.")
     else:
         talk.say(f"{file} is as it was, and opens with its old password.")
-
-
-def _old_password(source: str | None) -> BackupPasswordFor:
-    """Where the password that the file has comes from: a file, else the terminal."""
-
-    def answer(path: Path, attempt: int) -> Secret | None:
-        if source is not None:
-            return passwords.read_file(source, _OPTION) if attempt == 0 else None
-        if attempt == passwords.ATTEMPTS:
-            return None
-        if not passwords.is_interactive():
-            from nssbackup.errors import QuestionError
-
-            message = f"the password of `{path.name}` is needed"
-            raise QuestionError(message, hint=f"give it with `{_OPTION} FILE`")
-        return passwords.ask(f"{'Wrong. ' if attempt else ''}Old password of {path.name}")
-
-    return answer
 
 
 def _is(path: Path, file: Path) -> bool:

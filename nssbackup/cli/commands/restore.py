@@ -112,7 +112,7 @@ def _target(name_or_path: str | None, talk: Output) -> Profile:
         QuestionError: there are several and nobody can be asked.
     """
     from nssbackup.cli.questions import pick
-    from nssbackup.errors import CancelledError, QuestionError
+    from nssbackup.errors import QuestionError
     from nssbackup.profiles import find_targets
 
     found = find_targets(name_or_path)
@@ -123,8 +123,11 @@ def _target(name_or_path: str | None, talk: Output) -> Profile:
         message = f"several profiles may be meant: {', '.join(one.name for one in found)}"
         raise QuestionError(message, hint="name one by its folder with `--profile PATH`")
     talk.question("There are several profiles to restore to:")
-    answer = pick(talk, lines, "Which one?", "the choice of a profile")
-    if isinstance(answer, str):
-        message = f"there is no profile `{answer}` to choose"
-        raise CancelledError(message)
-    return found[answer]
+    while True:
+        answer = pick(talk, lines, "Which one?", "the choice of a profile")
+        if isinstance(answer, int):
+            return found[answer]
+        named = [one for one in found if answer in (one.name, one.path.name)]
+        if len(named) == 1:
+            return named[0]
+        talk.question(f"There is no {answer} to choose here.")

@@ -12,36 +12,36 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    load_der_private_key,
-)
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from nssbackup.certificate import StoredCertificate, load_certificate
+from nssbackup.certificate import StoredCertificate
 from nssbackup.engines.native import pbe
-from nssbackup.engines.native.pairing import key_id, public_value
-from nssbackup.errors import KeyNotExportableError
+from nssbackup.engines.native.pairing import public_value
+from nssbackup.errors import RestoreError
 from nssbackup.model import PrivateKey
 
 EMPTY = b"\xa5\x00\x5a"
+# The tag of a certificate's version, and the bit of a length in several octets (X.690, 8.1.3.5).
+_VERSION, _LONG = b"\xa0", 0x80
 _TRUE, _FALSE = b"\1", b"\0"
 _CERTIFICATE, _PUBLIC_KEY, _PRIVATE_KEY = (number.to_bytes(4, "big") for number in (1, 2, 3))
-_NSS_TRUST = bytes.fromhex("ce534353")
+NSS_TRUST, TRUST = bytes.fromhex("ce534353"), b"\0\0\0\x0b"
 _X509 = bytes(4)
-_RSA, _EC, _EDWARDS = bytes(4), b"\0\0\0\3", b"\0\0\0\x40"
+_RSA, _EC = bytes(4), b"\0\0\0\3"
 _TRUSTED_CA, _MUST_VERIFY = bytes.fromhex("ce534352"), bytes.fromhex("ce534353")
+_VALID_CA, _TRUST_ANCHOR = bytes.fromhex("ce53435b"), b"\0\0\0\2"
 
 _CURVES = {
     "secp256r1": bytes.fromhex("06082a8648ce3d030107"),
     "secp384r1": bytes.fromhex("06052b81040022"),
     "secp521r1": bytes.fromhex("06052b81040023"),
 }
-_ED25519 = bytes.fromhex("06032b6570")
 
-# CKA_ENCRYPT, WRAP, VERIFY, VERIFY_RECOVER; SENSITIVE, DECRYPT, UNWRAP, SIGN, SIGN_RECOVER: whether
-# every key has it, or RSA keys alone.
+# What a key may be used for: an RSA key for all but deriving, an EC key for what stands here.
+# CKA_ENCRYPT, WRAP, VERIFY, VERIFY_RECOVER; SENSITIVE, DECRYPT, UNWRAP, SIGN, SIGN_RECOVER.
 _PUBLIC_USAGES = {"a104": False, "a106": False, "a10a": True, "a10b": False}
-_PRIVATE_USAGES = {"a103": True, "a105": False, "a107": False, "a108": True, "a109": False}
+_PRIVATE_USAGES = {"a103": True, "a105": False, "a107": False, "a108": True, "a109": True}
 
 Columns = Mapping[str, bytes]
 
@@ -56,11 +56,22 @@ class NewObject:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A row that is there gets other values: what is in its columns (None for NULL) and will be."""
+
+    private: bool
+    id: int
+    before: Mapping[str, bytes | None] = field(repr=False)
+    after: Columns = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Additions:
-    """What is added to a store: objects, and the signatures of metaData by their names."""
+    """What is added to a store: objects, changes, and the signatures of metaData by their names."""
 
     objects: tuple[NewObject, ...]
     signatures: Mapping[str, bytes] = field(repr=False)
+    changes: tuple[Change, ...] = ()
 
 
 class Maker:
@@ -77,45 +88,47 @@ class Maker:
         self._rounds = rounds
         self._ids = ids
         self._objects: list[NewObject] = []
+        self._changes: list[Change] = []
         self._signatures: dict[str, bytes] = {}
 
     def additions(self) -> Additions:
         """All that was made."""
-        return Additions(tuple(self._objects), dict(self._signatures))
+        return Additions(tuple(self._objects), dict(self._signatures), tuple(self._changes))
 
-    def add_certificate(self, certificate: StoredCertificate, nickname: str | None) -> None:
-        """A certificate; `nickname` is what the store will call it."""
-        spki = certificate.public_key
+    def add_certificate(
+        self, certificate: StoredCertificate, nickname: str | None, key_id: bytes
+    ) -> None:
+        """A certificate; `nickname` is what the store will call it, `key_id` its key's CKA_ID."""
         columns = {
             **_common(_CERTIFICATE, private=False),
             "a3": _label(nickname),
             "a11": certificate.der,
             "a80": _X509,
-            **_names(certificate),
-            "a102": key_id(public_value(spki)) if spki else EMPTY,
+            **names(certificate.der),
+            "a102": key_id or EMPTY,
         }
         if certificate.email:
             columns["ace534352"] = certificate.email.encode("utf-8", "surrogateescape")
         self._add(columns, private=False)
 
     def add_trusted_ca(self, certificate: StoredCertificate) -> None:
-        """A trust object: the CA is trusted for servers and e-mail."""
+        """A trust object: the CA is trusted for servers and e-mail, as by `certutil -t C,C,`."""
         values = {
             "ace536358": _TRUSTED_CA,  # servers
-            "ace536359": _MUST_VERIFY,  # clients
+            "ace536359": _VALID_CA,  # clients
             "ace53635a": _MUST_VERIFY,  # code
             "ace53635b": _TRUSTED_CA,  # e-mail
             "ace536360": _FALSE,
             "ace5363b4": hashlib.sha1(certificate.der, usedforsecurity=False).digest(),
             "ace5363b5": hashlib.md5(certificate.der, usedforsecurity=False).digest(),
         }
-        names = _names(certificate)
+        named = names(certificate.der)
         made = self._add(
             {
-                **_common(_NSS_TRUST, private=False),
+                **_common(NSS_TRUST, private=False),
                 "a3": EMPTY,
-                "a81": names["a81"],
-                "a82": names["a82"],
+                "a81": named["a81"],
+                "a82": named["a82"],
                 **values,
             },
             private=False,
@@ -123,28 +136,45 @@ class Maker:
         for column, value in values.items():
             self._sign("cert", made.id, column, made.id, value)
 
-    def add_key(self, key: PrivateKey, nickname: str | None, subject: bytes) -> None:
-        """Both halves of a key pair.
+    def change_to_trusted_ca(self, number: int, row: Columns) -> None:
+        """Let a trust object that is there say the same; the rest of it stays.
 
         Args:
-            key: the private key.
-            nickname: the label of the private half.
-            subject: the certificate's subject, DER.
+            number: its id.
+            row: its columns; of NSS's kind, or of PKCS#11's, which NSS writes since 3.114.
+        """
+        trusted = _TRUSTED_CA if row["a0"] == NSS_TRUST else _TRUST_ANCHOR
+        columns = ("ace536358", "ace53635b") if row["a0"] == NSS_TRUST else ("a62c", "a62f")
+        self.change(
+            Change(
+                private=False,
+                id=number,
+                before={column: row.get(column) for column in columns},
+                after=dict.fromkeys(columns, trusted),
+            )
+        )
+        for column in columns:
+            self._sign("cert", number, column, number, trusted)
+
+    def change(self, change: Change) -> None:
+        """Give a row that is there other values."""
+        self._changes.append(change)
+
+    def add_public_key(self, key: PrivateKey, key_id: bytes) -> None:
+        """The public half of a key pair: what tells NSS of the private one while it is locked.
 
         Raises:
-            KeyNotExportableError: the store can't hold a key of this type.
+            RestoreError: NSS can't use a key of this type.
         """
-        facts, secrets = _parts(key)
+        facts, _ = _parts(key)
         rsa_key = facts["a100"] == _RSA
-        public = public_value(key.public_key)
-        shared = {"a102": key_id(public), "a110": EMPTY, "a111": EMPTY, "a163": _FALSE}
-        point = {} if rsa_key else {"a181": _point(key, public)}
+        point = {} if rsa_key else {"a181": _point(public_value(key.public_key))}
         made = self._add(
             {
                 **_common(_PUBLIC_KEY, private=False),
                 "a3": EMPTY,
                 "a101": EMPTY,
-                **shared,
+                **_shared(key_id),
                 **_usages(_PUBLIC_USAGES, rsa_key=rsa_key),
                 **facts,
                 **point,
@@ -152,17 +182,33 @@ class Maker:
             private=False,
         )
         self._sign_numbers("cert", made)
+
+    def add_private_key(
+        self, key: PrivateKey, key_id: bytes, nickname: str | None, subject: bytes
+    ) -> None:
+        """The private half.
+
+        Args:
+            key: the private key.
+            key_id: its CKA_ID.
+            nickname: its label.
+            subject: the certificate's subject, DER.
+
+        Raises:
+            RestoreError: NSS can't use a key of this type.
+        """
+        facts, secrets = _parts(key)
         made = self._add(
             {
                 **_common(_PRIVATE_KEY, private=True),
                 "a3": _label(nickname),
                 "a101": subject,
-                **shared,
-                **_usages(_PRIVATE_USAGES, rsa_key=rsa_key),
+                **_shared(key_id),
+                **_usages(_PRIVATE_USAGES, rsa_key=facts["a100"] == _RSA),
                 "a162": _TRUE,
                 "a164": _FALSE,
                 "a165": _FALSE,
-                "ad5a0db00": public,
+                "ad5a0db00": public_value(key.public_key),
                 **facts,
                 **{
                     column: pbe.encrypt(self._key, value, self._rounds)
@@ -194,7 +240,7 @@ class Maker:
 
 
 def _usages(columns: Mapping[str, bool], *, rsa_key: bool) -> dict[str, bytes]:
-    """What a key may be used for: an RSA key for all but deriving."""
+    """The columns of what a key may be used for, CKA_DERIVE among them."""
     usages = {column: _TRUE if rsa_key or each else _FALSE for column, each in columns.items()}
     return {**usages, "a10c": _FALSE if rsa_key else _TRUE}
 
@@ -204,15 +250,42 @@ def _common(kind: bytes, *, private: bool) -> dict[str, bytes]:
     return {"a0": kind, "a1": _TRUE, "a2": _TRUE if private else _FALSE, "a170": _TRUE}
 
 
-def _names(certificate: StoredCertificate) -> dict[str, bytes]:
-    parsed = load_certificate(certificate.der)
-    number = parsed.serial_number
-    content = number.to_bytes(number.bit_length() // 8 + 1, "big")
-    return {
-        "a81": parsed.issuer.public_bytes(),
-        "a82": b"\x02" + bytes([len(content)]) + content,
-        "a101": parsed.subject.public_bytes(),
-    }
+def _shared(key_id: bytes) -> dict[str, bytes]:
+    """What both halves have: CKA_ID, CKA_START_DATE, CKA_END_DATE and CKA_LOCAL."""
+    return {"a102": key_id, "a110": EMPTY, "a111": EMPTY, "a163": _FALSE}
+
+
+def names(certificate: bytes) -> dict[str, bytes]:
+    """Issuer, serial number and subject, byte for byte as the certificate (DER) has them.
+
+    NSS looks certificates up by these bytes.
+    """
+    tbs = _elements(_elements(certificate)[0])
+    if tbs[0][:1] == _VERSION:
+        del tbs[0]
+    serial, _, issuer, _, subject = tbs[:5]
+    return {"a81": issuer, "a82": serial, "a101": subject}
+
+
+def _elements(value: bytes) -> list[bytes]:
+    """What is in a constructed value of a certificate, each with its tag and length."""
+    at, end = _content(value, 0)
+    found = []
+    while at < end:
+        _, after = _content(value, at)
+        found.append(value[at:after])
+        at = after
+    return found
+
+
+def _content(data: bytes, at: int) -> tuple[int, int]:
+    """Where the content of the value at a place begins and ends (X.690, 8.1.3)."""
+    length, start = data[at + 1], at + 2
+    if length & _LONG:
+        size = length & ~_LONG
+        length = int.from_bytes(data[start : start + size], "big")
+        start += size
+    return start, start + length
 
 
 def _parts(key: PrivateKey) -> tuple[dict[str, bytes], dict[str, bytes]]:
@@ -230,16 +303,13 @@ def _parts(key: PrivateKey) -> tuple[dict[str, bytes], dict[str, bytes]]:
         size = (loaded.curve.key_size + 7) // 8
         value = loaded.private_numbers().private_value.to_bytes(size, "big")
         return {"a100": _EC, "a180": _CURVES[loaded.curve.name]}, {"a11": value}
-    if isinstance(loaded, ed25519.Ed25519PrivateKey):
-        return {"a100": _EDWARDS, "a180": _ED25519}, {"a11": loaded.private_bytes_raw()}
-    message = f"a profile can't hold a private key of this type ({key.type})"
-    raise KeyNotExportableError(message)
+    # NSS itself takes no Ed25519 key from a PFX, and lists none.
+    message = f"Firefox can't use a private key of this type ({key.type})"
+    raise RestoreError(message, hint="it takes RSA keys, and EC keys on P-256, P-384 and P-521")
 
 
-def _point(key: PrivateKey, public: bytes) -> bytes:
-    """CKA_EC_POINT: an OCTET STRING around the point, but for Ed25519."""
-    if key.type != "EC":
-        return public
+def _point(public: bytes) -> bytes:
+    """CKA_EC_POINT: an OCTET STRING around the point."""
     long = b"\x81" if len(public) > 0x7F else b""  # noqa: PLR2004 - DER's short form ends here
     return b"\x04" + long + bytes([len(public)]) + public
 

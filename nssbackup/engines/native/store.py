@@ -188,7 +188,7 @@ class NativeStore:
 
     def private_key(self, of: StoredCertificate) -> PrivateKey:
         """See `engines.Store.private_key`."""
-        stored = self._key_object(of)
+        stored = self.key_object(of)
         if stored is None:
             message = f"the private key of `{of.common_name or of.subject}` is not in this store"
             raise KeyMissingError(message, hint="`nssbackup list` shows where keys are present")
@@ -206,7 +206,8 @@ class NativeStore:
         name = _OTHER_KEY_TYPES.get(kind or 0) or f"type {kind}, parameters {curve.hex() or None}"
         raise type_not_exportable(name)
 
-    def _key_object(self, of: StoredCertificate) -> StoredObject | None:
+    def key_object(self, of: StoredCertificate) -> StoredObject | None:
+        """The private key that belongs to a certificate, as it is stored; None if there is none."""
         contents = self._contents()
         # A certificate from elsewhere may be a renewal on a key that has a certificate here.
         every = (*contents.keys.values(), *contents.orphans)

@@ -8,26 +8,32 @@ gets the old pair back (sqlite.org/atomiccommit, "Multi-file Commit").
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from nssbackup.engines.native import pbe
-from nssbackup.engines.native.objects import Additions, NewObject
+from nssbackup.engines.native.objects import (
+    NSS_TRUST,
+    TRUST,
+    Additions,
+    Change,
+    NewObject,
+)
+from nssbackup.engines.native.rows import CERTIFICATES, KEYS, TABLES
 from nssbackup.errors import (
     DamagedStoreError,
     OutputExistsError,
     StoreChangedError,
-    UnreadableStoreError,
+    StoreUnwritableError,
 )
 from nssbackup.files import rename_to_new, write_private
 from nssbackup.snapshot import database_uri
 
-CERTIFICATES, KEYS = "cert9.db", "key4.db"
-_TABLES = {CERTIFICATES: "nssPublic", KEYS: "nssPrivate"}
 _INDEXES = {"issuer": "a81", "subject": "a101", "label": "a3", "ckaid": "a102"}
 # The attributes that every NSS has a column for (lib/softoken/sdb.c, known_attributes, as of 3.87);
 # newer ones add theirs when they open a database for writing.
@@ -48,9 +54,27 @@ _PASSWORD_CHECK = b"password-check"
 _SALT_BYTES = 20
 _ROUNDS_WITHOUT_PASSWORD = 1
 
+_HEADER_BYTES = 100
+# What SQLite calls a super-journal (vdbeaux.c, vdbeCommit).
+_SUPER_JOURNAL = re.compile(r"key4\.db-mj[0-9A-F]{9}")
+
+
+class _Unique(NamedTuple):
+    """Columns that no two objects of some classes have alike."""
+
+    keys: frozenset[str]
+    classes: frozenset[bytes]
+
+
+_CERTIFICATE, _PUBLIC_KEY, _PRIVATE_KEY = (number.to_bytes(4, "big") for number in (1, 2, 3))
+# NSS keeps issuer and serial number unique, and the CKA_ID of keys, and relies on it.
+_UNIQUE = (
+    _Unique(frozenset({"a0", "a81", "a82"}), frozenset({_CERTIFICATE, NSS_TRUST, TRUST})),
+    _Unique(frozenset({"a0", "a102"}), frozenset({_PUBLIC_KEY, _PRIVATE_KEY})),
+)
+
 # NSS waits about as long for another process.
 _BUSY_SECONDS = 5.0
-_ID_MASK = 0x3FFFFFFF
 
 
 def create_missing(folder: Path) -> dict[str, bytes]:
@@ -62,7 +86,7 @@ def create_missing(folder: Path) -> dict[str, bytes]:
         The bytes of what was made, by the name of the file.
 
     Raises:
-        UnreadableStoreError: the folder can't be written to.
+        StoreUnwritableError: the folder can't be written to.
     """
     made = {}
     for name in (KEYS, CERTIFICATES):
@@ -81,51 +105,38 @@ def place(folder: Path, databases: Mapping[str, bytes]) -> None:
 
     Raises:
         StoreChangedError: one is there by now.
-        UnreadableStoreError: the folder can't be written to.
+        StoreUnwritableError: the folder can't be written to.
     """
     for name, data in databases.items():
         path = folder / name
         temporary = folder / f".nssbackup-{os.urandom(8).hex()}.tmp"
         try:
             write_private(temporary, data)
-            _adopt(temporary, folder)
+            adopt(temporary, folder)
             rename_to_new(temporary, path)
         except OutputExistsError as error:
             raise _changed() from error
         except OSError as error:
             raise _unwritable(path, error) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
-def difference(before: Path, after: Path) -> Additions:
-    """What the databases of `after` have that those of `before`, an older copy, have not."""
-    objects: list[NewObject] = []
-    for name in _TABLES:
-        old, new = _rows(before / name), _rows(after / name)
-        # A column that the older database lacks holds nothing that an older NSS would need.
-        columns = _column_names(before / name)
-        objects += [
-            NewObject(name == KEYS, number, {c: v for c, v in row.items() if c in columns})
-            for number, row in new.items()
-            if number not in old
-        ]
-    old_signatures, new_signatures = _signatures(before / KEYS), _signatures(after / KEYS)
-    added = {each: new_signatures[each] for each in new_signatures.keys() - old_signatures.keys()}
-    return Additions(tuple(objects), added)
+def take_back(folder: Path, databases: Mapping[str, bytes]) -> None:
+    """Remove databases that were placed, unless somebody has written to them since."""
+    for name, data in databases.items():
+        path = folder / name
+        with suppress(OSError):
+            if path.read_bytes() == data and not path.with_name(f"{name}-journal").exists():
+                path.unlink()
 
 
-def free_ids(folder: Path) -> Iterator[int]:
-    """Object ids that no object of a folder's databases has; from the clock on, as NSS has them."""
-    used: set[object] = set()
-    for name, table in _TABLES.items():
-        with closing(_connect(folder / name, "ro")) as database:
-            used.update(row[0] for row in database.execute(f"SELECT id FROM {table}"))  # noqa: S608 - a constant
-    number = time.time_ns() >> 20
-    while True:
-        number = (number + 1) & _ID_MASK
-        if number and number not in used:
-            yield number
+def adopt(path: Path, folder: Path) -> None:
+    """Give a file that an administrator makes to the owner of the folder that it lies in."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def add(folder: Path, additions: Additions, global_salt: bytes | None) -> None:
@@ -137,31 +148,61 @@ def add(folder: Path, additions: Additions, global_salt: bytes | None) -> None:
         global_salt: of the password record that the additions were made for.
 
     Raises:
-        StoreChangedError: what is added is there by now, something else has its id, or the
-            primary password was changed.
-        UnreadableStoreError: another program has the databases locked, or they can't be written.
+        StoreChangedError: what is added is there by now, something else has its id, what is to be
+            changed is not what it was, or the primary password was changed.
+        StoreUnwritableError: another program has the databases locked, or they can't be written.
         DamagedStoreError: SQLite finds them damaged.
     """
     path = folder / KEYS
     try:
-        with closing(_connect(path, "rw")) as database:
-            database.execute("ATTACH ? AS certificates", (_uri(folder / CERTIFICATES, "rw"),))
+        for name in TABLES:
+            _check_journal_mode(folder / name)
+        with closing(_connect(path)) as database:
+            database.execute("ATTACH ? AS certificates", (_uri(folder / CERTIFICATES),))
             for schema in ("main", "certificates"):
                 database.execute(f"PRAGMA {schema}.synchronous=EXTRA")
             database.execute("BEGIN IMMEDIATE")
             try:
                 _add(database, additions, global_salt)
                 database.execute("COMMIT")
-            except BaseException:
-                database.execute("ROLLBACK")
-                raise
+            finally:
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
+                _clear_super_journals(path.resolve())
     except sqlite3.IntegrityError as error:
         raise _changed() from error
     except (OSError, sqlite3.OperationalError) as error:
-        raise _unwritable(path, error) from error
+        # The disk may have failed behind the point from which on it was done.
+        if not _was_added(folder, additions):
+            raise _unwritable(path, error) from error
     except sqlite3.DatabaseError as error:
         message = f"`{path}` or the database beside it is damaged: {error}"
         raise DamagedStoreError(message) from error
+
+
+def _clear_super_journals(path: Path) -> None:
+    """Remove what a transaction over both databases left behind, if it failed or was killed.
+
+    SQLite does not. Such a file counts only as long as there is a journal that names it.
+    """
+    journals = (path.with_name(f"{name}-journal") for name in TABLES)
+    if not any(journal.exists() for journal in journals):
+        for left in path.parent.iterdir():
+            if _SUPER_JOURNAL.fullmatch(left.name):
+                with suppress(OSError):
+                    left.unlink()
+
+
+def _check_journal_mode(path: Path) -> None:
+    """Refuse write-ahead logging: there a transaction over two databases is not one.
+
+    The mode is in the header (sqlite.org/fileformat, offset 18); opening such a database to ask
+    for it would make files beside it. NSS never sets it.
+    """
+    with path.open("rb") as file:
+        if file.read(_HEADER_BYTES)[18:20] == b"\2\2":
+            message = f"`{path}` is in a mode that Firefox does not use (WAL)"
+            raise StoreUnwritableError(message)
 
 
 def _add(database: sqlite3.Connection, additions: Additions, global_salt: bytes | None) -> None:
@@ -170,55 +211,66 @@ def _add(database: sqlite3.Connection, additions: Additions, global_salt: bytes 
         raise _changed()
     for each in additions.objects:
         _insert(database, each)
+    for change in additions.changes:
+        _update(database, change)
     database.executemany(
         "INSERT INTO main.metaData (id, item1) VALUES (?, ?)", additions.signatures.items()
     )
 
 
-def _rows(path: Path) -> dict[int, dict[str, bytes]]:
-    """Every object by its id: the columns that are not NULL."""
-    with closing(_connect(path, "ro")) as database:
-        found = database.execute(f"SELECT * FROM {_TABLES[path.name]}")  # noqa: S608 - a constant
-        names = [column[0] for column in found.description]
-        rows = (dict(zip(names, row, strict=True)) for row in found)
-        return {
-            row.pop("id"): {name: value for name, value in row.items() if value is not None}
-            for row in rows
-        }
-
-
-def _column_names(path: Path) -> frozenset[str]:
-    with closing(_connect(path, "ro")) as database:
-        found = database.execute(f"SELECT * FROM {_TABLES[path.name]} LIMIT 0")  # noqa: S608 - a constant
-        return frozenset(column[0] for column in found.description)
-
-
-def _signatures(keys: Path) -> dict[str, bytes]:
-    with closing(_connect(keys, "ro")) as database:
-        query = "SELECT id, item1 FROM metaData WHERE id LIKE 'sig!_%' ESCAPE '!'"
-        return dict(database.execute(query).fetchall())
+def _was_added(folder: Path, additions: Additions) -> bool:
+    """Whether all of it is in the databases, each of which is opened anew and recovered."""
+    wanted = [(each.private, each.id, each.columns) for each in additions.objects]
+    wanted += [(change.private, change.id, change.after) for change in additions.changes]
+    try:
+        with closing(_connect(folder / KEYS)) as database:
+            database.execute("ATTACH ? AS certificates", (_uri(folder / CERTIFICATES),))
+            for private, number, columns in wanted:
+                conditions = " AND ".join(f"{column} IS ?" for column in columns)
+                query = f"SELECT 1 FROM {_table(private=private)} WHERE id = ? AND {conditions}"  # noqa: S608 - names are ours
+                if not database.execute(query, (number, *columns.values())).fetchone():
+                    return False
+    except sqlite3.Error:
+        return False
+    return bool(wanted)
 
 
 def _insert(database: sqlite3.Connection, each: NewObject) -> None:
-    table = "main.nssPrivate" if each.private else "certificates.nssPublic"
-    serial = {"a0", "a81", "a82"} <= each.columns.keys()
-    if serial:
-        # NSS keeps issuer and serial number unique and relies on it.
-        values = tuple(each.columns[column] for column in ("a0", "a81", "a82"))
-        query = f"SELECT 1 FROM {table} WHERE a0 = ? AND a81 = ? AND a82 = ?"  # noqa: S608 - constants
-        if database.execute(query, values).fetchone():
-            raise _changed()
+    table = _table(private=each.private)
+    for unique in _UNIQUE:
+        if unique.keys <= each.columns.keys() and each.columns["a0"] in unique.classes:
+            columns = sorted(unique.keys)
+            conditions = " AND ".join(f"{column} = ?" for column in columns)
+            query = f"SELECT 1 FROM {table} WHERE {conditions}"  # noqa: S608 - constants
+            values = tuple(each.columns[column] for column in columns)
+            if database.execute(query, values).fetchone():
+                raise _changed()
     names = ", ".join(("id", *each.columns))
     marks = ", ".join("?" * (len(each.columns) + 1))
     statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names are ours
     database.execute(statement, (each.id, *each.columns.values()))
 
 
+def _update(database: sqlite3.Connection, change: Change) -> None:
+    values = ", ".join(f"{column} = ?" for column in change.after)
+    conditions = " AND ".join(f"{column} IS ?" for column in change.before)
+    statement = (
+        f"UPDATE {_table(private=change.private)} SET {values} WHERE id = ? AND {conditions}"  # noqa: S608 - names are ours
+    )
+    parameters = (*change.after.values(), change.id, *change.before.values())
+    if database.execute(statement, parameters).rowcount != 1:
+        raise _changed()
+
+
+def _table(*, private: bool) -> str:
+    return "main.nssPrivate" if private else "certificates.nssPublic"
+
+
 def _create(path: Path, name: str) -> None:
     # Made by us, so that nobody else may read it from the first moment on.
     write_private(path, b"")
-    with closing(_connect(path, "rw")) as database:
-        table = _TABLES[name]
+    with closing(_connect(path)) as database:
+        table = TABLES[name]
         columns = ", ".join(_COLUMNS.split())
         database.execute("BEGIN")
         database.execute(
@@ -238,23 +290,15 @@ def _add_password_record(database: sqlite3.Connection) -> None:
     database.execute("INSERT INTO metaData VALUES ('password', ?, ?)", (salt, check))
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        _uri(path, mode), uri=True, timeout=_BUSY_SECONDS, isolation_level=None
-    )
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(_uri(path), uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
     connection.execute("PRAGMA trusted_schema=OFF")
     return connection
 
 
-def _uri(path: Path, mode: str) -> str:
-    return database_uri(path.absolute()).removesuffix("ro") + mode
-
-
-def _adopt(path: Path, folder: Path) -> None:
-    """Give a file that an administrator makes to the owner of the folder that it lies in."""
-    if sys.platform != "win32" and os.geteuid() == 0:
-        owner = folder.stat()
-        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+def _uri(path: Path) -> str:
+    # Read and write, but never made: `rw` in the place of `ro`.
+    return database_uri(path.absolute()).removesuffix("ro") + "rw"
 
 
 def _changed() -> StoreChangedError:
@@ -262,7 +306,9 @@ def _changed() -> StoreChangedError:
     return StoreChangedError(message)
 
 
-def _unwritable(path: Path, error: Exception) -> UnreadableStoreError:
+def _unwritable(path: Path, error: Exception) -> StoreUnwritableError:
     reason = str(getattr(error, "strerror", None) or error).lower()
     message = f"`{path}` can't be written: {reason}"
-    return UnreadableStoreError(message, hint="close the application that uses the profile")
+    locked = "locked" in reason or "busy" in reason
+    hint = "close the application that uses the profile" if locked else None
+    return StoreUnwritableError(message, hint=hint)

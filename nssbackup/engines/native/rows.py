@@ -1,0 +1,146 @@
+"""Rows: all that is in the two databases of a folder, as it is stored.
+
+For what is to be added to them: which ids are free, what is there already, and what another
+program (NSS) has added to a copy. Only private copies are read this way.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nssbackup.engines.native.objects import (
+    NSS_TRUST,
+    TRUST,
+    Additions,
+    Change,
+    NewObject,
+    names,
+)
+from nssbackup.errors import DamagedStoreError
+from nssbackup.snapshot import database_uri
+
+CERTIFICATES, KEYS = "cert9.db", "key4.db"
+TABLES = {CERTIFICATES: "nssPublic", KEYS: "nssPrivate"}
+
+_CERTIFICATE, _PUBLIC_KEY = (number.to_bytes(4, "big") for number in (1, 2))
+_KEY_ID = "a102"
+_ID_MASK = 0x3FFFFFFF
+
+Row = Mapping[str, bytes]
+"""The columns of an object that are not NULL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The objects of a database by their ids, and the columns that there are."""
+
+    objects: Mapping[int, Row] = field(repr=False)
+    columns: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The objects of both databases by their ids, and the signatures by their names."""
+
+    public: Table
+    private: Table
+    signatures: Mapping[str, bytes] = field(repr=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> Rows:
+        """All of them.
+
+        Raises:
+            DamagedStoreError: they can't be read, or hold what no NSS writes.
+        """
+        try:
+            return cls(_table(folder, CERTIFICATES), _table(folder, KEYS), _signatures(folder))
+        except sqlite3.Error as error:
+            message = f"the databases are damaged: {error}"
+            raise DamagedStoreError(message) from error
+
+    def free_ids(self) -> Iterator[int]:
+        """Object ids that no object has, from the clock on, as NSS has them."""
+        used = self.public.objects.keys() | self.private.objects.keys()
+        number = int(time.time() * 1000)
+        while True:
+            number = (number + 1) & _ID_MASK
+            if number and number not in used:
+                yield number
+
+    def certificate(self, der: bytes) -> tuple[int, Row] | None:
+        """The object of a certificate, with its id."""
+        for number, row in self.public.objects.items():
+            if row.get("a0") == _CERTIFICATE and row.get("a11") == der:
+                return number, row
+        return None
+
+    def trust_of(self, certificate: bytes) -> Iterator[tuple[int, Row]]:
+        """What is said about a certificate (DER) in objects of trust, of either kind."""
+        wanted = names(certificate)
+        for number, row in self.public.objects.items():
+            if row.get("a0") in (NSS_TRUST, TRUST) and all(
+                row.get(column) == wanted[column] for column in ("a81", "a82")
+            ):
+                yield number, row
+
+    def has_public_key(self, key_id: bytes) -> bool:
+        """Whether the public half of a key is there, which tells NSS of the private one."""
+        return any(
+            row.get("a0") == _PUBLIC_KEY and row.get(_KEY_ID) == key_id
+            for row in self.public.objects.values()
+        )
+
+    def since(self, before: Rows) -> Additions:
+        """All that is here and was not in an older copy of the same databases.
+
+        A column that the older copy lacks holds nothing that an older NSS would need.
+        """
+        objects: list[NewObject] = []
+        changes: list[Change] = []
+        tables = ((False, before.public, self.public), (True, before.private, self.private))
+        for private, old, new in tables:
+            for number, row in new.objects.items():
+                known = old.objects.get(number)
+                kept = {name: value for name, value in row.items() if name in old.columns}
+                if known is None:
+                    objects.append(NewObject(private, number, kept))
+                elif after := {n: value for n, value in kept.items() if value != known.get(n)}:
+                    changes.append(
+                        Change(private, number, {name: known.get(name) for name in after}, after)
+                    )
+        signatures = dict(self.signatures.items() - before.signatures.items())
+        return Additions(tuple(objects), signatures, tuple(changes))
+
+
+def _table(folder: Path, name: str) -> Table:
+    with closing(_open(folder / name)) as database:
+        found = database.execute(f"SELECT * FROM {TABLES[name]}")  # noqa: S608 - a constant
+        columns = [column[0] for column in found.description]
+        rows = [dict(zip(columns, row, strict=True)) for row in found]
+    objects: dict[int, Row] = {}
+    for row in rows:
+        number = row.pop("id")
+        if not isinstance(number, int):
+            message = f"`{name}` is damaged: an object has an impossible id"
+            raise DamagedStoreError(message)
+        # What is no BLOB is not of NSS.
+        objects[number] = {c: value for c, value in row.items() if isinstance(value, bytes)}
+    return Table(objects, frozenset(columns))
+
+
+def _signatures(folder: Path) -> Mapping[str, bytes]:
+    with closing(_open(folder / KEYS)) as database:
+        query = "SELECT id, item1 FROM metaData WHERE id LIKE 'sig!_%' ESCAPE '!'"
+        return dict(database.execute(query).fetchall())
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(database_uri(path.absolute()), uri=True, isolation_level=None)
+    connection.execute("PRAGMA trusted_schema=OFF")
+    return connection

@@ -1,0 +1,76 @@
+"""Store, file, restored store, file: the same key, certificate and chain, whichever engine did it.
+
+For every identity of the fixtures, and each engine in the place of each.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nssbackup.backup import Dialogue
+from nssbackup.engines import EngineName
+from nssbackup.engines.nss import NssEngine
+from nssbackup.export import ExportOptions, export_identity
+from nssbackup.model import Profile
+from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, PfxContents, Sealing, open_pfx
+from nssbackup.profiles import resolve_profile
+from nssbackup.restore import RestoreDialogue, RestoreOptions, restore_identity
+from nssbackup.secret import Secret
+from tests.peers import need
+from tests.peers.exports import FIXTURES, Expected, exportable
+from tests.peers.restores import ENGINES
+
+_PASSWORD = Secret("Grüße aus Zürich")
+
+
+def _export(
+    folder: Path, expected: Expected, primary: str, output: Path, engine: EngineName
+) -> Path:
+    report = export_identity(
+        resolve_profile(str(folder)),
+        ExportOptions(certificate=expected.fingerprint, output=str(output), engine=engine),
+        Dialogue(
+            primary_password=lambda _, attempt: None if attempt else Secret(primary),
+            sealing=lambda: Sealing.begin(_PASSWORD, (MODERN,), FEWEST_ROUNDS),
+        ),
+    )
+    return report.files[0].path
+
+
+def _contents(pfx: Path) -> tuple[object, ...]:
+    opened: PfxContents = open_pfx(pfx.read_bytes(), _PASSWORD)
+    (key,) = opened.keys
+    return (
+        *(key.key.pkcs8, key.friendly_name, key.local_key_id),
+        [(one.certificate.der, one.friendly_name) for one in opened.certificates],
+    )
+
+
+@pytest.mark.parametrize("writer", ENGINES)
+@pytest.mark.parametrize("reader", ENGINES)
+@pytest.mark.parametrize("expected", exportable(), ids=str)
+def test_what_comes_out_of_the_restored_store_is_what_came_out_of_the_first(
+    expected: Expected,
+    reader: EngineName,
+    writer: EngineName,
+    tmp_path: Path,
+    require_peers: bool,
+) -> None:
+    if "nss" in (reader, writer):
+        need(NssEngine().unavailable(), required=require_peers)
+    source = FIXTURES / "profiles" / expected.case
+    first = _export(source, expected, expected.primary_password, tmp_path / "first.pfx", reader)
+    restored = tmp_path / "restored"
+    restored.mkdir()
+    report = restore_identity(
+        first,
+        Profile(restored, "restored", "Firefox"),
+        RestoreOptions(engine=writer),
+        RestoreDialogue(lambda *_: _PASSWORD, lambda *_: None),
+    )
+    assert report.changed
+    second = _export(restored, expected, "", tmp_path / "second.pfx", writer)
+    assert _contents(second) == _contents(first)
+    assert _contents(first)[0] == expected.key
