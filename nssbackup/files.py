@@ -11,7 +11,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nssbackup.errors import OutputError, OutputExistsError
@@ -31,18 +31,24 @@ _RESERVED = frozenset(
     ]
 )
 _FORBIDDEN = frozenset('<>:"/\\|?*')
+# How the names of files begin and end that have not got their own yet.
+_TEMPORARY = (".nssbackup-", ".tmp")
 # Most file systems end at 255 bytes; the rest is for what is put behind the name.
 _MAX_NAME_BYTES = 180
 
 
 def write_verified(
-    path: Path, data: bytes, check: Callable[[Path], None], *, replace: bool = False
+    path: Path,
+    data: bytes | Iterable[bytes],
+    check: Callable[[Path], None],
+    *,
+    replace: bool = False,
 ) -> None:
     """Write a private file and give it its name only after `check` has accepted it.
 
     Args:
         path: the final name; its folder must exist.
-        data: the contents.
+        data: the contents, or their parts one after the other where they are large.
         check: is called with the temporary file's path and raises if it is not right.
         replace: whether a file of that name may be replaced.
 
@@ -52,7 +58,7 @@ def write_verified(
     """
     check_writable(path, replace=replace)
     # Not made of the file's own name, which may be as long as the file system allows.
-    temporary = path.with_name(f".nssbackup-{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f"{_TEMPORARY[0]}{secrets.token_hex(8)}{_TEMPORARY[1]}")
     try:
         write_private(temporary, data)
         check(temporary)
@@ -60,7 +66,7 @@ def write_verified(
             os.replace(temporary, path)  # noqa: PTH105 - replaces on every system, as rename does not
         else:
             rename_to_new(temporary, path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as error:
         raise _output_error(path, error) from error
     finally:
@@ -120,7 +126,7 @@ def _shorten(name: str) -> str:
     return name.rstrip(". ")
 
 
-def write_private(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Make a new file that only its owner may read, with its contents on the disk.
 
     Raises:
@@ -135,7 +141,7 @@ def write_private(path: Path, data: bytes) -> None:
             # has no modes (vfat), which then have none to give away.
             with contextlib.suppress(PermissionError):
                 os.fchmod(descriptor, PRIVATE_MODE)
-        file.write(data)
+        file.writelines((data,) if isinstance(data, bytes) else data)
         file.flush()
         os.fsync(descriptor)
 
@@ -160,7 +166,33 @@ def rename_to_new(temporary: Path, path: Path) -> None:
         temporary.rename(path)
 
 
-def _flush_folder(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a run that was killed left in a folder: files that never got their names.
+
+    Nobody else may be writing there. What can't be removed stays.
+    """
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):  # noqa: PTH208 - most folders have none, and thousands of them
+            if name.startswith(_TEMPORARY[0]) and name.endswith(_TEMPORARY[1]):
+                (folder / name).unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, that only its owner may look into; it may be there.
+
+    Raises:
+        OSError: it can't be made, or is a file.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # another process was quicker
+            one.mkdir(mode=0o700)
+        flush_folder(one.parent)
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+
+
+def flush_folder(folder: Path) -> None:
     """Make the new name itself durable. Windows has no such thing to open."""
     if os.name == "nt":
         return

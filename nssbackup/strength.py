@@ -1,14 +1,26 @@
-"""Strength: whether a backup password that a person chose is easy to guess."""
+"""Strength: whether a password that a person chose is easy to guess, and one that can't be."""
 
 from __future__ import annotations
 
 import math
+import secrets
 
 from nssbackup.secret import Secret
 
 # What a person's password should be worth at least; with 600,000 rounds a guess costs about a
 # quarter of a second of one processor.
 _WEAK_BITS = 60
+
+# 31 characters that look unlike one another in every font: 28 of them make 138 bits.
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+_GENERATED = 28
+_GROUP = 4
+
+
+def generate() -> Secret:
+    """A password of 138 bits that is easy to type, as in `k3v9-...`."""
+    text = "".join(secrets.choice(_ALPHABET) for _ in range(_GENERATED))
+    return Secret("-".join(text[i : i + _GROUP] for i in range(0, _GENERATED, _GROUP)))
 
 
 def weakness(password: Secret) -> str | None:

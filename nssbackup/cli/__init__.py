@@ -14,8 +14,10 @@ import typer
 from typer.core import TyperGroup
 
 from nssbackup.cli.boundary import exit_status_of
+from nssbackup.cli.commands.batch import batch
 from nssbackup.cli.commands.doctor import doctor
 from nssbackup.cli.commands.export import export
+from nssbackup.cli.commands.fleet import fleet
 from nssbackup.cli.commands.guided import guided
 from nssbackup.cli.commands.listing import list_identities
 from nssbackup.cli.commands.profiles import profiles
@@ -97,3 +99,5 @@ app.command("repassword")(repassword)
 app.command("verify")(verify)
 app.command("restore")(restore)
 app.command("doctor")(doctor)
+app.command("batch")(batch)
+app.command("fleet")(fleet)

@@ -68,6 +68,10 @@ class Output:
         """A warning; `quiet` does not silence it."""
         _write(sys.stderr, f"warning: {printable(line)}")
 
+    def wants_bar(self) -> bool:
+        """Whether somebody watches who would rather see a bar than lines."""
+        return not self._quiet and not self._verbose and sys.stderr.isatty()
+
     def question(self, line: str, *, end: str = "\n") -> None:
         """A question, or a part of one."""
         _write(sys.stderr, printable(line), end=end)

@@ -19,11 +19,6 @@ _STDIN = "-"
 _MAX_BYTES = 64 * 1024
 ATTEMPTS = 3
 
-# 31 characters that look unlike one another in every font: 28 of them make 138 bits.
-_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
-_GENERATED = 28
-_GROUP = 4
-
 
 def is_interactive() -> bool:
     """Whether questions can be asked."""
@@ -85,11 +80,8 @@ def read_file(source: str, option: str) -> Secret:
 
 
 def generate() -> Secret:
-    """A password of 128 bits that is easy to type, as in `k3v9-...`."""
-    import secrets
-
-    text = "".join(secrets.choice(_ALPHABET) for _ in range(_GENERATED))
-    return Secret("-".join(text[i : i + _GROUP] for i in range(0, _GENERATED, _GROUP)))
+    """See `strength.generate`."""
+    return strength.generate()
 
 
 def primary_password(source: str | None) -> Callable[[Profile, int], Secret | None]:
@@ -107,12 +99,15 @@ def primary_password(source: str | None) -> Callable[[Profile, int], Secret | No
     return answer
 
 
-def of_backup(source: str | None, option: str) -> Callable[[Path, int], Secret | None]:
+def of_backup(
+    source: str | None, option: str, name: str = "Password"
+) -> Callable[[Path, int], Secret | None]:
     """Where the password that a backup has comes from: the file, else the terminal.
 
     Args:
         source: the path that was given, or None.
         option: the option that takes it.
+        name: what it is called where it is asked for.
     """
 
     def answer(path: Path, attempt: int) -> Secret | None:
@@ -123,7 +118,7 @@ def of_backup(source: str | None, option: str) -> Callable[[Path, int], Secret |
         if not is_interactive():
             message = f"the password of `{path.name}` is needed"
             raise QuestionError(message, hint=f"give it with `{option} FILE`")
-        return ask(f"{'Wrong. ' if attempt else ''}Password of {path.name}")
+        return ask(f"{'Wrong. ' if attempt else ''}{name} of {path.name}")
 
     return answer
 

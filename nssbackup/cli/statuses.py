@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from nssbackup import errors
 from nssbackup.identities import AmbiguousError, NoMatchError
 
-_WITHOUT_ERROR = {0: "done"}
+_WITHOUT_ERROR = {
+    0: "done",
+    3: "a batch or fleet finished, and some items failed: the report names each",
+}
 
 _MEANINGS: Mapping[type[errors.NssBackupError], str] = {
     errors.InternalError: "a fault of nssbackup itself",

@@ -74,8 +74,15 @@ class Pbes2:
 
     def keys(self, password: Secret) -> tuple[CipherKey, ...]:
         """The keys to try, one for each form that the password may have been given in."""
-        key = self.kdf.derive(kdf.utf8(password), self.bits // 8)
-        return (CipherKey(algorithms.AES(key), self.iv),)
+        return self.keys_from(self.derive(password))
+
+    def derive(self, password: Secret) -> bytes:
+        """What PBKDF2 makes of the password: the key without the IV."""
+        return self.kdf.derive(kdf.utf8(password), self.bits // 8)
+
+    def keys_from(self, derived: bytes) -> tuple[CipherKey, ...]:
+        """The keys, where that has been done."""
+        return (CipherKey(algorithms.AES(derived), self.iv),)
 
     def algorithm(self) -> AlgorithmIdentifier:
         """As in a file."""
@@ -152,6 +159,17 @@ def fresh(format: Format, rounds: int) -> Encryption:  # noqa: A002 - the noun o
     if format.scheme == "pbe-sha1-3des":
         return PbeSha1TripleDes(salt, rounds)
     return Pbes2(Pbkdf2(salt, rounds, "sha256"), 256, os.urandom(_AES_BLOCK))
+
+
+def beside(other: Encryption) -> Encryption:
+    """Another encryption for the same file, with a derivation in common where that is safe.
+
+    That is so where each has a random IV of its own. The older scheme derives the IV as well, so
+    that one salt would be one IV.
+    """
+    if isinstance(other, Pbes2):
+        return replace(other, iv=os.urandom(_AES_BLOCK))
+    return replace(other, salt=os.urandom(_SALT_BYTES))
 
 
 def from_algorithm(algorithm: AlgorithmIdentifier) -> AnyEncryption:

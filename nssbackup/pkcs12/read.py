@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
 
@@ -30,14 +29,12 @@ from nssbackup.pkcs12.contents import (
     PfxDescription,
     Protection,
 )
+from nssbackup.pkcs12.derivations import Derivations
 from nssbackup.pkcs12.encryption import AnyEncryption, CipherKey, Encryption, ForeignEncryption
 from nssbackup.pkcs12.limits import BAGS, RoundBudget
 from nssbackup.pkcs12.mac import AnyMac, ForeignMac, Mac
 from nssbackup.pkcs12.safes import Bag, CertificateBag, ClearSafe, EncryptedSafe, KeyBag, Pfx
 from nssbackup.secret import Secret
-
-# MAC, key and certificates: more derivations than these are rare.
-_THREADS = 3
 
 # A bag, and the encryption of the safe that it lay in.
 _Placed = tuple["AnyEncryption | None", Bag]
@@ -95,12 +92,11 @@ class _Opener:
         self._pfx = pfx
         self._password = password
         self._budget = budget
-        self._executor = ThreadPoolExecutor(_THREADS, "nssbackup-open")
-        self._keys: dict[Encryption, Future[tuple[CipherKey, ...]]] = {}
+        self._derivations = Derivations(password, "nssbackup-open")
 
     def close(self) -> None:
         """End the threads; once the password is known to be wrong nobody waits for the rest."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._derivations.close()
 
     def open(self, data: bytes) -> list[_Placed]:
         """Every bag of the file, with what was encrypted in it decrypted."""
@@ -121,13 +117,13 @@ class _Opener:
             raise DamagedBackupError(message)
         return [(around, self._unshrouded(bag)) for around, bag in placed]
 
-    def _mac_keys(self) -> Future[tuple[bytes, ...]] | None:
+    def _mac_keys(self) -> Callable[[], tuple[bytes, ...]] | None:
         mac = self._pfx.mac
         if mac is None or isinstance(mac, ForeignMac):
             return None
-        return self._executor.submit(mac.keys, self._password)
+        return self._derivations.mac_keys(mac)
 
-    def _check_mac(self, derived: Future[tuple[bytes, ...]] | None, data: bytes) -> None:
+    def _check_mac(self, derived: Callable[[], tuple[bytes, ...]] | None, data: bytes) -> None:
         mac = self._pfx.mac
         if isinstance(mac, ForeignMac):
             from nssbackup.pkcs12 import foreign
@@ -135,16 +131,14 @@ class _Opener:
             foreign.check_mac(data, self._password)
         if derived is None or not isinstance(mac, Mac):
             return
-        for key in derived.result():
+        for key in derived():
             if hmac.compare_digest(mac.digest(key, self._pfx.content), self._pfx.digest):
                 return
         message = "the backup password is wrong"
         raise WrongBackupPasswordError(message)
 
-    def _start(self, encryption: Encryption) -> Future[tuple[CipherKey, ...]]:
-        if encryption not in self._keys:
-            self._keys[encryption] = self._executor.submit(encryption.keys, self._password)
-        return self._keys[encryption]
+    def _start(self, encryption: Encryption) -> Callable[[], tuple[CipherKey, ...]]:
+        return self._derivations.cipher_keys(encryption)
 
     def _bags(self, safe: EncryptedSafe) -> tuple[Bag, ...]:
         if isinstance(safe.encryption, ForeignEncryption):
@@ -154,7 +148,7 @@ class _Opener:
             if found is None:
                 raise self._undecryptable(safe.encryption)
             return found
-        for key in self._start(safe.encryption).result():
+        for key in self._start(safe.encryption)():
             contents = key.decrypt(safe.ciphertext)
             if contents is None:
                 continue
@@ -180,7 +174,7 @@ class _Opener:
             if found is None:
                 raise self._undecryptable(bag.encryption)
             return replace(bag, data=found)
-        for key in self._start(bag.encryption).result():
+        for key in self._start(bag.encryption)():
             pkcs8 = key.decrypt(bag.data)
             # A PrivateKeyInfo is a SEQUENCE: what isn't was not decrypted with the right key.
             if pkcs8 is not None and pkcs8.startswith(b"\x30"):

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from cryptography.hazmat import asn1
@@ -20,6 +19,7 @@ from nssbackup.certificate import StoredCertificate
 from nssbackup.errors import KeyMismatchError, UsageError
 from nssbackup.model import Identity, PrivateKey
 from nssbackup.pkcs12 import encryption, kdf, mac, structure
+from nssbackup.pkcs12.derivations import Derivations
 from nssbackup.pkcs12.encryption import CipherKey
 from nssbackup.pkcs12.formats import Format, checked_rounds
 from nssbackup.secret import Secret
@@ -35,13 +35,15 @@ class Sealer:
     """Makes one PFX.
 
     The three derivations are all the time it takes, so they begin here, in threads, while the
-    caller reads the store; `seal` waits for them. Salts are used once: a second file needs a
-    second Sealer. Nothing has to be closed: a thread ends with its derivation.
+    caller reads the store; `seal` waits for them. Salts are used for one file: a second one needs
+    a second Sealer. Nothing has to be closed: a thread ends with its derivation.
 
     Args:
         password: the backup password.
         format: MODERN or COMPATIBLE.
         rounds: of key, certificates and MAC alike, 2,048 to 600,000 (which is the default).
+        frugal: for who has other work for the processors: key and certificates share their salt
+            where the format lets them, which spares one derivation of three.
 
     Raises:
         UsageError: the password is empty or not text, or the rounds are out of range.
@@ -53,6 +55,7 @@ class Sealer:
         format: Format,  # noqa: A002 - the noun of the domain
         *,
         rounds: int | None = None,
+        frugal: bool = False,
     ) -> None:
         if not password:
             message = "the backup password is empty"
@@ -60,14 +63,15 @@ class Sealer:
         kdf.utf8(password)
         count = checked_rounds(rounds)
         self._certificates = encryption.fresh(format, count)
-        self._key = encryption.fresh(format, count)
+        self._key = (
+            encryption.beside(self._certificates) if frugal else encryption.fresh(format, count)
+        )
         self._mac = mac.fresh(format, count)
-        executor = ThreadPoolExecutor(3, "nssbackup-seal")
-        self._certificates_key = executor.submit(self._certificates.keys, password)
-        self._key_key = executor.submit(self._key.keys, password)
-        self._mac_key = executor.submit(self._mac.keys, password)
-        # Takes no more work; the threads finish what they have and end.
-        executor.shutdown(wait=False)
+        derivations = Derivations(password, "nssbackup-seal")
+        self._certificates_key = derivations.cipher_keys(self._certificates)
+        self._key_key = derivations.cipher_keys(self._key)
+        self._mac_keys = derivations.mac_keys(self._mac)
+        derivations.last()
 
     def seal(
         self, identity: Identity, key: PrivateKey, *, friendly_name: str | None = None
@@ -124,7 +128,7 @@ class Sealer:
         )
 
     def _authenticated(self, content: bytes) -> bytes:
-        digest = self._mac.digest(self._mac_key.result()[0], content)
+        digest = self._mac.digest(self._mac_keys()[0], content)
         return asn1.encode_der(
             structure.Pfx(
                 version=_PFX_VERSION,
@@ -147,11 +151,18 @@ class Sealing:
 
     @classmethod
     def begin(
-        cls, password: Secret, formats: Iterable[Format], rounds: int | None = None
+        cls,
+        password: Secret,
+        formats: Iterable[Format],
+        rounds: int | None = None,
+        *,
+        frugal: bool = False,
     ) -> Sealing:
         """Start the derivations; arguments and errors as of `Sealer`."""
         count = checked_rounds(rounds)
-        sealers = {format_: Sealer(password, format_, rounds=count) for format_ in formats}
+        sealers = {
+            format_: Sealer(password, format_, rounds=count, frugal=frugal) for format_ in formats
+        }
         return cls(password, count, sealers)
 
 
@@ -164,9 +175,9 @@ def friendly_name_of(identity: Identity, wanted: str | None = None) -> str | Non
     return _writable(wanted or own.nickname or own.common_name or "") or None
 
 
-def _first(derived: Future[tuple[CipherKey, ...]]) -> CipherKey:
+def _first(derived: Callable[[], tuple[CipherKey, ...]]) -> CipherKey:
     """The key as it is written: other forms are for readers of empty passwords."""
-    return derived.result()[0]
+    return derived()[0]
 
 
 def _data(content: bytes) -> structure.ContentInfo:

@@ -44,6 +44,16 @@ CONTRACT = {
     "repassword": {"--for", "--force", "--format", "--generate-password", "--password-file"},
     "restore": {"--password-file", "--primary-password-file", "--profile"},
     "doctor": {"--app", "--profile"},
+    "batch": {
+        "--dry-run",
+        "--escrow-cert",
+        "--expiring",
+        "--home",
+        "--homes",
+        "--jobs",
+        "--output",
+    },
+    "fleet": {"--escrow-cert", "--output"},
 }
 
 
@@ -102,7 +112,7 @@ def test_every_exit_status_of_an_error_has_a_meaning() -> None:
         one = waiting.pop()
         statuses.add(one.exit_status)
         waiting.extend(one.__subclasses__())
-    assert set(exit_statuses()) - WITHOUT_ERROR == statuses
+    assert set(exit_statuses()) - WITHOUT_ERROR == statuses - WITHOUT_ERROR
     assert 0 in exit_statuses()
     assert all(exit_statuses().values())
 

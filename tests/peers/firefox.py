@@ -254,6 +254,24 @@ class Firefox:
             {_DATABASE}.addCert(String.fromCharCode(...arguments[0]), arguments[1]); return true"""
         self._chrome(script, list(der), trust)
 
+    def trusts(self, sha256: str) -> bool:
+        """Tell whether a certificate is one that Firefox trusts to vouch for websites.
+
+        Raises:
+            PeerError: there is no such certificate.
+        """
+        script = f"""
+            const database = {_DATABASE};
+            const found = database.getCerts().filter(c =>
+                c.sha256Fingerprint.replaceAll(":", "").toLowerCase() === arguments[0]);
+            return found.map(c => database.isCertTrusted(
+                c, Ci.nsIX509Cert.CA_CERT, Ci.nsIX509CertDB.TRUSTED_SSL))"""
+        answers = self._chrome(script, sha256)
+        if not answers:
+            message = f"Firefox has no certificate {sha256}"
+            raise PeerError(message)
+        return bool(answers[0])
+
     def delete_certificate(self, sha256: str) -> None:
         """Delete one of the user's own certificates, as the certificate manager does."""
         script = f"""

@@ -1,0 +1,1 @@
+"""Batch: every identity of every profile under some roots, unattended."""

@@ -1,0 +1,218 @@
+"""Pool: worker processes, each driven by a thread; one that dies takes a single user with it.
+
+They are started when there is something to do, and with this process's own idea of where packages
+lie. Passwords reach them through a pipe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from nssbackup.batch.naming import ESCROW_FOLDER, STATE_FOLDER
+from nssbackup.batch.orders import Orders
+from nssbackup.batch.report import BatchItem, Outcome, error_document
+from nssbackup.batch.users import User
+from nssbackup.errors import NssBackupError
+from nssbackup.files import remove_leftovers
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_SCRIPT = Path(__file__).with_name("worker.py")
+
+# How many users wait for a worker beyond those at work: enough that none is idle.
+_AHEAD = 2
+
+
+class WorkerError(NssBackupError):
+    """A worker process ended, could not be started, or did not answer."""
+
+    code = "worker-ended"
+    default_hint = "run the batch again: it goes on with what is missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What is run as a worker, and how long one user may take, in seconds.
+
+    A user with a dozen identities takes five; a share that does not answer takes for ever.
+    """
+
+    script: Path = _SCRIPT
+    time_limit: float = 600.0
+
+
+class Pool:
+    """Workers for some orders; a context manager that ends them.
+
+    Args:
+        orders: what they are to do.
+        jobs: how many there may be.
+        inherited: a descriptor that they hold open as long as they live.
+        program: what is run.
+    """
+
+    def __init__(
+        self,
+        orders: Orders,
+        jobs: int,
+        inherited: int | None = None,
+        program: Program | None = None,
+    ) -> None:
+        self._orders = orders
+        self._jobs = jobs
+        self._inherited = inherited
+        self._program = program or Program()
+        self._executor = ThreadPoolExecutor(jobs, "nssbackup-batch")
+        self._own = threading.local()
+        self._workers: set[_Worker] = set()
+        self._busy: set[User] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        busy = set(self._busy)
+        for worker in list(self._workers):
+            worker.kill()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        for worker in list(self._workers):
+            worker.end()
+        for user in busy:  # cut off in the middle: only after an interruption
+            for folder in (user.folder, Path(ESCROW_FOLDER) / user.folder, STATE_FOLDER):
+                remove_leftovers(self._orders.folder / folder)
+
+    def outcomes(self, users: Iterable[User]) -> Iterator[Outcome]:
+        """What became of each user, in the order that they are finished in."""
+        waiting: set[Future[Outcome]] = set()
+        for user in users:
+            waiting.add(self._executor.submit(self._outcome, user))
+            while len(waiting) >= self._jobs * (1 + _AHEAD):
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (one.result() for one in done)
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (one.result() for one in done)
+
+    def _outcome(self, user: User) -> Outcome:
+        worker: _Worker | None = getattr(self._own, "worker", None)
+        self._busy.add(user)
+        try:
+            if worker is None:
+                worker = _Worker(self._orders.to_wire(), self._inherited, self._program)
+                self._own.worker = worker
+                self._workers.add(worker)
+            outcome = worker.ask(user)
+        except WorkerError as error:
+            if worker is not None:
+                worker.end()
+                self._workers.discard(worker)
+            self._own.worker = None
+            return Outcome(tuple(_failed(user, self._orders.host, error)))
+        self._busy.discard(user)
+        return outcome
+
+
+class _Worker:
+    """One process, and the thread that reads its answers."""
+
+    def __init__(self, orders: str, inherited: int | None, program: Program) -> None:
+        self._time_limit = program.time_limit
+        self._answers: queue.Queue[bytes] = queue.Queue()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - this Python and our own script
+                [sys.executable, "-I", os.fspath(program.script), *map(os.path.abspath, sys.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=() if inherited is None or os.name == "nt" else (inherited,),
+                # A Ctrl-C is the parent's business; Windows and others say so differently.
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+        except OSError as error:
+            message = f"a worker process can't be started: {(error.strerror or '').lower()}"
+            raise WorkerError(message) from error
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._tell(orders)
+
+    def ask(self, user: User) -> Outcome:
+        """Have a user backed up.
+
+        Raises:
+            WorkerError: the process ended, or did not answer in time.
+        """
+        self._tell(json.dumps(user.to_wire()))
+        try:
+            answer = self._answers.get(timeout=self._time_limit)
+        except queue.Empty:
+            message = f"there was no end to it within {self._time_limit / 60:g} minutes"
+            raise WorkerError(message, hint="is a share gone that the home lies on?") from None
+        if not answer.endswith(b"\n"):
+            message = "the process that was at work on it was killed, or ran out of memory"
+            raise WorkerError(message)
+        try:
+            return Outcome.of_json(json.loads(answer))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            # Without its cause, which may hold what was answered.
+            message = "the process that was at work on it answered with something else"
+            raise WorkerError(message) from None
+
+    def kill(self) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+
+    def end(self) -> None:
+        """End the process and see it off."""
+        self._process.kill()
+        # One that waits for a dead share can't be ended; it is left behind.
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=5)
+            self._reader.join()
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream is not None:
+                    with suppress(OSError):  # what it was still to be told
+                        stream.close()
+
+    def _tell(self, text: str) -> None:
+        # What can't be written has an end of the answers for its consequence.
+        with suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.write(text.encode("ascii") + b"\n")
+                self._process.stdin.flush()
+
+    def _read(self) -> None:
+        with suppress(OSError, ValueError):
+            while self._process.stdout and (answer := self._process.stdout.readline()):
+                self._answers.put(answer)
+        self._answers.put(b"")
+
+
+def _failed(user: User, host: str, error: NssBackupError) -> Iterator[BatchItem]:
+    for member in user.members:
+        yield BatchItem(
+            status="failed",
+            host=host,
+            user=member.user,
+            home=str(member.path) if member.home else None,
+            profile=None if member.home else str(member.path),
+            error=error_document(error),
+        )

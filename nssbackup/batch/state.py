@@ -1,0 +1,153 @@
+"""State: what a run leaves for the next, one file a user.
+
+A file with its final name was verified when it was written, and its SHA-256 stands here before it
+gets that name. So the hash alone proves that it still verifies; the password, which may be in
+escrow, is not needed. What a killed run had finished is found again the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nssbackup.batch.naming import STATE_FOLDER
+from nssbackup.batch.report import BatchItem
+from nssbackup.files import write_verified
+
+_VERSION = 1
+# A user with a hundred identities needs 300 kB.
+_MAX_BYTES = 64 * 1024 * 1024
+# A PFX with a hundred certificates is 200 kB.
+_MAX_PFX_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file that was written for an identity.
+
+    Attributes:
+        file: its name in the user's folder.
+        sha256: of the file.
+        size: in bytes.
+        content: what was to be in it, as a hash: certificate, chain, name and encryption.
+        item: what the report says of it, but for what another night may say otherwise.
+    """
+
+    file: str
+    sha256: str
+    size: int
+    content: str
+    item: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that is known of a user's backups.
+
+    Attributes:
+        wanted: what was asked for, as a hash: other wishes find nothing done.
+        places: the homes and folders that were looked into.
+        facts: what has to be as it was for nothing to have changed; empty if that can't be told.
+        looked: when it was last looked for profiles in all places, in seconds since 1970.
+        until: when the first of the certificates changes by time alone, as by its end.
+        selected: the keys of `files` that the last run found, and no other.
+        files: by the identity's fingerprint and the format.
+    """
+
+    wanted: str
+    places: tuple[str, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    looked: float = 0.0
+    until: float = 0.0
+    selected: tuple[str, ...] = ()
+    files: Mapping[str, Kept] = field(default_factory=dict)
+
+
+def state_path(folder: Path, user_folder: str) -> str:
+    """Where a user's state lies."""
+    return os.path.join(folder, STATE_FOLDER, f"{user_folder}.json")  # noqa: PTH118 - as text: thousands
+
+
+def load(path: str) -> State | None:
+    """A user's state; None where there is none, or none that is of use."""
+    data = read_whole(path, _MAX_BYTES)
+    if data is None:
+        return None
+    try:
+        return _parsed(json.loads(data))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def save(path: str, state: State) -> None:
+    """Put a state in the place of the one before, at once and for good.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    document = {
+        "version": _VERSION,
+        **{name: getattr(state, name) for name in ("wanted", "places", "facts", "looked", "until")},
+        "selected": state.selected,
+        "files": {key: asdict(kept) for key, kept in state.files.items()},
+    }
+    write_verified(Path(path), json.dumps(document).encode("ascii"), lambda _: None, replace=True)
+
+
+def is_intact(folder: str, kept: Kept) -> bool:
+    """Whether a file is there as it was when it was verified."""
+    data = read_whole(os.path.join(folder, kept.file), _MAX_PFX_BYTES)  # noqa: PTH118 - as text: thousands
+    return data is not None and hashlib.sha256(data).hexdigest() == kept.sha256
+
+
+def item_of(kept: Kept, host: str) -> BatchItem:
+    """The row of a file that is there and of which nothing has changed."""
+    return BatchItem.of_json({**kept.item, "status": "unchanged", "host": host})
+
+
+def read_whole(path: str, limit: int) -> bytes | None:
+    """The bytes of a regular file of no more than so many; None for anything else."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = os.open(path, flags)
+        try:
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode) or facts.st_size > limit:
+                return None
+            parts = []
+            while part := os.read(descriptor, facts.st_size + 1):
+                parts.append(part)
+                if sum(map(len, parts)) > limit:
+                    return None
+            return b"".join(parts)
+        finally:
+            os.close(descriptor)
+    return None
+
+
+def _parsed(document: Any) -> State | None:  # noqa: ANN401 - JSON of unknown make
+    if document["version"] != _VERSION:
+        return None
+    files = {str(key): Kept(**kept) for key, kept in document["files"].items()}
+    # What could lead out of the user's folder was not written here.
+    if any(os.path.basename(kept.file) != kept.file or not kept.item for kept in files.values()):  # noqa: PTH119 - as text: thousands
+        return None
+    selected = tuple(document["selected"])
+    if not set(selected) <= set(files):
+        return None
+    return State(
+        wanted=document["wanted"],
+        places=tuple(document["places"]),
+        facts=dict(document["facts"]),
+        looked=float(document["looked"]),
+        until=float(document["until"]),
+        selected=selected,
+        files=files,
+    )

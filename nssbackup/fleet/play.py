@@ -1,0 +1,261 @@
+"""Plays: our playbooks through ansible-runner, and what came of each host."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nssbackup.fleet.errors import AnsibleError, FleetUnavailableError
+
+PLAYBOOKS = Path(__file__).resolve().parent
+"""Where the playbooks are; Ansible finds the collection in the folder `collections` beside them."""
+
+_MAX_MESSAGE = 2_000
+_BAD = frozenset({"runner_on_failed", "runner_item_on_failed", "runner_on_unreachable"})
+
+# What a task tells the person who watches; the others pass in silence.
+STEPS = {
+    "Look at the host": "connecting",
+    "Install nssbackup": "installing nssbackup for the time of the run",
+    "Back up the certificates": "backing up",
+    "Fetch the backups": "fetching the backups",
+}
+
+_DONE = "Show the totals"
+_WORDS = {
+    "backed-up": "backed up",
+    "unchanged": "unchanged",
+    "planned": "to be backed up",
+    "failed": "failed",
+}
+
+# ssh asks nothing where there is no terminal, but ansible-runner gives it one. So the answers:
+# a host whose key is not known is not the host, and a key whose passphrase is asked can't be used.
+_ANSWERS = {
+    r"continue connecting \(yes/no": "no",
+    r"Enter passphrase for key .*:\s*$": "",
+    r"(?i)password.*:\s*$": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Which hosts, and how Ansible goes about them.
+
+    Attributes:
+        inventory: a file or folder, or hosts with commas between them, as Ansible's `-i` takes it.
+        limit: Ansible's pattern of hosts.
+        forks: how many hosts at a time; Ansible's own setting by default.
+        become: whether to become root there.
+        check: whether to say only what would be done.
+    """
+
+    inventory: str
+    limit: str | None = None
+    forks: int | None = None
+    become: bool = False
+    check: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a host: `error` is None where the play went to its end."""
+
+    host: str
+    reached: bool
+    error: str | None = None
+
+
+Progress = Callable[[str, str], None]
+"""Is told a host and what happens there. Called from another thread."""
+
+
+def run_play(
+    name: str, play: Play, variables: Mapping[str, object], private: Path, progress: Progress
+) -> tuple[Outcome, ...]:
+    """Run a playbook of ours.
+
+    Args:
+        name: of the playbook.
+        play: which hosts.
+        variables: of the role; no secret may be among them.
+        private: an empty private folder for what Ansible and ansible-runner write.
+        progress: is told what happens.
+
+    Returns:
+        The hosts, by name.
+
+    Raises:
+        FleetUnavailableError: Ansible is not installed.
+        AnsibleError: it could not begin.
+        KeyboardInterrupt: Ctrl-C; Ansible has ended by then.
+    """
+    runner = runner_module()
+    watch = _Watch(progress)
+    cancelled = threading.Event()
+    arguments: dict[str, Any] = {
+        "private_data_dir": str(private),
+        # The caller's folder, so that relative paths and an `ansible.cfg` in it mean what they do
+        # for `ansible-playbook`.
+        "project_dir": str(Path.cwd()),
+        "playbook": str(PLAYBOOKS / f"{name}.yml"),
+        "inventory": [play.inventory],
+        "limit": play.limit,
+        "forks": play.forks,
+        "cmdline": " ".join(["--become"] * play.become + ["--check"] * play.check) or None,
+        "extravars": dict(variables),
+        "envvars": _environment(private),
+        "settings": {"pexpect_timeout": 1},
+        "passwords": dict(_ANSWERS),
+        "quiet": True,
+        "event_handler": watch.see,
+        "cancel_callback": cancelled.is_set,
+    }
+    # In a thread of its own: an exception in the midst of ansible-runner would leave Ansible
+    # running, in a session where no Ctrl-C arrives.
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(runner.run, **arguments)
+        try:
+            done = future.result()
+        except KeyboardInterrupt:
+            cancelled.set()
+            raise
+    if not watch.finished:
+        raise AnsibleError(*_why(done))
+    return watch.outcomes()
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Reads the events of a run as they come."""
+
+    progress: Progress
+    finished: bool = False
+    _hosts: set[str] = field(default_factory=set)
+    _unreachable: set[str] = field(default_factory=set)
+    _failed: set[str] = field(default_factory=set)
+    _errors: dict[str, str] = field(default_factory=dict)
+
+    def see(self, event: Mapping[str, Any]) -> bool:
+        """Take an event in; returns that ansible-runner need not keep it."""
+        kind, data = event.get("event"), event.get("event_data") or {}
+        host, task = data.get("host"), data.get("task")
+        if kind == "playbook_on_stats":
+            self.finished = True
+            self._hosts.update(data.get("processed") or {})
+            self._unreachable.update(data.get("dark") or {})
+            self._failed.update(data.get("failures") or {})
+        elif not isinstance(host, str):
+            pass
+        elif kind == "runner_on_start":
+            if step := STEPS.get(str(task)):
+                self.progress(host, step)
+        elif kind == "runner_on_ok" and task == _DONE:
+            self.progress(host, f"done: {_summary(data.get('res') or {})}")
+        elif kind in _BAD and not data.get("ignore_errors"):
+            # The first tells what is the matter; what fails afterwards fails because of it.
+            self._errors.setdefault(host, error_of(str(task), data.get("res") or {}))
+        return False
+
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """What came of the hosts."""
+        return tuple(
+            Outcome(
+                host,
+                reached=host not in self._unreachable,
+                error=self._errors.get(host, "Ansible does not say what failed")
+                if host in self._unreachable | self._failed
+                else None,
+            )
+            for host in sorted(self._hosts)
+        )
+
+
+def error_of(task: str, result: Mapping[str, Any]) -> str:
+    """What a failed task says is the matter, in as few words as it has."""
+    for said in (_own_error(result.get("stdout")), result.get("stderr"), result.get("msg")):
+        text = " ".join(str(said or "").split()).removeprefix("Task failed: ")
+        if text and text != "non-zero return code":
+            return text[:_MAX_MESSAGE]
+    return f"the task `{task}` failed, and what it said may hold a secret and is not shown"
+
+
+def _summary(result: Mapping[str, Any]) -> str:
+    """The totals of a host in words."""
+    totals = result.get("msg")
+    if not isinstance(totals, dict):
+        return "nothing"
+    if isinstance(totals.get("message"), str):  # nothing was found to be backed up
+        return str(totals["message"])
+    counts = [f"{totals[key]} {words}" for key, words in _WORDS.items() if totals.get(key)]
+    return ", ".join(counts) or "nothing"
+
+
+def _own_error(stdout: object) -> str | None:
+    """The message of our own command line, whose errors are JSON on stdout."""
+    try:
+        document = json.loads(str(stdout))
+        error = document["error"]
+        return f"{error['message']} ({error['hint']})" if error["hint"] else str(error["message"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def _environment(private: Path) -> dict[str, str]:
+    """What is different for Ansible; the rest is the caller's, their `ANSIBLE_` variables too."""
+    temporary = private / "temporary"
+    temporary.mkdir()
+    defaults = {
+        # ansible-runner turns the checking of host keys off where nobody asks for it.
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_PIPELINING": "True",
+        "ANSIBLE_SSH_EXTRA_ARGS": "-o ServerAliveInterval=15 -o ServerAliveCountMax=4",
+    }
+    return {
+        **{name: os.environ.get(name, value) for name, value in defaults.items()},
+        "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
+        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
+        "ANSIBLE_NOCOLOR": "True",
+        "ANSIBLE_LOCAL_TEMP": str(temporary),
+        "TMPDIR": str(temporary),
+        # The programs of the environment that nssbackup runs in are not on everybody's PATH.
+        "PATH": os.pathsep.join(
+            [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+        ),
+    }
+
+
+def runner_module() -> Any:  # noqa: ANN401 - it has no types
+    """The module ansible_runner.
+
+    Raises:
+        FleetUnavailableError: it, or Ansible itself, is not installed.
+    """
+    try:
+        import ansible  # type: ignore[import-untyped]
+        import ansible_runner  # type: ignore[import-untyped]
+    except ImportError as error:  # on Windows its own imports fail
+        message = "a fleet needs Ansible, which is not installed here"
+        hint = "Ansible runs on Linux and macOS" if sys.platform == "win32" else None
+        raise FleetUnavailableError(message, hint=hint) from error
+    del ansible
+    return ansible_runner
+
+
+def _why(done: Any) -> tuple[str]:  # noqa: ANN401 - a class without types
+    """What Ansible said before it gave up."""
+    try:
+        with done.stdout as file:
+            said = file.read()[-_MAX_MESSAGE * 4 :]
+    except Exception:  # noqa: BLE001 - whatever keeps its words from us
+        said = ""
+    lines = [line.strip() for line in said.splitlines() if "ERROR" in line]
+    text = " ".join(lines) or " ".join(said.split()) or f"it ended with status {done.rc}"
+    return (f"Ansible could not begin: {text[-_MAX_MESSAGE:]}",)

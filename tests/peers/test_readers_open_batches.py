@@ -1,0 +1,39 @@
+"""Every reader opens what `batch` writes: its files share one salt between key and certificates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nssbackup.batch.orders import Orders
+from nssbackup.batch.users import Member, User
+from nssbackup.batch.work import back_up_user
+from nssbackup.files import make_folder
+from nssbackup.secret import Secret
+from tests.batch_homes import JANE, add_home
+from tests.peers import need
+from tests.peers.exports import exportable, fingerprint
+from tests.peers.readers import Reader, readers
+
+PASSWORD = "Correct-Horse-Battery-Staple-47"
+
+
+@pytest.mark.parametrize("format_", ["modern", "compatible"])
+@pytest.mark.parametrize("reader", readers(), ids=lambda reader: reader.name)
+def test_a_reader_opens_a_file_of_batch(
+    reader: Reader, format_: str, tmp_path: Path, require_peers: bool
+) -> None:
+    need(reader.missing(), required=require_peers)
+    (expected,) = (each for each in exportable() if each.case == JANE)
+    home = add_home(tmp_path / "homes", "jane", JANE)
+    make_folder(tmp_path / "out" / ".nssbackup")
+    orders = Orders(tmp_path / "out", "h", formats=(format_,), passwords=Secret(PASSWORD))
+    (item,) = back_up_user(User("jane", (Member("jane", home, home=True),)), orders).items
+    assert item.file is not None
+    opened = reader.open(tmp_path / "out" / item.file, PASSWORD)
+    found = [fingerprint(der) for der in opened.certificates]
+    assert found[0] == expected.fingerprint
+    assert sorted(found) == sorted(expected.certificates)
+    if "key" not in reader.cannot:
+        assert opened.key_pkcs8 == expected.key

@@ -1,0 +1,171 @@
+"""A batch as a whole: the folder, its lock, the roots, and the reports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nssbackup.batch import locking
+from nssbackup.batch.locking import FolderLockedError, locked, only_run
+from nssbackup.batch.orders import Orders
+from nssbackup.batch.report import BatchItem
+from nssbackup.batch.run import BatchOptions, Watcher, run_batch
+from nssbackup.batch.users import Places
+from nssbackup.errors import OutputError, UsageError
+from tests.batch_homes import JANE, add_home, backups, everything, opened, report_of
+
+HOLD = """
+import sys
+from pathlib import Path
+from nssbackup.batch.locking import only_run
+with only_run(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def options(tmp_path: Path, **changes: object) -> BatchOptions:
+    orders = Orders(tmp_path / "backups", "building-1")
+    places = Places(parents=(tmp_path / "homes",))
+    return replace(BatchOptions(places, orders, jobs=1), **changes)  # type: ignore[arg-type] # any of them
+
+
+@contextmanager
+def another_run(folder: Path) -> Iterator[None]:
+    """Another process that has the lock of a folder."""
+    path = folder / ".nssbackup" / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    words = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        yield
+        process.kill()
+
+
+def test_a_batch_from_homes_to_reports(tmp_path: Path) -> None:
+    for user in ("jane", "bob"):
+        add_home(tmp_path / "homes", user, JANE)
+    (tmp_path / "homes" / "empty").mkdir()
+    told: list[object] = []
+    watcher = Watcher(begin=told.append, item=told.append, user=lambda: told.append("done"))
+    result = run_batch(options(tmp_path, expiring_days=30), watcher)
+    assert result.profiles == 2
+    assert [path.name for path in result.files] == ["report.json", "report.csv", "report.html"]
+    assert all(path.exists() for path in result.files)
+    document = report_of(tmp_path / "backups")
+    assert document["totals"]["backed-up"] == 2
+    assert [item["user"] for item in document["items"]] == ["bob", "jane"]
+    assert document["host"] == "building-1"
+    assert document["roots"] == [str(tmp_path / "homes")]
+    assert document["expiring_days"] == 30
+    assert told[0] == 3
+    assert told.count("done") == 3
+    assert sum(isinstance(one, BatchItem) for one in told) == 2
+    assert len(opened(tmp_path / "backups")) == 2
+
+
+def test_what_expires_soon_is_marked(tmp_path: Path) -> None:
+    add_home(tmp_path / "homes", "jane", JANE)
+    for days, expected in ((30, 0), (365 * 40, 1), (10**9, 1), (10**30, 1), (None, 0)):
+        run_batch(options(tmp_path, expiring_days=days))
+        assert report_of(tmp_path / "backups")["totals"]["expiring"] == expected
+
+
+@pytest.mark.parametrize("output", ["homes", "homes/jane", "homes/new/folder", ".", "link"])
+def test_the_backups_lie_apart_from_what_is_read(tmp_path: Path, output: str) -> None:
+    add_home(tmp_path / "homes", "jane", JANE)
+    (tmp_path / "link").symlink_to(tmp_path / "homes")
+    before = everything(tmp_path)
+    given = options(tmp_path, orders=Orders(tmp_path / output, "h"))
+    with pytest.raises(UsageError, match="lies together with"):
+        run_batch(given)
+    assert everything(tmp_path) == before
+
+
+def test_a_root_that_is_gone_is_a_row_and_the_report_is_written(tmp_path: Path) -> None:
+    add_home(tmp_path / "homes", "jane", JANE)
+    result = run_batch(
+        options(tmp_path, places=Places((tmp_path / "homes", tmp_path / "share"), ()))
+    )
+    assert result.report.failed == 1
+    failed, done = report_of(tmp_path / "backups")["items"]
+    assert (failed["status"], failed["home"]) == ("failed", str(tmp_path / "share"))
+    assert failed["error"]["hint"] == "is the share connected, and the image mounted?"
+    assert done["status"] == "backed-up"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
+def test_a_home_whose_name_is_no_text(tmp_path: Path) -> None:
+    add_home(tmp_path / "homes", os.fsdecode(b"j\xe4ne\n"), JANE)
+    assert run_batch(options(tmp_path)).report.failed == 0
+    assert [path.parent.name for path in backups(tmp_path / "backups")] == ["j_ne_"]
+    assert len(opened(tmp_path / "backups")) == 1
+    assert run_batch(options(tmp_path)).report.items.totals["unchanged"] == 1
+
+
+def test_a_dry_run_leaves_not_even_a_folder(tmp_path: Path) -> None:
+    add_home(tmp_path / "homes", "jane", JANE)
+    result = run_batch(options(tmp_path, orders=Orders(tmp_path / "b", "h", dry_run=True)))
+    assert result.report.items.totals["planned"] == 1
+    assert not (tmp_path / "b").exists()
+
+
+def test_two_runs_keep_out_of_each_others_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locking, "_PATIENCE", 0.0)
+    add_home(tmp_path / "homes", "jane", JANE)
+    with another_run(tmp_path / "backups"):
+        with pytest.raises(FolderLockedError, match="another batch is at work") as caught:
+            run_batch(options(tmp_path))
+        assert caught.value.exit_status == 31
+        assert backups(tmp_path / "backups") == []
+    # The other one was killed: its lock is gone, though the file is there.
+    assert (tmp_path / "backups" / ".nssbackup" / "lock").exists()
+    assert run_batch(options(tmp_path)).report.failed == 0
+
+
+def test_the_next_run_waits_for_what_a_killed_one_left_behind(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with another_run(tmp_path / "x"):
+        pass
+    with only_run(path) as held:
+        assert isinstance(held, int)
+        assert locking._lock(os.open(path, os.O_RDWR), wait=False) is False  # noqa: SLF001 - the seam
+    with only_run(path):
+        pass
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "list").touch()
+    first, second = (os.open(tmp_path / "list", os.O_RDWR) for _ in range(2))
+    with locked(first):
+        assert locking._lock(second, wait=False) is False  # noqa: SLF001 - the seam
+    with locked(second):
+        pass
+    os.close(first)
+    os.close(second)
+
+
+def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
+    add_home(tmp_path / "homes", "jane", JANE)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="can't be written to"):
+        run_batch(options(tmp_path, orders=Orders(tmp_path / "file" / "b", "h")))
+
+
+def test_a_report_that_can_not_be_written_is_said_at_the_end(tmp_path: Path) -> None:
+    add_home(tmp_path / "homes", "jane", JANE)
+    (tmp_path / "backups" / "report.json").mkdir(parents=True)
+    result = run_batch(options(tmp_path))
+    assert result.report.items.totals["backed-up"] == 1
+    assert [path.name for path in result.files] == ["report.csv", "report.html"]
+    assert isinstance(result.unwritten, OutputError)

@@ -1,0 +1,152 @@
+"""Whose profiles there are: roots told apart by what they hold."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from nssbackup.batch.naming import folder_of_user, unused_name, user_of_home
+from nssbackup.batch.users import Places, User, users_in
+from tests.batch_homes import JANE, add_home, profile_in
+from tests.conftest import PROFILES
+from tests.unit.profiles.machine import closed
+
+
+def found(places: Places) -> list[tuple[str, bool]]:
+    users, unusable = users_in(places)
+    assert unusable == ()
+    return [(member.user, member.home) for user in users for member in user.members]
+
+
+def test_a_home_and_a_folder_of_homes(tmp_path: Path) -> None:
+    homes = tmp_path / "homes"
+    for user in ("jane", "bob"):
+        add_home(homes, user, JANE)
+    (homes / "empty").mkdir()
+    assert found(Places(roots=(homes / "jane",))) == [("jane", True)]
+    assert found(Places(roots=(homes,))) == [("bob", True), ("jane", True)]
+    # With the option a home need not look like one.
+    assert found(Places(parents=(homes,))) == [("bob", True), ("empty", True), ("jane", True)]
+    assert found(Places(homes=(homes / "empty",))) == [("empty", True)]
+    # A home is looked into once.
+    both = Places(roots=(homes,), homes=(homes / "jane",), parents=(homes,))
+    assert found(both) == [("bob", True), ("empty", True), ("jane", True)]
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+def test_a_home_of_another_system_is_one_too(tmp_path: Path, platform: str) -> None:
+    add_home(tmp_path, "jane", JANE, platform=platform)
+    assert found(Places(roots=(tmp_path / "jane",))) == [("jane", True)]
+
+
+def test_a_profile_and_a_folder_of_profiles(tmp_path: Path) -> None:
+    for name in ("a.default", "b.legacy"):
+        fixture = "legacy-nopassword" if "legacy" in name else JANE
+        shutil.copytree(PROFILES / fixture, tmp_path / "profiles" / name)
+    (tmp_path / "profiles" / "empty").mkdir()
+    expected = [("a.default", False), ("b.legacy", False)]
+    assert found(Places(roots=(tmp_path / "profiles",))) == expected
+    assert found(Places(roots=(tmp_path / "profiles" / "a.default",))) == expected[:1]
+
+
+def test_a_home_with_databases_of_its_own_is_a_profile(tmp_path: Path) -> None:
+    home = add_home(tmp_path, "jane", JANE)
+    shutil.copy(profile_in(home) / "cert9.db", home)
+    assert found(Places(roots=(home,))) == [("jane", False)]
+    assert found(Places(homes=(home,))) == [("jane", True)]
+
+
+def test_what_is_no_home_is_left_out(tmp_path: Path) -> None:
+    for name in (
+        *("jane", "Public", "Default", "Default User", "All Users", "defaultuser0"),
+        *("WDAGUtilityAccount", "Shared", "Guest", ".localized", "lost+found"),
+    ):
+        (tmp_path / "homes" / name).mkdir(parents=True)
+    (tmp_path / "homes" / "desktop.ini").touch()
+    (tmp_path / "homes" / "link").symlink_to(tmp_path)
+    assert found(Places(parents=(tmp_path / "homes",))) == [("jane", True)]
+
+
+def test_a_root_of_no_use_is_told_of_and_the_others_go_on(tmp_path: Path) -> None:
+    add_home(tmp_path / "homes", "jane", JANE)
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "file").touch()
+    roots = tuple(tmp_path / name for name in ("homes", "gone", "nothing", "file"))
+    users, unusable = users_in(Places(roots=roots, homes=(tmp_path / "gone2",)))
+    assert [user.folder for user in users] == ["jane"]
+    told = [(one.path.name, one.error.exit_status, one.error.code) for one in unusable]
+    assert told == [
+        ("gone", 11, "store-unreadable"),
+        ("nothing", 10, "no-profile"),
+        ("file", 11, "store-unreadable"),
+        ("gone2", 11, "store-unreadable"),
+    ]
+
+
+def test_a_closed_home_among_others_is_not_forgotten() -> None:
+    with tempfile.TemporaryDirectory() as top:
+        Path(top).chmod(0o755)
+        add_home(Path(top), "bob", JANE)
+        with closed(add_home(Path(top), "jane", JANE)):
+            assert found(Places(roots=(Path(top),))) == [("bob", True), ("jane", True)]
+
+
+def test_homes_of_one_name_are_one_users(tmp_path: Path) -> None:
+    add_home(tmp_path / "local", "jane", JANE)
+    add_home(tmp_path / "share", "Jane.V6", JANE, platform="win32")
+    users, _ = users_in(Places(parents=(tmp_path / "local", tmp_path / "share")))
+    (user,) = users
+    assert user.folder == "jane"
+    assert [member.user for member in user.members] == ["jane", "Jane"]
+    assert User.from_wire(user.to_wire()) == user
+
+
+@pytest.mark.parametrize(
+    ("folder", "user"),
+    [
+        ("jane", "jane"),
+        ("jane.V6", "jane"),
+        ("jane.v2", "jane"),
+        ("jane.V7", "jane.V7"),
+        ("jane.DOMAIN", "jane.DOMAIN"),
+        (".V6", ".V6"),
+    ],
+)
+def test_whose_a_home_is(folder: str, user: str) -> None:
+    assert user_of_home(folder) == user
+
+
+@pytest.mark.parametrize(
+    ("user", "folder"),
+    [
+        ("jane", "jane"),
+        ("a:b", "a_b"),
+        ("con", "_con"),
+        ("..", "_"),
+        ("=cmd|x", "=cmd_x"),
+        ("escrow", "escrow_"),
+        ("Passwords.csv", "Passwords.csv_"),
+        (".nssbackup", "nssbackup"),
+    ],
+)
+def test_the_folder_of_a_user_fits_every_system_and_nothing_of_ours(user: str, folder: str) -> None:
+    assert folder_of_user(user) == folder
+
+
+def test_a_name_is_given_once() -> None:
+    taken: set[str] = set()
+    given = []
+    for _ in range(6):
+        given.append(unused_name("Jane-2028.pfx", "0123456789abcdef" * 4, taken))
+        taken.add(given[-1].casefold())
+    assert given == [
+        "Jane-2028.pfx",
+        "Jane-2028-01234567.pfx",
+        "Jane-2028-0123456789abcdef.pfx",
+        "Jane-2028-0123456789abcdef0123456789abcdef.pfx",
+        "Jane-2028-01234567-2.pfx",
+        "Jane-2028-01234567-3.pfx",
+    ]
