@@ -86,7 +86,9 @@ def run_play(
         name: of the playbook.
         play: which hosts.
         variables: of the role; no secret may be among them.
-        private: an empty private folder for what Ansible and ansible-runner write.
+        private: an empty folder for what ansible-runner writes, in a private one for what Ansible
+            does. The latter's path must be short: Ansible makes sockets in it, and the longest name
+            of one has 103 characters on macOS.
         progress: is told what happens.
 
     Returns:
@@ -111,7 +113,7 @@ def run_play(
         "forks": play.forks,
         "cmdline": " ".join(["--become"] * play.become + ["--check"] * play.check) or None,
         "extravars": dict(variables),
-        "envvars": _environment(private),
+        "envvars": _environment(private.parent),
         "settings": {"pexpect_timeout": 1},
         "passwords": dict(_ANSWERS),
         "quiet": True,
@@ -208,10 +210,8 @@ def _own_error(stdout: object) -> str | None:
         return None
 
 
-def _environment(private: Path) -> dict[str, str]:
+def _environment(temporary: Path) -> dict[str, str]:
     """What is different for Ansible; the rest is the caller's, their `ANSIBLE_` variables too."""
-    temporary = private / "temporary"
-    temporary.mkdir()
     defaults = {
         # ansible-runner turns the checking of host keys off where nobody asks for it.
         "ANSIBLE_HOST_KEY_CHECKING": "True",

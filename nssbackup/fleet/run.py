@@ -68,7 +68,7 @@ def back_up_fleet(options: FleetOptions, progress: Progress) -> FleetReport:
     folder = options.output.absolute()
     runner_module()
     notes = _checked(options)
-    with _kept(folder, options), tempfile.TemporaryDirectory(prefix="nssbackup-fleet-") as name:
+    with _kept(folder, options), tempfile.TemporaryDirectory(prefix="nssbackup-") as name:
         private = Path(name)
         documents = _new(private / "documents")
         variables = _variables(options, folder, documents, private)

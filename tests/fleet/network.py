@@ -150,8 +150,9 @@ class Network:
         self.run("ip", "link", "add", "bridge0", "type", "bridge")
         self.run("ip", "address", "add", f"{_NET}.1/24", "dev", "bridge0")
         self.run("ip", "link", "set", "bridge0", "up")
-        # Where ssh puts its sockets: below a test's own folder their names get too long.
+        # For sockets, of ssh and Ansible: below a test's own folder their names get too long.
         self.run("mount", "-t", "tmpfs", "-o", "mode=755", "controller", "/run")
+        self.run("mkdir", "/run/tmp")
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self._key])
 
     def close(self) -> None:
