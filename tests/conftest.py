@@ -36,6 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("CI") == "true",
         help="fail, instead of skip, where a peer (certutil, Firefox, openssl …) is missing",
     )
+    parser.addoption(
+        "--every-fault",
+        action="store_true",
+        help="try a fault at every system call, not at a share of them: minutes more",
+    )
 
 
 @pytest.fixture(scope="session")

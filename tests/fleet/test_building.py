@@ -184,7 +184,7 @@ def test_a_building_is_backed_up_night_after_night(
     check_document(document)
     check_reports(controller.output, document)
     check_files(controller, document, tmp_path)
-    check_nothing_is_left(network, controller)
+    check_nothing_is_left(network)
     assert {name: facts(host.homes) for name, host in hosts.items()} == before
 
     # The second night, by a playbook of somebody's own: only what is new comes home.
@@ -196,7 +196,7 @@ def test_a_building_is_backed_up_night_after_night(
     check_what_is_new(first, facts(controller.output))
     again = json.loads((controller.output / "ada" / "report.json").read_text())
     assert {item["status"] for item in again["items"]} == {"unchanged"}
-    check_nothing_is_left(network, controller)
+    check_nothing_is_left(network)
 
     # No secret in what Ansible says of itself, however much it is asked to say.
     assert "primary-password-file" in said
@@ -302,7 +302,7 @@ def check_files(controller: Controller, document: dict[str, Any], folder: Path) 
         assert verdict["identity"]["sha256"] == item["identity"]["sha256"]
 
 
-def check_nothing_is_left(network: Network, controller: Controller) -> None:
+def check_nothing_is_left(network: Network) -> None:
     """Nothing on the hosts but what Ansible itself keeps there, nothing for a moment here."""
     for host in network.hosts.values():
         assert [path.name for path in host.temporary.iterdir() if path.name != ".ansible"] == []
@@ -334,7 +334,7 @@ def test_ctrl_c_leaves_nothing_on_the_hosts(network: Network, tmp_path: Path) ->
     assert b"Traceback" not in err
     assert b"interrupted" in err
     assert out == b""
-    check_nothing_is_left(network, controller)
+    check_nothing_is_left(network)
     assert not list(controller.output.glob("ada*"))
     # Nobody is still at work.
     assert "ansible-playbook" not in network.run("ps", "-e", "-o", "args")

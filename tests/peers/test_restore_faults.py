@@ -25,8 +25,6 @@ from tests.peers.firefox import Firefox
 from tests.peers.nss import available
 from tests.peers.restores import BACKUP_PASSWORD, identity_of, password_of
 
-# So that several processes of a test run share the work.
-_PARTS = 4
 
 State = tuple[frozenset[str], frozenset[str]]
 """The certificates of a store, and those of them whose key can be taken out."""
@@ -109,6 +107,12 @@ class Scene:
         }
 
 
+@pytest.fixture
+def stride(request: pytest.FixtureRequest) -> int:
+    """How far apart the calls are that are tried: some three hundred take minutes each time."""
+    return 1 if request.config.getoption("--every-fault") else 16
+
+
 @pytest.fixture(params=_CASES)
 def scene(request: pytest.FixtureRequest, tmp_path: Path, require_peers: bool) -> Scene:
     need(missing(), required=require_peers)
@@ -127,15 +131,14 @@ def _states(scene: Scene) -> tuple[State, State, list[str]]:
     return old, new, calls
 
 
-@pytest.mark.parametrize("part", range(_PARTS))
 @pytest.mark.parametrize("mode", ["kill", "torn"])
 def test_killed_at_any_call_there_is_the_old_pair_or_the_new_one(
-    scene: Scene, mode: Mode, part: int
+    scene: Scene, mode: Mode, stride: int
 ) -> None:
     old, new, calls = _states(scene)
     writes = ("write", "pwrite", "pwrite64")
     seen = set()
-    for at in _share(calls, part, lambda name: mode == "kill" or name in writes):
+    for at in _share(calls, stride, lambda name: mode == "kill" or name in writes):
         scene.lay()
         done = scene.command().run(mode, at)
         assert done.returncode == -9, (at, calls[at - 1], done.stderr)
@@ -168,15 +171,14 @@ def test_killed_in_its_commit_firefox_has_the_old_pair_or_the_new_one(
         assert listed == found[1]
 
 
-@pytest.mark.parametrize("part", range(_PARTS))
 @pytest.mark.parametrize("mode", ["fail", "full"])
 def test_failed_at_any_call_it_says_so_and_the_profile_is_as_it_was_to_the_byte(
-    scene: Scene, mode: Mode, part: int
+    scene: Scene, mode: Mode, stride: int
 ) -> None:
     old, new, calls = _states(scene)
     scene.lay()
     before = scene.bytes()
-    for at in _share(calls, part, lambda _: True):
+    for at in _share(calls, stride, lambda _: True):
         scene.lay()
         done = scene.command().run(mode, at)
         place = (at, calls[at - 1], done.stdout, done.stderr)
@@ -193,7 +195,8 @@ def test_failed_at_any_call_it_says_so_and_the_profile_is_as_it_was_to_the_byte(
         assert list(scene.cli.temporary.iterdir()) == [], place
 
 
-def _share(calls: list[str], part: int, wanted: Callable[[str], bool]) -> Iterator[int]:
-    """The numbers of the calls that one of the parts takes."""
+def _share(calls: list[str], stride: int, wanted: Callable[[str], bool]) -> Iterator[int]:
+    """The numbers of the calls to try: every one, or every so many; the last ones always."""
     numbers = [at for at, name in enumerate(calls, 1) if wanted(name)]
-    yield from numbers[part::_PARTS]
+    commit = numbers[-4:]
+    yield from sorted({*numbers[::stride], *commit})
