@@ -25,7 +25,6 @@ from tests.peers.firefox import Firefox
 from tests.peers.nss import available
 from tests.peers.restores import BACKUP_PASSWORD, identity_of, password_of
 
-
 State = tuple[frozenset[str], frozenset[str]]
 """The certificates of a store, and those of them whose key can be taken out."""
 
