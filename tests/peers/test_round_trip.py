@@ -7,7 +7,6 @@ three pairs with the engine `nss`, which takes seconds each.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,11 +50,14 @@ def _contents(pfx: Path) -> tuple[object, ...]:
     )
 
 
-def _journeys() -> Iterator[tuple[Expected, EngineName, EngineName]]:
-    first, *others = itertools.product(ENGINES, repeat=2)
-    for expected, other in zip(exportable(), itertools.cycle(others), strict=False):
-        yield expected, *first
-        yield expected, *other
+def _journeys() -> list[tuple[Expected, EngineName, EngineName]]:
+    (reader, writer), *others = itertools.product(ENGINES, repeat=2)
+    turns = zip(exportable(), itertools.cycle(others), strict=False)
+    return [
+        journey
+        for expected, (other_reader, other_writer) in turns
+        for journey in ((expected, reader, writer), (expected, other_reader, other_writer))
+    ]
 
 
 @pytest.mark.parametrize(("expected", "reader", "writer"), _journeys(), ids=str)
