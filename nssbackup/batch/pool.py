@@ -40,6 +40,7 @@ class WorkerError(NssBackupError):
     """A worker process ended, could not be started, or did not answer."""
 
     code = "worker-ended"
+    exit_status = 3
     default_hint = "run the batch again: it goes on with what is missing"
 
 

@@ -17,7 +17,6 @@ from nssbackup.cli.boundary import exit_status_of
 from nssbackup.cli.commands.batch import batch
 from nssbackup.cli.commands.doctor import doctor
 from nssbackup.cli.commands.export import export
-from nssbackup.cli.commands.fleet import fleet
 from nssbackup.cli.commands.guided import guided
 from nssbackup.cli.commands.listing import list_identities
 from nssbackup.cli.commands.profiles import profiles
@@ -100,4 +99,3 @@ app.command("verify")(verify)
 app.command("restore")(restore)
 app.command("doctor")(doctor)
 app.command("batch")(batch)
-app.command("fleet")(fleet)

@@ -12,7 +12,7 @@ from nssbackup.identities import AmbiguousError, NoMatchError
 
 _WITHOUT_ERROR = {
     0: "done",
-    3: "a batch or fleet finished, and some items failed: the report names each",
+    3: "a batch finished, and some items failed: the report names each",
 }
 
 _MEANINGS: Mapping[type[errors.NssBackupError], str] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from nssbackup.pkcs12.encryption import CipherKey, Encryption, Pbes2
 from nssbackup.pkcs12.mac import Mac
@@ -32,6 +32,10 @@ class Derivations:
         self._executor: ThreadPoolExecutor | None = None
         self._keys: dict[Encryption, Callable[[], tuple[CipherKey, ...]]] = {}
         self._derived: dict[tuple[Pbkdf2, int], Future[bytes]] = {}
+
+    def __reduce__(self) -> NoReturn:
+        message = "derivations can't be pickled"
+        raise TypeError(message)
 
     def close(self) -> None:
         """End the threads; once the password is known to be wrong nobody waits for the rest."""

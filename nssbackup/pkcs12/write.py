@@ -11,6 +11,7 @@ import hashlib
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
 from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
@@ -72,6 +73,10 @@ class Sealer:
         self._key_key = derivations.cipher_keys(self._key)
         self._mac_keys = derivations.mac_keys(self._mac)
         derivations.last()
+
+    def __reduce__(self) -> NoReturn:
+        message = "a Sealer can't be pickled"
+        raise TypeError(message)
 
     def seal(
         self, identity: Identity, key: PrivateKey, *, friendly_name: str | None = None

@@ -53,7 +53,6 @@ CONTRACT = {
         "--jobs",
         "--output",
     },
-    "fleet": {"--escrow-cert", "--output"},
 }
 
 

@@ -25,7 +25,6 @@ PROGRAMS = {
     "certtool": "gnutls-bin",
     "certutil": "libnss3-tools",
     "firefox-esr": "firefox-esr",
-    "ip": "iproute2",
     "fish": "fish",
     "groff": "groff-base",
     "keytool": "default-jre-headless",
@@ -33,7 +32,6 @@ PROGRAMS = {
     "mandoc": "mandoc",
     "node": "nodejs",
     "openssl": "openssl",
-    "sshd": "openssh-server",
     "zsh": "zsh",
 }
 """Program -> Debian package that has it; a program from elsewhere (a JDK, a newer node) will do."""

@@ -1,1 +1,0 @@
-"""Fleet: `batch` on many computers, by Ansible; the role is in `collections`."""
