@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-
-from cryptography.hazmat.primitives.asymmetric import ec
+from dataclasses import dataclass
 
 from nssbackup import keys
-from nssbackup.certificate import MalformedCertificateError, StoredCertificate, from_der
+from nssbackup.certificate import StoredCertificate
 from nssbackup.engines.native import pbe
+from nssbackup.engines.native.contents import (
+    CURVES,
+    EC,
+    ED25519,
+    EDWARDS,
+    OTHER_KEY_TYPES,
+    RSA,
+    Contents,
+    orphan_key,
+)
 from nssbackup.engines.native.database import (
     Attribute,
     CertificateDatabase,
@@ -19,7 +27,6 @@ from nssbackup.engines.native.database import (
     StoredObject,
 )
 from nssbackup.engines.native.objects import Maker
-from nssbackup.engines.native.pairing import pair
 from nssbackup.errors import (
     DamagedStoreError,
     IntegrityError,
@@ -33,8 +40,6 @@ from nssbackup.secret import Secret
 
 PASSWORD_CHECK = b"password-check"
 
-_RSA, _EC, _EDWARDS = 0x0, 0x3, 0x40
-_OTHER_KEY_TYPES = {0x1: "DSA", 0x41: "X25519", 0x49: "ML-KEM", 0x4A: "ML-DSA"}
 _RSA_ATTRIBUTES = (
     Attribute.PRIVATE_EXPONENT,
     Attribute.PRIME_1,
@@ -43,40 +48,8 @@ _RSA_ATTRIBUTES = (
     Attribute.EXPONENT_2,
     Attribute.COEFFICIENT,
 )
-# CKA_EC_PARAMS is the DER of the curve's OID.
-_CURVES: dict[bytes, ec.EllipticCurve] = {
-    bytes.fromhex("06082a8648ce3d030107"): ec.SECP256R1(),
-    bytes.fromhex("06052b81040022"): ec.SECP384R1(),
-    bytes.fromhex("06052b81040023"): ec.SECP521R1(),
-}
-_ED25519 = bytes.fromhex("06032b6570")
-
 # How many derivations run at once; more than the processors of a small machine gains nothing.
 _THREADS = 2
-
-# NSS's kind of trust object and PKCS#11's (lib/util/pkcs11n.h, PKCS#11 3.2 CK_TRUST).
-_TRUST_WORDS = {
-    0xCE534351: "trusted",
-    0xCE534352: "trusted-ca",
-    0xCE534353: "must-verify",
-    0xCE53435A: "not-trusted",
-    1: "trusted",
-    2: "trusted-ca",
-    3: "not-trusted",
-    4: "must-verify",
-}
-_USAGES = {
-    Attribute.TRUST_SERVER: "server",
-    Attribute.TRUST_CLIENT: "client",
-    Attribute.TRUST_CODE: "code",
-    Attribute.TRUST_EMAIL: "email",
-    Attribute.NSS_TRUST_SERVER: "server",
-    Attribute.NSS_TRUST_CLIENT: "client",
-    Attribute.NSS_TRUST_CODE: "code",
-    Attribute.NSS_TRUST_EMAIL: "email",
-}
-
-Trust = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +95,6 @@ class _Clear:
         return self.stored
 
 
-@dataclass(frozen=True, slots=True)
-class _Contents:
-    certificates: tuple[StoredCertificate, ...]
-    keys: dict[str, StoredObject] = field(repr=False)
-    orphans: tuple[StoredObject, ...] = field(repr=False)
-    notes: tuple[str, ...]
-
-
 class NativeStore:
     """A store as it was at the moment of its snapshot; see `engines.Store`."""
 
@@ -137,7 +102,7 @@ class NativeStore:
         self._certificates = certificates
         self._keys = keys
         self._key: pbe.IntermediateKey | None = None
-        self._loaded: _Contents | None = None
+        self._loaded: Contents | None = None
         self._closed = False
 
     def close(self) -> None:
@@ -155,12 +120,12 @@ class NativeStore:
 
     def orphan_keys(self) -> tuple[OrphanKey, ...]:
         """See `engines.Store.orphan_keys`."""
-        return tuple(_orphan(stored) for stored in self._contents().orphans)
+        return tuple(orphan_key(stored) for stored in self._contents().orphans)
 
     def orphan_of(self, certificate: StoredCertificate) -> OrphanKey | None:
         """See `engines.Store.orphan_of`."""
-        stored = _key_of(certificate, self._contents().orphans)
-        return _orphan(stored) if stored else None
+        stored = self._contents().orphan_of(certificate)
+        return orphan_key(stored) if stored else None
 
     def needs_password(self) -> bool | None:
         """See `engines.Store.needs_password`."""
@@ -196,22 +161,19 @@ class NativeStore:
             message = "the private key is marked as one that must not leave the store"
             raise KeyNotExportableError(message)
         kind = stored.number(Attribute.KEY_TYPE)
-        if kind == _RSA:
+        if kind == RSA:
             return keys.from_rsa(self._rsa_values(stored))
         curve = stored.get(Attribute.EC_PARAMS) or b""
-        if kind == _EC and curve in _CURVES:
-            return keys.from_ec(_CURVES[curve], int.from_bytes(self._value(stored), "big"))
-        if kind in (_EC, _EDWARDS) and curve == _ED25519:
+        if kind == EC and curve in CURVES:
+            return keys.from_ec(CURVES[curve], int.from_bytes(self._value(stored), "big"))
+        if kind in (EC, EDWARDS) and curve == ED25519:
             return keys.from_ed25519(self._value(stored))
-        name = _OTHER_KEY_TYPES.get(kind or 0) or f"type {kind}, parameters {curve.hex() or None}"
+        name = OTHER_KEY_TYPES.get(kind or 0) or f"type {kind}, parameters {curve.hex() or None}"
         raise type_not_exportable(name)
 
     def key_object(self, of: StoredCertificate) -> StoredObject | None:
         """The private key that belongs to a certificate, as it is stored; None if there is none."""
-        contents = self._contents()
-        # A certificate from elsewhere may be a renewal on a key that has a certificate here.
-        every = (*contents.keys.values(), *contents.orphans)
-        return contents.keys.get(of.sha256) or _key_of(of, every)
+        return self._contents().key_of(of)
 
     @property
     def global_salt(self) -> bytes | None:
@@ -246,60 +208,16 @@ class NativeStore:
             coefficient=numbers[Attribute.COEFFICIENT],
         )
 
-    def _contents(self) -> _Contents:
+    def _contents(self) -> Contents:
         self._check_open()
         if self._loaded is None:
-            self._loaded = self._load()
+            self._loaded = Contents.read(self._certificates, self._keys)
         return self._loaded
 
     def _check_open(self) -> None:
         if self._closed:
             message = "the store is closed"
             raise ValueError(message)
-
-    def _load(self) -> _Contents:
-        objects: list[StoredObject] = []
-        certificates: list[StoredCertificate] = []
-        notes = []
-        found, trust_objects = self._certificates.objects() if self._certificates else ((), ())
-        for stored in found:
-            try:
-                certificate = from_der(stored.get(Attribute.VALUE) or b"")
-            except MalformedCertificateError as error:
-                notes.append(f"certificate object {stored.id:08x} was passed over: {error}")
-                continue
-            if all(certificate.der != other.der for other in certificates):
-                objects.append(stored)
-                certificates.append(certificate)
-        trust = _trust(trust_objects)
-        private_keys = self._keys.private_keys() if self._keys else ()
-        pairs = pair(
-            [
-                (o.id, o.get(Attribute.ID), c.public_key)
-                for o, c in zip(objects, certificates, strict=True)
-            ],
-            private_keys,
-        )
-        paired = {stored.id for stored in pairs.values()}
-        return _Contents(
-            certificates=tuple(
-                replace(
-                    certificate,
-                    nickname=_text(stored.get(Attribute.LABEL)),
-                    email=_text(stored.get(Attribute.NSS_EMAIL)) or certificate.email,
-                    trust=trust.get(_serial_key(stored), ()),
-                    has_private_key=stored.id in pairs,
-                )
-                for stored, certificate in zip(objects, certificates, strict=True)
-            ),
-            keys={
-                certificate.sha256: pairs[stored.id]
-                for stored, certificate in zip(objects, certificates, strict=True)
-                if stored.id in pairs
-            },
-            orphans=tuple(stored for stored in private_keys if stored.id not in paired),
-            notes=tuple(notes),
-        )
 
     def _value(self, stored: StoredObject) -> bytes:
         """CKA_VALUE, which is all that is secret of a key other than RSA."""
@@ -361,46 +279,6 @@ def _intermediate_key(record: PasswordRecord, password: str) -> pbe.Intermediate
         return None
 
 
-def _key_of(certificate: StoredCertificate, among: tuple[StoredObject, ...]) -> StoredObject | None:
-    """The key of a certificate, which need not be in the store."""
-    return pair([(0, None, certificate.public_key)], among).get(0)
-
-
-def _orphan(stored: StoredObject) -> OrphanKey:
-    kind = stored.number(Attribute.KEY_TYPE)
-    parameters = stored.get(Attribute.EC_PARAMS) or b""
-    name, bits = _OTHER_KEY_TYPES.get(kind or 0, "unknown"), None
-    if kind == _RSA:
-        modulus = int.from_bytes(stored.get(Attribute.MODULUS) or b"", "big")
-        name, bits = "RSA", modulus.bit_length() or None
-    elif kind in (_EC, _EDWARDS) and parameters == _ED25519:
-        name, bits = "Ed25519", 256
-    elif kind == _EC:
-        name, bits = "EC", _CURVES[parameters].key_size if parameters in _CURVES else None
-    return OrphanKey(f"{stored.id:08x}", name, bits)
-
-
-def _trust(objects: tuple[StoredObject, ...]) -> dict[tuple[bytes, bytes], Trust]:
-    """What trust objects say, by issuer and serial number."""
-    return {
-        _serial_key(stored): tuple(
-            (_USAGES[attribute], _TRUST_WORDS.get(stored.number(attribute) or 0, "unknown"))
-            for attribute in stored.attributes
-            if attribute in _USAGES
-        )
-        for stored in objects
-    }
-
-
 def _bad_signature(attribute: Attribute, state: str) -> IntegrityError:
     message = f"the integrity signature of CKA_{attribute.name} of the key is {state}"
     return IntegrityError(message)
-
-
-def _serial_key(stored: StoredObject) -> tuple[bytes, bytes]:
-    return stored.get(Attribute.ISSUER) or b"", stored.get(Attribute.SERIAL_NUMBER) or b""
-
-
-def _text(value: bytes | None) -> str | None:
-    """A label as text; bytes that are no UTF-8 survive as surrogates. None where it is empty."""
-    return value.decode("utf-8", "surrogateescape") if value else None
