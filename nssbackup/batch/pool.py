@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import queue
-import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +21,7 @@ from nssbackup.batch.naming import ESCROW_FOLDER, STATE_FOLDER
 from nssbackup.batch.orders import Orders
 from nssbackup.batch.report import BatchItem, Outcome, error_document
 from nssbackup.batch.users import User
+from nssbackup.child import Child
 from nssbackup.errors import NssBackupError
 from nssbackup.files import remove_leftovers
 
@@ -132,28 +130,20 @@ class Pool:
 
 
 class _Worker:
-    """One process, and the thread that reads its answers."""
+    """A process with its orders."""
 
     def __init__(self, orders: str, inherited: int | None, program: Program) -> None:
         self._time_limit = program.time_limit
-        self._answers: queue.Queue[bytes] = queue.Queue()
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - this Python and our own script
-                [sys.executable, "-I", os.fspath(program.script), *map(os.path.abspath, sys.path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                pass_fds=() if inherited is None or os.name == "nt" else (inherited,),
-                # A Ctrl-C is the parent's business; Windows and others say so differently.
-                start_new_session=True,
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            self._child = Child(
+                [os.fspath(program.script), *map(os.path.abspath, sys.path)],
+                time_limit=program.time_limit,
+                inherited=inherited,
             )
         except OSError as error:
             message = f"a worker process can't be started: {(error.strerror or '').lower()}"
             raise WorkerError(message) from error
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self._tell(orders)
+        self._child.tell(orders.encode("ascii"))
 
     def ask(self, user: User) -> Outcome:
         """Have a user backed up.
@@ -161,15 +151,14 @@ class _Worker:
         Raises:
             WorkerError: the process ended, or did not answer in time.
         """
-        self._tell(json.dumps(user.to_wire()))
         try:
-            answer = self._answers.get(timeout=self._time_limit)
-        except queue.Empty:
+            answer = self._child.ask(json.dumps(user.to_wire()).encode("ascii"))
+        except TimeoutError:
             message = f"there was no end to it within {self._time_limit / 60:g} minutes"
             raise WorkerError(message, hint="is a share gone that the home lies on?") from None
-        if not answer.endswith(b"\n"):
+        except EOFError:
             message = "the process that was at work on it was killed, or ran out of memory"
-            raise WorkerError(message)
+            raise WorkerError(message) from None
         try:
             return Outcome.of_json(json.loads(answer))
         except (ValueError, TypeError, KeyError, AttributeError):
@@ -179,32 +168,11 @@ class _Worker:
 
     def kill(self) -> None:
         """End the process, whatever it is doing."""
-        self._process.kill()
+        self._child.kill()
 
     def end(self) -> None:
         """End the process and see it off."""
-        self._process.kill()
-        # One that waits for a dead share can't be ended; it is left behind.
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=5)
-            self._reader.join()
-            for stream in (self._process.stdin, self._process.stdout):
-                if stream is not None:
-                    with suppress(OSError):  # what it was still to be told
-                        stream.close()
-
-    def _tell(self, text: str) -> None:
-        # What can't be written has an end of the answers for its consequence.
-        with suppress(OSError):
-            if self._process.stdin is not None:
-                self._process.stdin.write(text.encode("ascii") + b"\n")
-                self._process.stdin.flush()
-
-    def _read(self) -> None:
-        with suppress(OSError, ValueError):
-            while self._process.stdout and (answer := self._process.stdout.readline()):
-                self._answers.put(answer)
-        self._answers.put(b"")
+        self._child.end()
 
 
 def _failed(user: User, host: str, error: NssBackupError) -> Iterator[BatchItem]:

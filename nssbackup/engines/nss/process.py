@@ -5,20 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import os
-import queue
 import re
-import signal
 import site
-import subprocess
 import sys
-import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from nssbackup.child import Child
 from nssbackup.engines.nss.libraries import SEARCH_PATH
 from nssbackup.errors import EngineFailedError, EngineUnavailableError
 
@@ -26,9 +22,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _SCRIPT = Path(__file__).with_name("worker.py")
-
-# A store of the largest size that is read at all (64 MiB), in base64.
-_LONGEST_ANSWER = 96 * 1024 * 1024
 
 # Settings of NSS and NSPR would change what is read, or have it written to a log.
 _DROPPED = ("NSS", "NSPR", "NSRANDFILE")
@@ -75,29 +68,20 @@ class WorkerProcess:
 
     def __init__(self, program: Program, libraries: Path | None = None) -> None:
         self._time_limit = program.time_limit
-        self._requests: queue.Queue[bytes | None] = queue.Queue()
-        self._answers: queue.Queue[bytes] = queue.Queue()
-        # Isolated: neither the current folder nor PYTHONPATH has a say in what is loaded. The
-        # packages that the user installed for himself are out of the way then, and may have NSS's.
-        words = [sys.executable, "-I", os.fspath(program.script)]
+        words = [os.fspath(program.script)]
+        # The packages that the user installed for himself are out of an isolated Python's way, and
+        # may have NSS's.
         if site.ENABLE_USER_SITE:
             words.append(site.getusersitepackages())
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - this Python and our own script
+            self._child = Child(
                 words,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=_environment(os.environ, libraries),
-                # No terminal that could be asked on, and a Ctrl-C is this process's business.
-                start_new_session=True,
+                time_limit=program.time_limit,
+                environment=_environment(os.environ, libraries),
             )
         except OSError as error:
             message = f"a process for NSS can't be started: {(error.strerror or '').lower()}"
             raise EngineFailedError(message) from error
-        # Neither writing to a pipe nor reading from it has a time limit; waiting for a queue has.
-        self._thread = threading.Thread(target=self._converse, daemon=True)
-        self._thread.start()
 
     def __enter__(self) -> Self:
         return self
@@ -117,17 +101,15 @@ class WorkerProcess:
             RefusedError: NSS answered with an error.
             EngineFailedError: the worker ended, did not answer in time or talked nonsense.
         """
-        self._requests.put(json.dumps({"operation": operation, **arguments}).encode() + b"\n")
         try:
-            answer = self._answers.get(timeout=self._time_limit)
-        except queue.Empty:
+            answer = self._child.ask(json.dumps({"operation": operation, **arguments}).encode())
+        except TimeoutError:
             self.end()
             message = f"NSS did not answer within {self._time_limit:g} seconds"
             raise EngineFailedError(message) from None
-        if not answer:
-            self._answers.put(answer)  # for whoever asks next: nobody answers any more
+        except EOFError:
             message = "the process of NSS ended in the middle of its work"
-            raise EngineFailedError(message)
+            raise EngineFailedError(message) from None
         try:
             parsed = json.loads(answer)
             if "error" not in parsed:
@@ -141,35 +123,7 @@ class WorkerProcess:
 
     def end(self) -> None:
         """End the process, whatever it is doing, and all it may have started."""
-        self._requests.put(None)
-        self._kill()
-        self._process.wait()
-        # The pipe is at its end now, and with it the thread; it alone may touch the streams.
-        self._thread.join()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with suppress(OSError):  # what it was still to be told
-                    stream.close()
-
-    def _kill(self) -> None:
-        if sys.platform == "win32" or self._process.poll() is not None:
-            self._process.kill()
-            return
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-
-    def _converse(self) -> None:
-        """Hand requests on and bring the answers back, until the end of either; then say so."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        with suppress(OSError, ValueError):
-            while stdin and stdout and (request := self._requests.get()) is not None:
-                stdin.write(request)
-                stdin.flush()
-                answer = stdout.readline(_LONGEST_ANSWER)
-                if not answer.endswith(b"\n"):
-                    break
-                self._answers.put(answer)
-        self._answers.put(b"")
+        self._child.end()
 
 
 def nss_version(program: Program, libraries: Path | None) -> tuple[int, ...]:
