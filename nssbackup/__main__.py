@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    _forget_current_folder()
+    import signal
+
     try:
+        from nssbackup.hardening import keep_memory_private
+
+        keep_memory_private()
         from nssbackup.cli import app
 
         app(prog_name="nssbackup")
@@ -20,6 +26,20 @@ def main() -> None:
         # Where Ctrl-C met a class being made by `exec` (as dataclasses are), Python remembers it
         # as unhandled and would end by the signal instead of with our status; this clears that.
         exec("")  # noqa: S102 - of nothing
+
+
+def _forget_current_folder() -> None:
+    """Load nothing from the current folder, which `python -m` puts first, unless we lie there.
+
+    Whoever runs this among his downloads does not mean the `signal.py` that lies there too; hence
+    nothing is imported before this but what Python has loaded by itself.
+    """
+    try:
+        current = os.path.realpath(os.curdir)
+    except OSError:  # it is gone, and holds nothing any more
+        return
+    if os.path.realpath(f"{__file__}/../..") != current:
+        sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) != current]
 
 
 if __name__ == "__main__":

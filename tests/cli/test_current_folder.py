@@ -1,0 +1,48 @@
+"""Nothing is loaded from the current folder, which may be one of downloads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.batch_homes import add_home
+from tests.cli.runner import Cli
+
+# Loaded early, late, by the workers alone, and by what we depend on.
+_MODULES = ("cryptography", "jinja2", "json", "queue", "rich", "signal", "sqlite3")
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """One whose current folder has a trap for each module."""
+    cli = Cli(tmp_path)
+    for name in (*_MODULES, "typer"):
+        sprung = f"open({str(tmp_path / 'sprung')!r}, 'a').write({name!r})"
+        (cli.here / f"{name}.py").write_text(f"{sprung}\nraise SystemExit(99)\n")
+    return cli
+
+
+def test_no_command_loads_what_lies_there(
+    cli: Cli, tmp_path: Path, profile: Callable[[str], Path]
+) -> None:
+    listed = cli.run("list", "--profile", str(profile("nss387-nopassword")))
+    assert listed.status == 0, listed.stderr
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_no_worker_loads_what_lies_there(cli: Cli, tmp_path: Path) -> None:
+    add_home(tmp_path / "homes", "jane", "nss387-nopassword")
+    done = cli.run("batch", "--homes", str(tmp_path / "homes"), "-o", str(tmp_path / "backups"))
+    assert done.status == 0, done.stderr
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_the_traps_work(cli: Cli, tmp_path: Path) -> None:
+    """What does not guard against them loads them, or the others would prove nothing."""
+    words = [sys.executable, "-c", "import typer"]
+    assert subprocess.run(words, cwd=cli.here, check=False).returncode == 99
+    assert (tmp_path / "sprung").exists()
