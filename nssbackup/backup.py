@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,17 @@ class Dialogue:
     detail: Callable[[str], None] = field(default=lambda _: None)
 
 
+@contextmanager
+def telling_placed(placed: Sequence[Path], dialogue: Dialogue) -> Iterator[None]:
+    """Tell of the files that are in their places, whole and verified, when what follows fails."""
+    try:
+        yield
+    except NssBackupError:
+        for path in placed:
+            dialogue.warn(f"`{path}` was written and verified before this failed")
+        raise
+
+
 @dataclass(frozen=True, slots=True)
 class Backup:
     """What the files of one backup have in common.
@@ -65,15 +77,11 @@ class Backup:
                 dialogue is told of it.
         """
         placed: list[Path] = []
-        try:
+        with telling_placed(placed, dialogue):
             pairs = zip(self.sealing.sealers, targets, strict=True)
             return tuple(
                 [self._written(format_, target, dialogue, placed) for format_, target in pairs]
             )
-        except NssBackupError:
-            for path in placed:
-                dialogue.warn(f"`{path}` was written and verified before this failed")
-            raise
 
     def _written(
         self, format_: Format, target: Target, dialogue: Dialogue, placed: list[Path]

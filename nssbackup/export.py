@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nssbackup.backup import Backup, Dialogue
+from nssbackup.backup import Backup, Dialogue, telling_placed
 from nssbackup.certificate import StoredCertificate
 from nssbackup.engines import EngineName
 from nssbackup.errors import (
@@ -22,7 +22,7 @@ from nssbackup.errors import (
 from nssbackup.extraction import KEY_DAMAGE, read_key
 from nssbackup.files import check_writable, write_verified
 from nssbackup.identities import Choice, choose, display_name
-from nssbackup.inventory import Inventory, take_inventory
+from nssbackup.inventory import Inventory, no_more_profiles, take_inventory
 from nssbackup.mail import Draft, MailOptions
 from nssbackup.model import Identity, PrivateKey, Profile
 from nssbackup.outputs import PEM_ENDINGS, Outputs, Target
@@ -64,15 +64,11 @@ class ExportOptions:
     engine: EngineName = "auto"
 
 
-def _no_more_profiles() -> Sequence[Profile]:
-    return ()
-
-
 def export_identity(
     profiles: Sequence[Profile],
     options: ExportOptions,
     dialogue: Dialogue,
-    left_behind: Callable[[], Sequence[Profile]] = _no_more_profiles,
+    left_behind: Callable[[], Sequence[Profile]] = no_more_profiles,
 ) -> ExportReport:
     """Write one identity to a PFX for each format, verified before it gets its name.
 
@@ -106,11 +102,8 @@ def export_identity(
     backup = Backup(identity, key, sealing, options.friendly_name, options.replace)
     files = backup.write(targets, dialogue)
     if draft and eml:
-        try:
+        with telling_placed([path for target in targets for path in target.paths], dialogue):
             draft.write(eml, identity, files)
-        except NssBackupError:
-            _tell_placed([path for target in targets for path in target.paths], dialogue)
-            raise
         dialogue.detail(f"written and verified: {eml}")
     return ExportReport(identity, files, eml=eml)
 
@@ -119,7 +112,7 @@ def export_certificate(
     profiles: Sequence[Profile],
     options: ExportOptions,
     dialogue: Dialogue,
-    left_behind: Callable[[], Sequence[Profile]] = _no_more_profiles,
+    left_behind: Callable[[], Sequence[Profile]] = no_more_profiles,
 ) -> ExportReport:
     """Write one certificate and its chain to a PEM file: no key, and no password is asked for.
 
@@ -145,19 +138,16 @@ def export_certificate(
     certificates = (identity.certificate, *identity.chain)
     data = pem.encode(certificates)
     placed: list[Path] = []
-    for path in target.paths:
-        try:
+    with telling_placed(placed, dialogue):
+        for path in target.paths:
             write_verified(
                 path,
                 data,
                 lambda written: pem.verify_written(written, certificates),
                 replace=options.replace,
             )
-        except NssBackupError:
-            _tell_placed(placed, dialogue)
-            raise
-        placed.append(path)
-        dialogue.detail(f"written and verified: {path}")
+            placed.append(path)
+            dialogue.detail(f"written and verified: {path}")
     digest = hashlib.sha256(data).hexdigest()
     file = WrittenFile(target.path, target.copies, PEM_FORMAT, digest, len(data))
     return ExportReport(identity, (file,))
@@ -217,11 +207,6 @@ def _writable_targets(
 
 def _as_written(identity: Identity, options: ExportOptions) -> Identity:
     return identity if options.chain else replace(identity, chain=())
-
-
-def _tell_placed(paths: Sequence[Path], dialogue: Dialogue) -> None:
-    for path in paths:
-        dialogue.warn(f"`{path}` was written and verified before this failed")
 
 
 def _key(

@@ -57,7 +57,8 @@ class Inventory:
         )
 
 
-def _no_more_profiles() -> Sequence[Profile]:
+def no_more_profiles() -> Sequence[Profile]:
+    """No profiles left behind."""
     return ()
 
 
@@ -66,7 +67,7 @@ def take_inventory(
     engine: EngineName = "auto",
     *,
     given: Sequence[StoredCertificate] = (),
-    left_behind: Callable[[], Sequence[Profile]] = _no_more_profiles,
+    left_behind: Callable[[], Sequence[Profile]] = no_more_profiles,
 ) -> Inventory:
     """Read the identities of profiles; no password is needed.
 

@@ -39,6 +39,20 @@ Cert = Annotated[
         " Default: the WIPO certificate.",
     ),
 ]
+BackupFile = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", show_default=False, help="A .pfx or .p12 file of any program."),
+]
+CertInFile = Annotated[
+    str | None,
+    typer.Option(
+        "--cert",
+        metavar="CERT",
+        show_default=False,
+        help="Which certificate, if FILE holds several with their keys: its name, e-mail,"
+        " serial number or fingerprint.",
+    ),
+]
 Profiles = Annotated[
     list[str] | None,
     typer.Option(
@@ -150,6 +164,7 @@ FriendlyName = Annotated[
         help="What programs will call the certificate (friendlyName).",
     ),
 ]
+NoChain = Annotated[bool, typer.Option("--no-chain", help="Leave the CA certificates out.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 PasswordFile = Annotated[
     str | None,

@@ -14,6 +14,7 @@ from nssbackup.cli.options import (
     For,
     FormatOption,
     Json,
+    NoChain,
     Quiet,
     Verbose,
     chosen_formats,
@@ -151,9 +152,7 @@ def batch(  # noqa: PLR0913 - one parameter an option
     for_: For = None,
     format_: FormatOption = None,
     kdf_rounds: _Rounds = None,
-    no_chain: Annotated[
-        bool, typer.Option("--no-chain", help="Leave the CA certificates out.")
-    ] = False,
+    no_chain: NoChain = False,
     generate_passwords: Annotated[
         bool,
         typer.Option(

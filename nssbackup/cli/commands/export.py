@@ -24,6 +24,7 @@ from nssbackup.cli.options import (
     GeneratePassword,
     Json,
     MailTo,
+    NoChain,
     PasswordFile,
     PrimaryPasswordFile,
     Profiles,
@@ -62,9 +63,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     eml: Eml = None,
     mail_to: MailTo = None,
     name: FriendlyName = None,
-    no_chain: Annotated[
-        bool, typer.Option("--no-chain", help="Leave the CA certificates out.")
-    ] = False,
+    no_chain: NoChain = False,
     certificate_only: CertificateOnly = False,
     force: Force = False,
     password_file: PasswordFile = None,

@@ -9,12 +9,15 @@ import typer
 
 from nssbackup.cli import passwords
 from nssbackup.cli.options import (
+    BackupFile,
+    CertInFile,
     CopyTo,
     For,
     Force,
     FormatOption,
     GeneratePassword,
     Json,
+    NoChain,
     PasswordFile,
     Quiet,
     Rounds,
@@ -30,12 +33,7 @@ _OPTION = "--old-password-file"
 
 
 def repassword(  # noqa: PLR0913 - one parameter an option
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", show_default=False, help="A .pfx or .p12 file of any program."
-        ),
-    ],
+    file: BackupFile,
     output: Annotated[
         str | None,
         typer.Option(
@@ -59,19 +57,8 @@ def repassword(  # noqa: PLR0913 - one parameter an option
             help="What programs will call the certificate (friendlyName).",
         ),
     ] = None,
-    cert: Annotated[
-        str | None,
-        typer.Option(
-            "--cert",
-            metavar="CERT",
-            show_default=False,
-            help="Which certificate, if FILE holds several with their keys: its name, e-mail,"
-            " serial number or fingerprint.",
-        ),
-    ] = None,
-    no_chain: Annotated[
-        bool, typer.Option("--no-chain", help="Leave the CA certificates out.")
-    ] = False,
+    cert: CertInFile = None,
+    no_chain: NoChain = False,
     force: Force = False,
     old_password_file: Annotated[
         str | None,

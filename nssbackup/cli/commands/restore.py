@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nssbackup.cli import completion, passwords
-from nssbackup.cli.options import Engine, Json, PrimaryPasswordFile, Quiet, Verbose
+from nssbackup.cli.options import (
+    BackupFile,
+    CertInFile,
+    Engine,
+    Json,
+    PrimaryPasswordFile,
+    Quiet,
+    Verbose,
+)
 from nssbackup.cli.output import Output
 
 if TYPE_CHECKING:
@@ -16,12 +23,7 @@ if TYPE_CHECKING:
 
 
 def restore(  # noqa: PLR0913 - one parameter an option
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", show_default=False, help="A .pfx or .p12 file of any program."
-        ),
-    ],
+    file: BackupFile,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -32,16 +34,7 @@ def restore(  # noqa: PLR0913 - one parameter an option
             help="The profile to restore to: its name or its folder.",
         ),
     ] = None,
-    cert: Annotated[
-        str | None,
-        typer.Option(
-            "--cert",
-            metavar="CERT",
-            show_default=False,
-            help="Which certificate, if FILE holds several with their keys: its name, e-mail,"
-            " serial number or fingerprint.",
-        ),
-    ] = None,
+    cert: CertInFile = None,
     name: Annotated[
         str | None,
         typer.Option(
