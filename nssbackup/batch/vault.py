@@ -195,6 +195,8 @@ def recipients_in(paths: Sequence[Path]) -> tuple[tuple[bytes, ...], tuple[str, 
     Raises:
         UsageError: a file holds none, or one that nothing can be encrypted to.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     from nssbackup.pem import read_certificates
 
     found: dict[bytes, None] = {}
@@ -218,7 +220,7 @@ def recipients_in(paths: Sequence[Path]) -> tuple[tuple[bytes, ...], tuple[str, 
             found.setdefault(certificate.der)
     try:
         enveloped(b"", found)
-    except Exception as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         message = "this system's cryptography can't put passwords into escrow"
         raise UsageError(message, hint="RSA encryption is switched off here") from error
     return tuple(found), tuple(notes)
