@@ -81,8 +81,11 @@ def inert(text: str) -> str:
     Control and direction characters become visible, and what is too long for a cell is cut.
     """
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-    text = _HIDDEN_FORMULA.sub(r"\1'", text)
-    return printable(f"'{text}" if _BEGINS_FORMULA.match(text) else text)
+    if ";" in text:
+        text = _HIDDEN_FORMULA.sub(r"\1'", text)
+    # Nearly every text begins with a letter or digit, and there are twenty in a row.
+    begins = not text[:1].isalnum() and _BEGINS_FORMULA.match(text)
+    return printable(f"'{text}" if begins else text)
 
 
 def _row(item: Item) -> list[str | int | None]:
