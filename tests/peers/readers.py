@@ -13,7 +13,8 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -27,6 +28,7 @@ from tests.peers.nss import Nss, available, pem_blocks
 from tests.peers.process import PeerError, password_file, run
 
 __all__ = [
+    "SHARED_FIREFOX",
     "FirefoxReader",
     "GnuTls",
     "Inability",
@@ -327,16 +329,47 @@ class FirefoxReader:
         return Firefox.missing() or _no_program("openssl")
 
     def open(self, pfx: Path, password: str) -> Opened:
-        """Import a PFX into a new profile, check that Firefox has the certificate, export it."""
-        with tempfile.TemporaryDirectory(prefix="firefox-") as folder:
+        """Import a PFX, check that Firefox has the certificate, export and delete it."""
+        with (
+            tempfile.TemporaryDirectory(prefix="firefox-") as folder,
+            SHARED_FIREFOX.use() as firefox,
+        ):
             copy, random = Path(folder, "copy.p12"), secrets.token_hex(16)
-            with Firefox(Path(folder, "profile")) as firefox:
-                firefox.import_pfx(pfx, password)
-                if len(own := firefox.certificates()) != 1:
-                    message = f"Firefox imported {len(own)} identities instead of one"
-                    raise PeerError(message)
-                firefox.export_pfx(copy, random)
+            firefox.import_pfx(pfx, password)
+            if len(own := firefox.certificates()) != 1:
+                message = f"Firefox imported {len(own)} identities instead of one"
+                raise PeerError(message)
+            firefox.export_pfx(copy, random)
+            firefox.delete_certificate(own[0].sha256)
             return OpenSsl().open(copy, random)
+
+
+class _Shared:
+    """One Firefox for all that is opened in this process: it takes seconds to start."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._firefox: Firefox | None = None
+
+    @contextmanager
+    def use(self) -> Iterator[Firefox]:
+        """A Firefox without certificates of the user's; after a failure it is another one."""
+        if self._firefox is None:
+            folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="firefox-"))
+            self._firefox = self._stack.enter_context(Firefox(Path(folder, "profile")))
+        try:
+            yield self._firefox
+        except BaseException:
+            self.quit()
+            raise
+
+    def quit(self) -> None:
+        """End it, if it runs."""
+        self._firefox = None
+        self._stack.close()
+
+
+SHARED_FIREFOX = _Shared()
 
 
 def readers() -> tuple[Reader, ...]:

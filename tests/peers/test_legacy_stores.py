@@ -386,9 +386,19 @@ def test_after_a_migration_the_new_pair_counts(tmp_path: Path, nss: Nss) -> None
 
 
 @every_nss
-@pytest.mark.parametrize("byte_order", ["little", "big"])
-@pytest.mark.parametrize("page_size", [512, 1024, 4096, 32768])
-@pytest.mark.parametrize("case", ["legacy-ec", "legacy-password", "legacy-renewed"])
+@pytest.mark.parametrize(
+    ("case", "page_size", "byte_order"),
+    [
+        ("legacy-ec", 512, "big"),
+        ("legacy-ec", 1024, "little"),
+        ("legacy-password", 4096, "big"),
+        ("legacy-password", 32768, "little"),
+        ("legacy-renewed", 512, "little"),
+        ("legacy-renewed", 1024, "big"),
+        ("legacy-renewed", 4096, "little"),
+        ("legacy-renewed", 32768, "big"),
+    ],
+)
 def test_a_store_written_anew_by_the_builder_is_the_same_to_nss(
     case: str,
     page_size: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from pathlib import Path
@@ -110,9 +111,16 @@ def test_nss_lists_verifies_and_exports_it_from_a_new_store(
     check(folder, primary, expected, expected.nickname, tmp_path)
 
 
-@pytest.mark.parametrize("case", ["chain3", "ec-p256"])
 @pytest.mark.parametrize(
-    "target", [t for t in TARGETS.values() if t.name != "no-databases"], ids=str
+    ("target", "case"),
+    [
+        pytest.param(target, case, id=f"{target}-{case}")
+        for target, case in zip(
+            (each for each in TARGETS.values() if each.name != "no-databases"),
+            itertools.cycle(("chain3", "ec-p256")),
+            strict=False,
+        )
+    ],
 )
 def test_and_from_stores_of_every_origin(
     case: str, target: Target, engine: EngineName, tmp_path: Path
