@@ -19,7 +19,9 @@ from nssbackup.errors import NssBackupError
 from nssbackup.pkcs12 import DESTINATIONS, FORMATS
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-COMMANDS = (*("profiles", "list", "export", "verify", "repassword", "restore", "doctor", "batch"),)
+COMMANDS = (
+    *("profiles", "list", "export", "verify", "repassword", "restore", "doctor", "batch", "fleet"),
+)
 
 # The statuses that no error class has: success, and a batch of which a part failed.
 WITHOUT_CLASS = {0, 3}

@@ -108,7 +108,7 @@ def test_the_wheel_holds_the_package_and_its_metadata_and_nothing_else(wheel: Pa
     sources.remove("nssbackup/nssbackup.1")  # among the shared data, once
     assert inside == sources
     assert {Path(name).suffix for name in inside} <= {
-        *(".css", ".jinja", ".js", ".py", ".typed"),
+        *(".css", ".jinja", ".js", ".md", ".py", ".typed", ".yml"),
     }
 
 

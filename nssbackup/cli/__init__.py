@@ -17,6 +17,7 @@ from nssbackup.cli.boundary import exit_status_of
 from nssbackup.cli.commands.batch import batch
 from nssbackup.cli.commands.doctor import doctor
 from nssbackup.cli.commands.export import export
+from nssbackup.cli.commands.fleet import fleet
 from nssbackup.cli.commands.guided import guided
 from nssbackup.cli.commands.listing import list_identities
 from nssbackup.cli.commands.profiles import profiles
@@ -99,3 +100,4 @@ app.command("verify")(verify)
 app.command("restore")(restore)
 app.command("doctor")(doctor)
 app.command("batch")(batch)
+app.command("fleet")(fleet)

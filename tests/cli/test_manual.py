@@ -53,6 +53,7 @@ CONTRACT = {
         "--jobs",
         "--output",
     },
+    "fleet": {"--escrow-cert", "--output"},
 }
 
 

@@ -27,11 +27,13 @@ PROGRAMS = {
     "firefox-esr": "firefox-esr",
     "fish": "fish",
     "groff": "groff-base",
+    "ip": "iproute2",
     "keytool": "default-jre-headless",
     "man": "man-db",
     "mandoc": "mandoc",
     "node": "nodejs",
     "openssl": "openssl",
+    "sshd": "openssh-server",
     "zsh": "zsh",
 }
 """Program -> Debian package that has it; a program from elsewhere (a JDK, a newer node) will do."""
@@ -62,7 +64,7 @@ class InstallError(Exception):
 
 def main() -> int:
     """Install what is missing and report what there is; the exit status."""
-    lacking = [program for program in PROGRAMS if shutil.which(program) is None]
+    lacking = [program for program in PROGRAMS if _place(program) is None]
     if "firefox-esr" not in lacking and _firefox_version() < FIREFOX_WITH_SHA384:
         lacking.append("firefox-esr")
     absent = [release for release in nss.RELEASES if not _has_nss(release)]
@@ -91,7 +93,7 @@ def _report() -> int:
     """Print every peer with its place or version; 1 if one is still missing."""
     missing = 0
     for program in PROGRAMS:
-        place = shutil.which(program)
+        place = _place(program)
         _say(f"{program:12} {place or 'MISSING'}")
         missing += place is None
     found = {peer.release: peer for peer in nss.available()}
@@ -106,6 +108,11 @@ def _report() -> int:
         _say(f"note: Firefox {version} can't open stores with a primary password set by a")
         _say("      current Firefox; enable Debian's security archive and upgrade firefox-esr")
     return 1 if missing else 0
+
+
+def _place(program: str) -> str | None:
+    """Return where a program is; a server is among the administrator's, even off the PATH."""
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
 
 
 def _firefox_version() -> int:

@@ -1,0 +1,323 @@
+"""`nssbackup fleet`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nssbackup.cli.options import For, FormatOption, Json, Quiet, Verbose
+from nssbackup.cli.output import Output
+
+if TYPE_CHECKING:
+    from nssbackup.fleet.report import FleetReport
+
+# The contract's: finished, and some hosts or items failed.
+SOME_FAILED = 3
+
+_Inventory = Annotated[
+    str,
+    typer.Argument(
+        metavar="INVENTORY",
+        show_default=False,
+        help="Ansible's inventory: a file or folder, or hosts with commas between them.",
+    ),
+]
+_Folder = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        show_default=False,
+        help="Where the backups go, on this computer: a folder in it for each host, and the report"
+        " of all. The same one every night: what has not changed is not done again.",
+    ),
+]
+_Limit = Annotated[
+    str | None,
+    typer.Option(
+        "--limit",
+        metavar="PATTERN",
+        show_default="all",
+        help="Only these hosts of the inventory, as Ansible's --limit takes them.",
+    ),
+]
+_Forks = Annotated[
+    int | None,
+    typer.Option(
+        "--forks",
+        metavar="N",
+        min=1,
+        max=10_000,
+        show_default="Ansible's own: 5",
+        help="How many hosts at a time.",
+    ),
+]
+_Timeout = Annotated[
+    int,
+    typer.Option(
+        "--timeout",
+        metavar="MINUTES",
+        min=1,
+        max=1_200,
+        help="How long the backing up of a host may take.",
+    ),
+]
+_Wheels = Annotated[
+    Path | None,
+    typer.Option(
+        "--wheels",
+        metavar="FOLDER",
+        show_default="the hosts' own index",
+        help="Install nssbackup on the hosts from the wheels in this folder, and from nowhere"
+        " else.",
+    ),
+]
+_Python = Annotated[
+    str | None,
+    typer.Option(
+        "--python",
+        metavar="PATH",
+        show_default="Ansible's",
+        help="Python 3.10 or later on the hosts.",
+    ),
+]
+_Homes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        show_default=False,
+        help="A user's home on the hosts. Repeatable.",
+    ),
+]
+_Parents = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--homes",
+        metavar="DIR",
+        show_default="/home, /Users or C:\\Users",
+        help="A folder on the hosts with a home for each user. Repeatable.",
+    ),
+]
+_Certs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cert",
+        metavar="TEXT",
+        show_default="every WIPO certificate",
+        help="Only these: nickname, name, e-mail, issuer, serial number or fingerprint."
+        " Repeatable.",
+    ),
+]
+_Expiring = Annotated[
+    int | None,
+    typer.Option(
+        "--expiring",
+        metavar="DAYS",
+        min=0,
+        show_default=False,
+        help="Put those that end within so many days on top of the report.",
+    ),
+]
+_Escrow = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--escrow-cert",
+        metavar="FILE",
+        show_default=False,
+        help="Encrypt the generated passwords to this certificate (RSA), on the hosts."
+        " Repeatable. Without it they come home in the clear, in a file for its owner alone.",
+    ),
+]
+_PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--password-file",
+        metavar="FILE",
+        show_default=False,
+        help="One password for all backups: the first line of FILE.",
+    ),
+]
+_Passwords = Annotated[
+    Path | None,
+    typer.Option(
+        "--passwords",
+        metavar="CSV",
+        show_default=False,
+        help="A password for each backup, as a table: see `nssbackup batch`.",
+    ),
+]
+_PrimaryFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--primary-password-file",
+        metavar="FILE",
+        show_default=False,
+        help="Firefox's Primary Password, if all have the same: the first line of FILE.",
+    ),
+]
+_Primaries = Annotated[
+    Path | None,
+    typer.Option(
+        "--primary-passwords",
+        metavar="CSV",
+        show_default=False,
+        help="The Primary Passwords, as a table.",
+    ),
+]
+
+
+def fleet(  # noqa: PLR0913 - one parameter an option
+    inventory: _Inventory,
+    output: _Folder,
+    limit: _Limit = None,
+    forks: _Forks = None,
+    timeout: _Timeout = 240,
+    become: Annotated[
+        bool,
+        typer.Option(
+            "--become",
+            help="Become root on the hosts, whoever logs in: other users' homes are closed.",
+        ),
+    ] = False,
+    wheels: _Wheels = None,
+    python: _Python = None,
+    home: _Homes = None,
+    homes: _Parents = None,
+    cert: _Certs = None,
+    all_issuers: Annotated[
+        bool, typer.Option("--all-issuers", help="Every certificate with its key, not WIPO's only.")
+    ] = False,
+    expired: Annotated[bool, typer.Option("--expired", help="Expired ones too.")] = False,
+    expiring: _Expiring = None,
+    escrow_cert: _Escrow = None,
+    for_: For = None,
+    format_: FormatOption = None,
+    password_file: _PasswordFile = None,
+    passwords: _Passwords = None,
+    primary_password_file: _PrimaryFile = None,
+    primary_passwords: _Primaries = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Back up again what is backed up already.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be backed up, and write nothing.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Back up every user's certificates on many computers, by Ansible, into one folder.
+
+    Needs the extra: pip install 'nssbackup[fleet]'. The inventory says how Ansible reaches the
+    hosts. What is put on them for the time of the run is removed at its end. What fails is a line
+    of the report and stops nothing else: the status is then 3.
+    """
+    from nssbackup.batch.report import plain
+    from nssbackup.cli.options import chosen_formats
+    from nssbackup.fleet.play import Play
+    from nssbackup.fleet.run import FleetOptions, back_up_fleet
+
+    talk = Output(json=json, quiet=quiet, verbose=verbose)
+    chosen_formats(for_, format_)
+    play = Play(
+        _source(inventory),
+        limit=limit,
+        forks=forks,
+        become=become,
+        check=dry_run,
+        time_limit=timeout * 60,
+    )
+    options = FleetOptions(
+        play,
+        output,
+        wheels=wheels,
+        escrow=tuple(escrow_cert or ()),
+        secrets={
+            "password_file": password_file,
+            "passwords": passwords,
+            "primary_password_file": primary_password_file,
+            "primary_passwords": primary_passwords,
+        },
+        expiring_days=expiring,
+        variables={
+            "python": python or "",
+            "home": home or [],
+            "homes": homes or [],
+            "certificates": cert or [],
+            "all_issuers": all_issuers,
+            "expired": expired,
+            "for": for_ or "",
+            "format": format_ or "",
+            "force": force,
+        },
+    )
+
+    def progress(host: str, step: str) -> None:
+        talk.say(f"{host}: {step}" if host else step)
+
+    with _private():
+        report = back_up_fleet(options, progress)
+    if json:
+        talk.document(plain(report.to_json()))
+    else:
+        _show(report, talk)
+        if not (escrow_cert or password_file or passwords or dry_run):
+            talk.warn(
+                f"the passwords stand in `{report.folder / 'HOST' / 'passwords.csv'}`: keep them"
+                " apart from the backups, or have them encrypted with `--escrow-cert`"
+            )
+    if report.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _source(inventory: str) -> str:
+    """The inventory as Ansible takes it wherever it runs.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    from nssbackup.errors import UsageError
+
+    path = Path(inventory)
+    if path.exists():
+        return str(path.absolute())
+    if "," in inventory:
+        return inventory
+    message = f"there is no inventory `{inventory}`"
+    raise UsageError(message, hint="it is a file or folder, or hosts with commas: `one,two`")
+
+
+@contextmanager
+def _private() -> Iterator[None]:
+    """Whatever is written, by Ansible too, is for its owner alone."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _show(report: FleetReport, talk: Output) -> None:
+    """The hosts as a table, and where the rest is to be read."""
+    columns = ("host", "backed up", "unchanged", "failed", "expiring", "")
+    if report.dry_run:
+        columns = ("host", "planned", "unchanged", "failed", "expiring", "")
+    rows = []
+    for host in report.hosts:
+        keys = ("planned" if report.dry_run else "backed-up", "unchanged", "failed", "expiring")
+        numbers = [str(host.totals[key]) for key in keys]
+        state = "" if host.error is None else "failed" if host.reached else "not reached"
+        rows.append((host.host, *numbers, state))
+    talk.table(columns, rows)
+    for host in report.hosts:
+        if host.error is not None:
+            talk.warn(f"{host.host}: {host.error}")
+    if not report.dry_run:
+        talk.say(f"The report of all hosts: {report.folder / 'report.html'}")

@@ -1,0 +1,1 @@
+"""Fleet: `batch` on many computers, by Ansible; the role is in `collections`."""

@@ -1,0 +1,240 @@
+"""The run: our role on every host, and the reports of all hosts in one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+from nssbackup.batch.locking import only_run
+from nssbackup.batch.naming import REPORT_FILES, STATE_FOLDER
+from nssbackup.batch.rendering import write_reports
+from nssbackup.batch.report import Items, encoded
+from nssbackup.batch.vault import recipients_in
+from nssbackup.errors import NssBackupError, OutputError, UsageError
+from nssbackup.files import make_folder, write_verified
+from nssbackup.fleet.documents import HostDocument, failed_host, read_document
+from nssbackup.fleet.errors import FleetStuckError, HostError, HostUnreachableError
+from nssbackup.fleet.play import Outcome, Play, Progress, run_play, runner_module
+from nssbackup.fleet.report import FleetReport, HostResult, totals_of
+from nssbackup.fleet.transfer import LOCK_FILE
+
+# Every POSIX system has it, and anybody may make private folders in it.
+_SHORT = "/tmp"  # noqa: S108 - a private folder in it
+_MAX_TEMPORARY = 50
+
+
+@dataclass(frozen=True, slots=True)
+class FleetOptions:
+    """What a fleet is told.
+
+    Attributes:
+        play: which hosts, and how Ansible goes about them; `check` is a dry run.
+        output: the folder for the backups, on this computer.
+        wheels: a folder of wheels to install nssbackup from; the hosts' own index by default.
+        escrow: certificates that the made-up passwords are encrypted to.
+        secrets: files with passwords, by the role's variable.
+        expiring_days: marks the identities that end within so many days.
+        variables: others of the role. All are called as they are there, without `nssbackup_` in
+            front.
+    """
+
+    play: Play
+    output: Path
+    wheels: Path | None = None
+    escrow: tuple[Path, ...] = ()
+    secrets: Mapping[str, Path | None] = field(default_factory=dict)
+    expiring_days: int | None = None
+    variables: Mapping[str, object] = field(default_factory=dict)
+
+
+def back_up_fleet(options: FleetOptions, progress: Progress) -> FleetReport:
+    """Back up the certificates on all hosts of an inventory.
+
+    Each host has its folder in the output, and the report of all is beside them. With a dry run
+    nothing is written.
+
+    Raises:
+        FleetUnavailableError: Ansible is not installed.
+        AnsibleError: Ansible could not begin.
+        FleetStuckError: it came to no end.
+        UsageError: there are no wheels where they should be, or no host.
+        OutputError: the output can't be written.
+        KeyboardInterrupt: Ctrl-C. What was on the hosts has been removed, as far as they answer.
+    """
+    started = datetime.now(timezone.utc)
+    folder = options.output.absolute()
+    runner_module()
+    notes = _checked(options)
+    with _kept(folder, options), private_folder() as private:
+        documents = _new(private / "documents")
+        variables = _variables(options, folder, documents)
+        try:
+            outcomes = run_play("backup", options.play, variables, _new(private / "run"), progress)
+        except (KeyboardInterrupt, FleetStuckError):
+            progress("", "interrupted: removing what is on the hosts; Ctrl-C again to leave it")
+            play = replace(options.play, check=False, time_limit=0)
+            with suppress(NssBackupError):
+                run_play("clean", play, variables, _new(private / "clean"), _silent)
+            raise
+        if not outcomes:
+            message = "no host of the inventory is meant"
+            raise UsageError(message, hint="look at it with `ansible-inventory --graph`")
+        paths = (
+            documents / f"{one.host}.json"
+            if options.play.check
+            else folder / one.host / REPORT_FILES[0]
+            for one in outcomes
+        )
+        found = [_result(*pair, progress) for pair in zip(outcomes, paths, strict=True)]
+        report = _merged(options, folder, started, notes, found)
+        if not options.play.check:
+            _write(report, folder)
+    return report
+
+
+def _checked(options: FleetOptions) -> tuple[str, ...]:
+    """Find out here what would fail on every host; returns what is to be said.
+
+    Raises:
+        UsageError: a file is missing, or a certificate is of no use for escrow.
+    """
+    for key, path in options.secrets.items():
+        if path is not None and not path.is_file():
+            message = f"the file of `--{key.replace('_', '-')}` is not there"
+            raise UsageError(message)
+    if not options.escrow:
+        return ()
+    given = [key for key in ("password_file", "passwords") if options.secrets.get(key)]
+    if given:
+        message = f"`--escrow-cert` and `--{given[0].replace('_', '-')}` exclude each other"
+        raise UsageError(message, hint="a password that is given is known to whoever gave it")
+    return recipients_in(options.escrow)[1]
+
+
+def _variables(options: FleetOptions, folder: Path, documents: Path) -> dict[str, object]:
+    """What the role is told; paths that hold whatever Ansible's own folder is."""
+    values: dict[str, object] = {
+        **options.variables,
+        **{key: str(path.absolute()) for key, path in options.secrets.items() if path},
+        "folder": str(folder),
+        "requirement": f"nssbackup=={version('nssbackup')}",
+        "escrow_certificates": [str(path.absolute()) for path in options.escrow],
+        "run": secrets.token_hex(8),
+        "timeout": options.play.time_limit,
+    }
+    if options.wheels is not None:
+        values["wheels"] = str(_with_wheels(options.wheels))
+    if options.expiring_days is not None:
+        values["expiring"] = options.expiring_days
+    if options.play.check:
+        values["documents"] = str(documents)
+    return {f"nssbackup_{key}": value for key, value in values.items()}
+
+
+def _result(outcome: Outcome, path: Path, progress: Progress) -> tuple[Outcome, HostDocument]:
+    """What came of a host, and its document; where it has none, one that says so."""
+    if outcome.error is None:
+        try:
+            return outcome, read_document(path, outcome.host)
+        except HostError as error:
+            problem = error
+    else:
+        kind = HostError if outcome.reached else HostUnreachableError
+        problem = kind(outcome.error)
+    progress(outcome.host, f"failed: {problem.message}")
+    row = failed_host(outcome.host, problem)
+    return replace(outcome, error=problem.message), HostDocument(items=(row,))
+
+
+def _merged(
+    options: FleetOptions,
+    folder: Path,
+    started: datetime,
+    notes: tuple[str, ...],
+    found: Sequence[tuple[Outcome, HostDocument]],
+) -> FleetReport:
+    items = Items()
+    for _, document in found:
+        for item in document.items:
+            items.add(item)
+    return FleetReport(
+        started=started,
+        finished=datetime.now(timezone.utc),
+        folder=folder,
+        roots=tuple(dict.fromkeys(root for _, document in found for root in document.roots)),
+        dry_run=options.play.check,
+        expiring_days=options.expiring_days,
+        hosts=tuple(
+            HostResult(outcome.host, outcome.reached, outcome.error, totals_of(document.items))
+            for outcome, document in found
+        ),
+        notes=(
+            *notes,
+            *(f"{outcome.host}: {note}" for outcome, document in found for note in document.notes),
+        ),
+        items=items,
+    )
+
+
+def _write(report: FleetReport, folder: Path) -> None:
+    """Write the reports of all hosts."""
+    document = report.to_json()
+    path = folder / REPORT_FILES[0]
+    write_verified(path, encoded(document), lambda _: None, replace=True)
+    write_reports(document, folder)
+
+
+@contextmanager
+def _kept(folder: Path, options: FleetOptions) -> Iterator[None]:
+    """Keep the output for this run alone; a dry run leaves everything as it is."""
+    if options.play.check:
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            make_folder(folder / STATE_FOLDER)
+            stack.enter_context(only_run(folder / STATE_FOLDER / LOCK_FILE))
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            message = f"the folder `{folder}` can't be written to: {reason}"
+            raise OutputError(message) from error
+        yield
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder for what Ansible does, with a path that has room for its sockets' names behind it.
+
+    Python 3.13's, and Ansible's from 2.19 on, take 50 bytes more, and a socket's name may have 103
+    on macOS.
+    """
+    short = len(os.fsencode(tempfile.gettempdir())) <= _MAX_TEMPORARY or os.name != "posix"
+    # What Ansible still writes while it ends must not keep the rest from being removed.
+    with tempfile.TemporaryDirectory(
+        prefix="nssbackup-", dir=None if short else _SHORT, ignore_cleanup_errors=True
+    ) as name:
+        yield Path(name)
+
+
+def _new(folder: Path) -> Path:
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def _with_wheels(folder: Path) -> Path:
+    """The folder, as an absolute path."""
+    if not any(folder.glob("*.whl")):
+        message = f"there are no wheels in `{folder}`"
+        raise UsageError(message, hint="`pip wheel --wheel-dir FOLDER nssbackup pip` makes them")
+    return folder.absolute()
+
+
+def _silent(host: str, step: str) -> None:
+    """What is done for tidiness is not told."""

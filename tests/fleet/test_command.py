@@ -1,0 +1,148 @@
+"""`nssbackup fleet` where nothing is reached: what it says, and what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from nssbackup.fleet import play
+from nssbackup.fleet.errors import FleetStuckError
+from nssbackup.fleet.play import Play, error_of, run_play
+from nssbackup.fleet.run import private_folder
+from tests.cli.runner import Cli, names
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def ansible(require_peers: bool) -> None:
+    if find_spec("ansible_runner") is None:
+        reason = "the extra `fleet` is not installed"
+        if require_peers:
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+def test_the_extra_is_named_where_it_is_missing(cli: Cli) -> None:
+    # A module of that name that can't be imported, as if there were none.
+    hidden = cli.folder / "hidden"
+    hidden.mkdir()
+    (hidden / "ansible_runner.py").write_text("raise ImportError('hidden by the test')\n")
+    without = Cli(cli.folder / "other", environment={"PYTHONPATH": str(hidden)})
+    done = without.run("fleet", "one,two", "-o", "out")
+    assert done.status == 2
+    assert "pip install 'nssbackup[fleet]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert names(without.here) == []
+    error = without.run("fleet", "one,two", "-o", "out", "--json").error
+    assert (error["status"], error["code"]) == (2, "fleet-unavailable")
+
+
+def test_an_inventory_that_is_not_there_is_named(cli: Cli) -> None:
+    done = cli.run("fleet", "absent.ini", "-o", "out")
+    assert (done.status, "`absent.ini`" in done.stderr) == (2, True)
+    assert names(cli.here) == []
+
+
+def test_what_ansible_can_not_read_is_told_in_its_words(cli: Cli) -> None:
+    inventory = cli.file("hosts.yml", "all: [this, is, no, inventory")
+    done = cli.run("fleet", inventory, "-o", "out")
+    assert done.status == 2
+    assert "Ansible could not begin" in done.stderr
+    assert "hosts.yml" in done.stderr
+    assert names(cli.temporary) == []
+
+
+def test_a_limit_that_fits_no_host_is_an_error(cli: Cli) -> None:
+    inventory = cli.file("hosts.yml", "all: {hosts: {ada: {ansible_connection: local}}}")
+    done = cli.run("fleet", inventory, "-o", "out", "--limit", "berta", "--json")
+    assert done.status == 2
+    assert done.error["code"] == "ansible"
+    assert "--limit" in str(done.error["message"])
+
+
+def ended(process: int) -> bool:
+    """Whether a process is gone, or is within the time that seeing it off takes."""
+    for _ in range(200):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_an_ansible_that_comes_to_no_end_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(play, "_SILENCE", 2.0)
+    monkeypatch.chdir(tmp_path)
+    inventory = tmp_path / "inventory"
+    inventory.write_text(f"#!/bin/sh\necho $$ > '{tmp_path}/pid'\nexec sleep 100\n")
+    inventory.chmod(0o755)
+    waits = Play(str(inventory), time_limit=0)
+    with private_folder() as folder:
+        (folder / "run").mkdir()
+        with pytest.raises(FleetStuckError, match="Ansible said nothing for 0 minutes"):
+            run_play("backup", waits, {}, folder / "run", lambda _host, _step: None)
+    assert ended(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--wheels", "absent"], "no wheels in `absent`"),
+        (["--password-file", "absent"], "`--password-file` is not there"),
+        (["--escrow-cert", "it.pem", "--password-file", "p"], "exclude each other"),
+        (["--format", "modern", "--for", "windows"], "exclude each other"),
+        (["--escrow-cert", "absent.pem"], "absent.pem"),
+    ],
+)
+def test_what_would_fail_everywhere_is_found_out_here(
+    cli: Cli, words: list[str], said: str
+) -> None:
+    (cli.here / "p").write_text("password\n")
+    done = cli.run("fleet", "one,two", "-o", "out", *words)
+    assert done.status == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_run_in_the_same_folder_is_kept_out(cli: Cli) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    state = cli.here / "out" / ".nssbackup"
+    state.mkdir(parents=True)
+    with (state / "fleet.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = cli.run("fleet", "one,two", "-o", "out", "--json")
+    assert (done.status, done.error["code"]) == (31, "folder-locked")
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (
+            {"stdout": '{"error": {"message": "it is broken", "hint": "mend it"}}', "msg": "no"},
+            "it is broken (mend it)",
+        ),
+        ({"stdout": '{"error": {"message": "it is broken", "hint": null}}'}, "it is broken"),
+        ({"stdout": "nonsense", "stderr": "Python 3.10\nis needed"}, "Python 3.10 is needed"),
+        ({"stderr": "", "msg": "Task failed: Module failed: disk full"}, "disk full"),
+        ({"msg": "non-zero return code"}, "the task `Pack` failed"),
+        ({"censored": "hidden"}, "the task `Pack` failed"),
+        ({"stdout": "[" * 100_000, "msg": "x" * 10_000}, "x"),
+    ],
+)
+def test_an_error_is_told_in_the_words_of_who_knows(
+    result: dict[str, object], expected: str
+) -> None:
+    said = error_of("Pack", result)
+    assert expected in said
+    assert len(said) <= 2_000

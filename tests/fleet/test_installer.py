@@ -1,0 +1,123 @@
+"""The installer: what it says where a host lacks something. That it installs: test_building.py."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from nssbackup.fleet import installer
+from nssbackup.fleet.transfer import pack_luggage
+
+# What a host may have that is not Python 3.10 with everything.
+_RUN = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+{before}
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def luggage_with(folder: Path, *wheels: str) -> Path:
+    backups = folder / "backups" / "jane"
+    backups.mkdir(parents=True)
+    (backups / "Jane.pfx").write_bytes(b"pfx")
+    (folder / "it.pem").write_bytes(b"certificate")
+    (folder / "wheels").mkdir()
+    for name in wheels:
+        # A pip that can do nothing but complain, so that no index is asked for anything.
+        with zipfile.ZipFile(folder / "wheels" / name, "w") as file:
+            file.writestr("pip/__main__.py", "import sys; sys.exit(f'no {sys.argv[1:]} here')")
+    files = {"escrow-0.pem": folder / "it.pem", "wheels": folder / "wheels"}
+    pack_luggage(backups.parent, folder / "luggage.zip", files)
+    return folder / "luggage.zip"
+
+
+@pytest.fixture
+def luggage(tmp_path: Path) -> Path:
+    return luggage_with(tmp_path)
+
+
+def install(luggage: Path, before: str = "") -> subprocess.CompletedProcess[str]:
+    work = luggage.with_name("nssbackup-fleet-now")
+    work.mkdir()
+    code = _RUN.format(before=before)
+    return subprocess.run(
+        [sys.executable, "-B", "-c", code, luggage, ".", "nssbackup"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=work,
+        timeout=120,
+    )
+
+
+def test_an_older_python_can_read_it() -> None:
+    source = Path(installer.__file__).read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 7))
+
+
+def test_it_needs_nothing_but_the_standard_library() -> None:
+    tree = ast.parse(Path(installer.__file__).read_text(encoding="utf-8"))
+    imported = {
+        name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [each.name for each in node.names]
+            if isinstance(node, ast.Import)
+            else [str(node.module)]
+        )
+    }
+    assert imported <= set(sys.stdlib_module_names)
+
+
+def test_an_older_python_is_told_what_is_needed(luggage: Path) -> None:
+    done = install(luggage, before="sys.version_info = (3, 9, 2)")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Python 3.10 or later is needed on this computer, and `")
+    assert "is 3.9: name another in `nssbackup_python`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_ensurepip_the_package_is_named(luggage: Path) -> None:
+    done = install(luggage, before="sys.modules['ensurepip'] = None")
+    assert done.returncode == 1
+    assert "apt install python3-venv" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_was_brought_is_put_where_batch_looks_for_it(luggage: Path) -> None:
+    install(luggage, before="sys.modules['ensurepip'] = None")
+    work = luggage.with_name("nssbackup-fleet-now")
+    assert (work / "out" / "jane" / "Jane.pfx").read_bytes() == b"pfx"
+    assert (work / "escrow-0.pem").read_bytes() == b"certificate"
+    assert not (work / "__main__.py").exists()
+    if sys.platform != "win32":
+        assert all(not path.stat().st_mode & 0o077 for path in work.rglob("*"))
+
+
+def test_what_pip_says_is_handed_on(tmp_path: Path) -> None:
+    done = install(luggage_with(tmp_path, "pip-1-py3-none-any.whl"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("nssbackup can't be installed on this computer: no ['install', ")
+    for option in ("--no-index", "--no-cache-dir", "--only-binary", "nssbackup"):
+        assert repr(option) in done.stderr
+
+
+def test_only_what_is_old_and_our_own_is_swept_away(luggage: Path, tmp_path: Path) -> None:
+    names = ("nssbackup-fleet-old", "nssbackup-fleet-new", "another")
+    for name in names:
+        (tmp_path / name / "in").mkdir(parents=True)
+        (tmp_path / name / "in" / "file").write_text("x")
+    (tmp_path / "nssbackup-fleet-link").symlink_to(tmp_path / "another")
+    for name in ("nssbackup-fleet-old", "another"):
+        os.utime(tmp_path / name, (0, 0))
+    install(luggage, before="sys.modules['ensurepip'] = None")
+    kept = {path.name for path in tmp_path.iterdir()} & {*names, "nssbackup-fleet-link"}
+    assert kept == {"nssbackup-fleet-new", "another", "nssbackup-fleet-link"}

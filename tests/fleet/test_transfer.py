@@ -1,0 +1,290 @@
+"""Packing and unpacking: what goes to a host, and what is believed of what comes home."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from nssbackup.errors import DamagedBackupError, OutputError
+from nssbackup.fleet import transfer
+from nssbackup.fleet.transfer import pack, pack_luggage, unpack
+
+Facts = dict[str, tuple[int, int, int, int, bytes]]
+
+BACKUP = "jane/Jane Doe-WIPO-2056-05-01.pfx"
+CONTENTS = {
+    ".nssbackup/jane.json": b"state",
+    ".nssbackup/lock": b"",
+    BACKUP: b"pfx",
+    f"escrow/{BACKUP}.0123456789abcdef.p7m": b"sealed",
+    "passwords.csv": b"user,password\njane,secret-1\n",
+    "report.csv": b"report",
+    "report.html": b"report",
+    "report.json": b"{}",
+}
+
+
+def fill(folder: Path, contents: dict[str, bytes]) -> Path:
+    for name, data in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def zipped(path: Path, contents: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for name, data in contents.items():
+            file.writestr(name, data)
+    return path
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_all_comes_home_but_the_lock(tmp_path: Path) -> None:
+    there = fill(tmp_path / "there", CONTENTS)
+    pack(there, tmp_path / "after.zip")
+    done = unpack(tmp_path / "after.zip", tmp_path / "home")
+    expected = {name: data for name, data in CONTENTS.items() if not name.endswith("lock")}
+    assert contents_of(tmp_path / "home") == expected
+    assert (set(done.new), done.replaced, done.unchanged) == (set(expected), [], [])
+    assert done.changed
+    for path in (tmp_path / "home", *(tmp_path / "home").rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600)
+    assert (tmp_path / "after.zip").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_backup_comes_after_its_password_and_before_the_state(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "after.zip", CONTENTS)
+    assert [name.rpartition("/")[2] for name in unpack(archive, tmp_path / "home").new] == [
+        "Jane Doe-WIPO-2056-05-01.pfx.0123456789abcdef.p7m",
+        "passwords.csv",
+        "Jane Doe-WIPO-2056-05-01.pfx",
+        "jane.json",
+        "lock",
+        "report.csv",
+        "report.html",
+        "report.json",
+    ]
+
+
+def test_no_password_and_no_report_goes_to_a_host(tmp_path: Path) -> None:
+    here = fill(tmp_path / "here", CONTENTS)
+    certificate = tmp_path / "it.pem"
+    certificate.write_bytes(b"certificate")
+    wheels = fill(tmp_path / "wheels", {"a-1-py3-none-any.whl": b"wheel", "b.txt": b"none"})
+    files = {"escrow-0.pem": certificate, "wheels": wheels}
+    pack_luggage(here, tmp_path / "luggage.zip", files)
+    with zipfile.ZipFile(tmp_path / "luggage.zip") as file:
+        assert set(file.namelist()) == {
+            "__main__.py",
+            "escrow-0.pem",
+            "out/.nssbackup/jane.json",
+            f"out/{BACKUP}",
+            "wheels/a-1-py3-none-any.whl",
+        }
+    pack_luggage(tmp_path / "absent", tmp_path / "first.zip", {})
+    with zipfile.ZipFile(tmp_path / "first.zip") as file:
+        assert file.namelist() == ["__main__.py"]
+
+
+def test_what_is_there_already_is_not_touched(
+    tmp_path: Path, snapshot_of: Callable[[Path], Facts]
+) -> None:
+    contents = {name: CONTENTS[name] for name in (BACKUP, "report.json")}
+    archive = zipped(tmp_path / "after.zip", contents)
+    unpack(archive, tmp_path / "home")
+    before = snapshot_of(tmp_path / "home"), snapshot_of(tmp_path / "home" / "jane")
+    done = unpack(archive, tmp_path / "home")
+    assert (done.new, done.replaced, done.changed) == ([], [], False)
+    assert (snapshot_of(tmp_path / "home"), snapshot_of(tmp_path / "home" / "jane")) == before
+
+
+def test_a_new_report_or_state_is_no_change_and_a_renewed_backup_is(tmp_path: Path) -> None:
+    home = fill(tmp_path / "home", CONTENTS)
+    quiet = {"report.json": b'{"items": []}', ".nssbackup/jane.json": b"other"}
+    done = unpack(zipped(tmp_path / "1.zip", quiet), home)
+    assert (set(done.replaced), done.changed) == (set(quiet), False)
+    done = unpack(zipped(tmp_path / "2.zip", {BACKUP: b"renewed"}), home)
+    assert (done.replaced, done.changed) == ([BACKUP], True)
+    assert (home / BACKUP).read_bytes() == b"renewed"
+
+
+def test_nothing_is_ever_removed(tmp_path: Path) -> None:
+    home = fill(tmp_path / "home", CONTENTS)
+    unpack(zipped(tmp_path / "after.zip", {}), home)
+    assert contents_of(home) == CONTENTS
+
+
+def test_new_passwords_are_put_behind_the_old_ones(tmp_path: Path) -> None:
+    home = fill(tmp_path / "home", {"passwords.csv": b"user,password\njane,secret-1"})
+    archive = zipped(tmp_path / "after.zip", {"passwords.csv": b"user,password\nzoe,secret-2\n"})
+    for _ in range(2):
+        unpack(archive, home)
+        found = (home / "passwords.csv").read_bytes()
+        assert found == b"user,password\njane,secret-1\nzoe,secret-2\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../outside",
+        "a/../../outside",
+        "/outside",
+        "a//b",
+        "./a",
+        "C:outside",
+        "a\\..\\outside",
+        "a\nb",
+        "a" * 256,
+    ],
+)
+def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    archive = zipped(tmp_path / "after.zip", {BACKUP: b"pfx", name: b"evil"})
+    with pytest.raises(DamagedBackupError, match="not one of a file below"):
+        unpack(archive, tmp_path / "home")
+    assert [path.name for path in tmp_path.iterdir()] == ["after.zip"]
+
+
+def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("link")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "after.zip", "w") as file:
+        file.writestr(link, "/etc/passwd")
+    with pytest.raises(DamagedBackupError, match="not one of a file"):
+        unpack(tmp_path / "after.zip", tmp_path / "home")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need a right on Windows")
+def test_a_link_in_the_folder_is_replaced_and_never_followed(tmp_path: Path) -> None:
+    home, outside = tmp_path / "home", tmp_path / "outside"
+    home.mkdir()
+    outside.mkdir()
+    (outside / "kept").write_bytes(b"kept")
+    (home / "report.csv").symlink_to(outside / "kept")
+    unpack(zipped(tmp_path / "1.zip", {"report.csv": b"report"}), home)
+    assert not (home / "report.csv").is_symlink()
+    (home / "jane").symlink_to(outside)
+    with pytest.raises(OutputError, match="is a link"):
+        unpack(zipped(tmp_path / "2.zip", {BACKUP: b"pfx"}), home)
+    assert contents_of(outside) == {"kept": b"kept"}
+
+
+@pytest.mark.parametrize("limit", ["MAX_FILES", "MAX_FILE", "MAX_ALL"])
+def test_an_archive_that_is_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    archive = zipped(tmp_path / "after.zip", {"a.pfx": b"pfx", "b.pfx": b"pfx"})
+    monkeypatch.setattr(transfer, limit, 1)
+    with pytest.raises(DamagedBackupError, match="too large: 2 files, 6 bytes"):
+        unpack(archive, tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_file_that_is_larger_than_it_says_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "after.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.pfx", b"0" * 1_000_000)
+    data = archive.read_bytes()
+    archive.write_bytes(data.replace((1_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little")))
+    with pytest.raises(DamagedBackupError):
+        unpack(archive, tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("cut", [0, 10, -30])
+def test_half_an_archive_leaves_everything_as_it_was(tmp_path: Path, cut: int) -> None:
+    archive = zipped(tmp_path / "after.zip", CONTENTS)
+    archive.write_bytes(archive.read_bytes()[:cut])
+    with pytest.raises(DamagedBackupError):
+        unpack(archive, tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "after.zip", "w") as file:
+        file.writestr(BACKUP, b"one")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            file.writestr(BACKUP, b"two")
+    with pytest.raises(DamagedBackupError, match="twice"):
+        unpack(tmp_path / "after.zip", tmp_path / "home")
+
+
+@pytest.mark.parametrize("status", ["backed-up", "unchanged"])
+@pytest.mark.parametrize("there", [b"other", None])
+def test_a_backup_is_what_the_report_says(tmp_path: Path, status: str, there: bytes | None) -> None:
+    item = {"status": status, "file": BACKUP, "sha256": sha256(b"pfx").hexdigest()}
+    report = {"report.json": json.dumps({"items": [item]}).encode()}
+    good = zipped(tmp_path / "good.zip", {**report, BACKUP: b"pfx"})
+    unpack(good, tmp_path / "good")
+    bad = zipped(tmp_path / "bad.zip", {**report, **({BACKUP: there} if there else {})})
+    with pytest.raises(DamagedBackupError, match="not in the archive as the report says"):
+        unpack(bad, tmp_path / "bad")
+    assert not (tmp_path / "bad").exists()
+
+
+@pytest.mark.parametrize("report", [b"", b"[", b"[" * 100_000])
+def test_a_report_that_is_no_json_is_refused(tmp_path: Path, report: bytes) -> None:
+    archive = zipped(tmp_path / "after.zip", {"report.json": report})
+    with pytest.raises(DamagedBackupError, match="no JSON"):
+        unpack(archive, tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    "report", [b"[]", b"7", b'{"items": 7}', b'{"items": [7, {}, {"file": 7}]}']
+)
+def test_a_report_that_names_no_backup_names_none(tmp_path: Path, report: bytes) -> None:
+    archive = zipped(tmp_path / "after.zip", {"report.json": report})
+    assert unpack(archive, tmp_path / "home").new == ["report.json"]
+
+
+def test_the_programs_of_the_role_say_what_is_the_matter(tmp_path: Path) -> None:
+    def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "nssbackup.fleet", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env={**os.environ, "TMPDIR": str(temporary)},
+        )
+
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    fill(tmp_path / "there", {BACKUP: b"pfx"})
+    (tmp_path / "absolute").write_text("password")
+    files = json.dumps({"password-file": str(tmp_path / "absolute")})
+    done = run("pack-luggage", "there", files)
+    packed = Path(done.stdout)
+    with zipfile.ZipFile(packed / "luggage.zip") as file:
+        assert file.namelist() == ["__main__.py", f"out/{BACKUP}", "password-file"]
+    assert packed.stat().st_mode & 0o077 == 0
+    again = run("pack-luggage", "there", json.dumps({"passwords": "absent"}))
+    assert (again.returncode, again.stdout) == (31, "")
+    assert again.stderr == "`absent` can't be packed: no such file or directory\n"
+    assert list(packed.parent.iterdir()) == [packed]
+    with zipfile.ZipFile(tmp_path / "after.zip", "w") as file:
+        file.writestr(BACKUP, b"pfx")
+    done = run("unpack", "after.zip", "home")
+    assert json.loads(done.stdout) == {
+        "changed": True,
+        "new": [BACKUP],
+        "replaced": [],
+        "unchanged": [],
+    }
+    broken = run("unpack", "there/" + BACKUP, "home")
+    assert (broken.returncode, "Traceback" in broken.stderr) == (32, False)
+    assert run("nonsense").returncode == 2
