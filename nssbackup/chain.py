@@ -10,10 +10,15 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from nssbackup.certificate import StoredCertificate, load_certificate
 
-# WIPO's chain has two or three certificates, the longest on the public web about six. The second
-# bound is for a store of CA certificates that sign one another in circles.
+# WIPO's chain has two or three certificates, the longest on the public web about six. The others
+# are for a store of CA certificates that sign one another in circles: steps of one chain, and of
+# all that are looked for among the same certificates.
 _MAX_LENGTH = 10
 _MAX_STEPS = 1_000
+_MAX_STEPS_IN_ALL = 10_000
+
+# Keys that take milliseconds to check a signature with: no CA has such.
+_MAX_RSA_BITS, _MAX_EXPONENT_BITS, _MAX_DSA_BITS = 8_192, 64, 3_072
 
 
 def find_chain(
@@ -25,10 +30,12 @@ def find_chain(
     signature before. The path ends at a self-issued certificate or at what the pool lacks. Among
     paths of one length, issuers named by key identifier, valid now and ending last come first.
     """
-    return _Search(pool).longest(certificate, (certificate.der,))
+    return Chains(pool).of(certificate)
 
 
-class _Search:
+class Chains:
+    """Some certificates, and the chains that there are among them; see `find_chain`."""
+
     def __init__(self, pool: Iterable[StoredCertificate]) -> None:
         self._by_subject: dict[str, list[StoredCertificate]] = {}
         for candidate in {c.der: c for c in pool}.values():
@@ -36,8 +43,17 @@ class _Search:
             # PrintableString) is the same name (RFC 5280, 7.1).
             self._by_subject.setdefault(candidate.subject, []).append(candidate)
         self._steps = 0
+        self._left = _MAX_STEPS_IN_ALL
 
-    def longest(
+    def of(self, certificate: StoredCertificate) -> tuple[StoredCertificate, ...]:
+        """The chain of a certificate, which need not be among them."""
+        self._steps = min(_MAX_STEPS, self._left)
+        self._left -= self._steps
+        chain = self._longest(certificate, (certificate.der,))
+        self._left += self._steps
+        return chain
+
+    def _longest(
         self, certificate: StoredCertificate, path: tuple[bytes, ...]
     ) -> tuple[StoredCertificate, ...]:
         """The longest path above `certificate`; `path` holds the DERs already on it."""
@@ -45,12 +61,12 @@ class _Search:
             return ()
         best: tuple[StoredCertificate, ...] = ()
         for issuer in self._issuers(certificate):
-            self._steps += 1
-            if self._steps > _MAX_STEPS:
+            if not self._steps:
                 break
+            self._steps -= 1
             if issuer.der in path or not _signed_by(certificate.der, issuer.der):
                 continue
-            found = (issuer, *self.longest(issuer, (*path, issuer.der)))
+            found = (issuer, *self._longest(issuer, (*path, issuer.der)))
             if len(found) > len(best):
                 best = found
         return best
@@ -83,7 +99,9 @@ def _signed_by(certificate: bytes, issuer: bytes) -> bool:
         data, signature = signed.tbs_certificate_bytes, signed.signature
         algorithm = signed.signature_hash_algorithm
         if isinstance(key, rsa.RSAPublicKey):
-            if algorithm is None or parameters is None or isinstance(parameters, ec.ECDSA):
+            exponent = key.public_numbers().e
+            slow = key.key_size > _MAX_RSA_BITS or exponent.bit_length() > _MAX_EXPONENT_BITS
+            if slow or algorithm is None or parameters is None or isinstance(parameters, ec.ECDSA):
                 return False
             key.verify(signature, data, parameters, algorithm)
         elif isinstance(key, ec.EllipticCurvePublicKey):
@@ -91,7 +109,7 @@ def _signed_by(certificate: bytes, issuer: bytes) -> bool:
                 return False
             key.verify(signature, data, parameters)
         elif isinstance(key, dsa.DSAPublicKey):
-            if algorithm is None:
+            if algorithm is None or key.key_size > _MAX_DSA_BITS:
                 return False
             key.verify(signature, data, algorithm)
         elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-# A store of the largest size that is read at all (64 MiB), in base64.
-_LONGEST_ANSWER = 96 * 1024 * 1024
+# A store of the largest size that is read at all (32 MiB), in base64.
+_LONGEST_ANSWER = 48 * 1024 * 1024
 
 # How long a killed process may take to go. One that waits for a dead share never does.
 _SECONDS_TO_GO = 5

@@ -1,7 +1,7 @@
-"""Files: the only place that creates any. Private, staged, and never a half-written one.
+"""Files: private, staged, and never a half-written one.
 
-A file is written under a temporary name beside its own, flushed to the disk, handed to a check
-that reads it back, and only then given its name.
+A file is written as a draft, flushed to the disk, handed to a check that reads it back, and only
+then given its name.
 """
 
 from __future__ import annotations
@@ -9,14 +9,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
+import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from nssbackup.draft import PRIVATE_MODE, Draft, is_temporary, rename_to_new, write_private
 from nssbackup.errors import OutputError, OutputExistsError
 
-PRIVATE_MODE = 0o600
+__all__ = [
+    "PRIVATE_MODE",
+    "check_writable",
+    "flush_folder",
+    "make_folder",
+    "remove_leftovers",
+    "rename_to_new",
+    "safe_name",
+    "write_private",
+    "write_verified",
+]
 
 # Names that Windows keeps for devices, with any ending (learn.microsoft.com, "Naming Files").
 _RESERVED = frozenset(
@@ -31,10 +43,13 @@ _RESERVED = frozenset(
     ]
 )
 _FORBIDDEN = frozenset('<>:"/\\|?*')
-# How the names of files begin and end that have not got their own yet.
-_TEMPORARY = (".nssbackup-", ".tmp")
+# A draft with a temporary name that is older was left by a run that was killed.
+_ABANDONED_SECONDS = 86_400
 # Most file systems end at 255 bytes; the rest is for what is put behind the name.
 _MAX_NAME_BYTES = 180
+
+# The folders that have been looked through for what killed runs left in them.
+_tidied: set[Path] = set()
 
 
 def write_verified(
@@ -49,29 +64,30 @@ def write_verified(
     Args:
         path: the final name; its folder must exist.
         data: the contents, or their parts one after the other where they are large.
-        check: is called with the temporary file's path and raises if it is not right.
+        check: is called with a path by which the file can be read, and raises if it is not right;
+            where the system makes difficulties, more than once.
         replace: whether a file of that name may be replaced.
 
     Raises:
         OutputExistsError: there is one, and it may not be replaced.
-        OutputError: the operating system did not let us write.
+        OutputError: the operating system did not let us write, or another program came between.
     """
     check_writable(path, replace=replace)
-    # Not made of the file's own name, which may be as long as the file system allows.
-    temporary = path.with_name(f"{_TEMPORARY[0]}{secrets.token_hex(8)}{_TEMPORARY[1]}")
+    if path.parent not in _tidied:
+        _tidied.add(path.parent)
+        remove_leftovers(path.parent, abandoned=True)
     try:
-        write_private(temporary, data)
-        check(temporary)
-        if replace:
-            os.replace(temporary, path)  # noqa: PTH105 - replaces on every system, as rename does not
-        else:
-            rename_to_new(temporary, path)
+        with Draft(path.parent, data) as draft:
+            check(draft.path)
+            while not draft.name(path, replace=replace):
+                check(draft.path)
+            # In a folder that others write to, what was checked may have been put aside. Some
+            # shares number a file anew when it gets its name: then it is looked at once more.
+            if not draft.is_at(path):
+                check(path)
         flush_folder(path.parent)
     except OSError as error:
         raise _output_error(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def check_writable(path: Path, *, replace: bool = False) -> None:
@@ -126,55 +142,29 @@ def _shorten(name: str) -> str:
     return name.rstrip(". ")
 
 
-def write_private(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Make a new file that only its owner may read, with its contents on the disk.
-
-    Raises:
-        OSError: there is one of that name, or it can't be written.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags, PRIVATE_MODE)
-    with os.fdopen(descriptor, "wb") as file:
-        if hasattr(os, "fchmod"):
-            # The umask may have taken the owner's own rights away. Fails where the file system
-            # has no modes (vfat), which then have none to give away.
-            with contextlib.suppress(PermissionError):
-                os.fchmod(descriptor, PRIVATE_MODE)
-        file.writelines((data,) if isinstance(data, bytes) else data)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def rename_to_new(temporary: Path, path: Path) -> None:
-    """Rename without ever replacing: a file that came into being meanwhile stays."""
-    try:
-        if os.name == "nt":
-            temporary.rename(path)  # refuses an existing name on Windows
-            return
-        os.link(temporary, path)
-    except FileExistsError as error:
-        message = f"`{path}` exists already"
-        raise OutputExistsError(message) from error
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
-            raise
-        # A file system without hard links (vfat, some shares).
-        if os.path.lexists(path):
-            message = f"`{path}` exists already"
-            raise OutputExistsError(message) from error
-        temporary.rename(path)
-
-
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, *, abandoned: bool = False) -> None:
     """Remove what a run that was killed left in a folder: files that never got their names.
 
-    Nobody else may be writing there. What can't be removed stays.
+    What can't be removed stays.
+
+    Args:
+        folder: where. Nobody else may be writing there, unless
+        abandoned: only those of this user that nobody can be at work on any more.
     """
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):  # noqa: PTH208 - most folders have none, and thousands of them
-            if name.startswith(_TEMPORARY[0]) and name.endswith(_TEMPORARY[1]):
-                (folder / name).unlink(missing_ok=True)
+            if is_temporary(name):
+                with contextlib.suppress(OSError):
+                    path = folder / name
+                    if not abandoned or _is_abandoned(path):
+                        path.unlink(missing_ok=True)
+
+
+def _is_abandoned(path: Path) -> bool:
+    facts = path.lstat()
+    ours = sys.platform == "win32" or facts.st_uid == os.geteuid()
+    old = facts.st_mtime < time.time() - _ABANDONED_SECONDS
+    return stat.S_ISREG(facts.st_mode) and ours and old
 
 
 def make_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
 from nssbackup.certificate import StoredCertificate
-from nssbackup.chain import find_chain
+from nssbackup.chain import Chains
 from nssbackup.errors import KeyMismatchError, KeyMissingError, NssBackupError
 from nssbackup.model import Identity, PrivateKey, Profile
 
@@ -71,8 +71,9 @@ def assemble(
     Those are the ones with a private key, and without one those that are no CA's. Each gets the
     chain that the same store holds.
     """
+    chains = Chains(certificates)
     return tuple(
-        Identity(profile, certificate, find_chain(certificate, certificates))
+        Identity(profile, certificate, chains.of(certificate))
         for certificate in certificates
         if certificate.has_private_key or not certificate.is_ca
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from nssbackup.certificate import StoredCertificate
-from nssbackup.chain import find_chain
+from nssbackup.chain import Chains, find_chain
 from nssbackup.engines import Engine, EngineName, engine_named
 from nssbackup.errors import NoProfileError, NssBackupError
 from nssbackup.identities import assemble
@@ -175,7 +175,7 @@ def _assembled(
         if rest:
             orphans.append((one.profile, rest))
     if given and all(i.certificate.sha256 != given[0].sha256 for i in identities):
-        identities.append(Identity(None, given[0], find_chain(given[0], every.pool)))
+        identities.append(Identity(None, given[0], every.chains.of(given[0])))
     # Where only this brought a certificate and its key together, the certificate alone is no more.
     alone = {i.certificate.sha256 for i, _ in reunited} - every.paired
     return Inventory(
@@ -196,13 +196,13 @@ class _Certificates:
     """All certificates there are, from profiles and from files.
 
     Attributes:
-        pool: all of them, where chains are looked for.
+        chains: those that there are among all of them.
         sources: each once, with the profile it lies in (None for a file): one where it has its
             key beside it, else the first of the profiles, else the file.
         paired: the fingerprints of those that have their key beside them somewhere.
     """
 
-    pool: tuple[StoredCertificate, ...]
+    chains: Chains
     sources: tuple[tuple[StoredCertificate, Profile | None], ...]
     paired: frozenset[str]
 
@@ -217,7 +217,7 @@ class _Certificates:
         for certificate, profile in (*paired, *lying, *((each, None) for each in given[:1])):
             sources.setdefault(certificate.sha256, (certificate, profile))
         return cls(
-            (*(certificate for certificate, _ in lying), *given),
+            Chains((*(certificate for certificate, _ in lying), *given)),
             tuple(sources.values()),
             frozenset(certificate.sha256 for certificate, _ in paired),
         )
@@ -242,13 +242,14 @@ def _brought_together(
     elsewhere = [(c, source) for c, source in every.sources if c.sha256 not in beside]
     matches = _orphans_of(reading, [certificate for certificate, _ in elsewhere], reader)
     found = [
-        (_reunited(reading.profile, certificate, every.pool), source)
+        (_reunited(reading.profile, certificate, every.chains), source)
         for (certificate, source), orphan in zip(elsewhere, matches, strict=True)
         # A certificate renewed on the same key may lie where the key is not, or in a file.
         if orphan is not None
         or (certificate.sha256 not in every.paired and certificate.public_key in public_keys)
     ]
-    return found, tuple(orphan for orphan in reading.orphans if orphan not in matches)
+    matched = set(matches)
+    return found, tuple(orphan for orphan in reading.orphans if orphan not in matched)
 
 
 def _orphans_of(
@@ -265,9 +266,5 @@ def _orphans_of(
         return nothing
 
 
-def _reunited(
-    profile: Profile, certificate: StoredCertificate, pool: Sequence[StoredCertificate]
-) -> Identity:
-    return Identity(
-        profile, replace(certificate, has_private_key=True), find_chain(certificate, pool)
-    )
+def _reunited(profile: Profile, certificate: StoredCertificate, chains: Chains) -> Identity:
+    return Identity(profile, replace(certificate, has_private_key=True), chains.of(certificate))

@@ -27,6 +27,10 @@ from nssbackup.model import PrivateKey
 # NSS stops at 16,384 bits (lib/freebl/blapit.h, RSA_MAX_MODULUS_BITS); below 512 nothing signs.
 _RSA_BITS = range(512, 16_384 + 1)
 
+# id-dsa (RFC 3279, 2.3.2), and where it stands in a PKCS#8 structure: behind lengths and a version.
+_DSA = bytes.fromhex("06072a8648ce380401")
+_HEADER_BYTES = 32
+
 _SUPPORTED = (
     rsa.RSAPrivateKey
     | ec.EllipticCurvePrivateKey
@@ -61,8 +65,9 @@ class RsaValues:
             message = f"an RSA key of {n.bit_length()} bits is out of range"
             raise KeyInconsistentError(message)
         consistent = (
-            p > 1
-            and q > 1
+            # Bounded before they are multiplied: numbers of megabytes would take for ever.
+            1 < p < n
+            and 1 < q < n
             and p * q == n
             and e % 2 == 1
             and 1 < e < n
@@ -137,6 +142,10 @@ def from_pkcs8(der: bytes) -> PrivateKey:
         KeyInconsistentError: the bytes are no such key, or its values do not belong together.
         KeyNotExportableError: the key is of a type that isn't handled.
     """
+    if _DSA in der[:_HEADER_BYTES]:
+        # Not even loaded: the public value is computed, of numbers as large as anyone likes.
+        message = "a DSA key can't be handled yet"
+        raise KeyNotExportableError(message)
     try:
         key = load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
     except UnsupportedAlgorithm as error:

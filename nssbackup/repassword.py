@@ -97,7 +97,7 @@ def _outputs(path: Path, options: RepasswordOptions) -> Outputs:
             options.output, copies=options.copies, variants=variants, replace=options.replace
         )
     # A link stays one, and what it points to is replaced. The name is kept, whatever its ending.
-    itself = path.resolve() if path.is_symlink() else path
+    itself = path.resolve() if os.path.islink(path) else path  # noqa: PTH114 - Path's own raises
     return Outputs.of(
         str(itself),
         copies=options.copies,

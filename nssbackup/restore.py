@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from nssbackup.extraction import Remembered, unlock
 from nssbackup.files import write_private
 from nssbackup.identities import Select
 from nssbackup.model import Identity, PasswordFor, PrivateKey, Profile, StoreKind
+from nssbackup.ownership import as_owner, homes_of
 from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, Sealing, friendly_name_of
 from nssbackup.profiles.lock import is_in_use
 from nssbackup.report import Json, identity_json
@@ -125,7 +127,7 @@ def restore_identity(
     for note in (*choice.notes, *identity_warnings(identity)):
         dialogue.warn(note)
     work = _Work(identity, key, options, Remembered(dialogue.primary_password))
-    with private_copy(profile.path) as copy:
+    with _in_words(), private_copy(profile.path) as copy:
         _check_kind(profile, copy.kind)
         made = writer.create_missing(copy.folder)
         staged = replace(profile, path=copy.folder, store="sqlite")
@@ -146,7 +148,8 @@ def restore_identity(
                 raise _not_right()
         dialogue.detail("tried on a copy of the databases: read back, all is right")
         _check_target(profile)
-        with _set_aside(profile, copy) as aside:
+        # Root writes with the rights of the profile's owner, who may have links lie in wait.
+        with homes_of([profile.path]), as_owner(), _set_aside(profile, copy) as aside:
             try:
                 writer.place(profile.path, made)
                 writer.add(profile.path, additions, salt)
@@ -154,13 +157,24 @@ def restore_identity(
                 writer.take_back(profile.path, made)
                 raise
     try:
-        with work.opened(profile) as store:
+        with _in_words(), work.opened(profile) as store:
             _check(store, before, restored, key)
     except NssBackupError as error:
         message = f"the identity was written, and then could not be read back: {error.message}"
         hint = f"the databases as they were are in `{aside}`" if aside else IMPORT_CLICKS
         raise RestoreError(message, hint=hint) from error
     return RestoreReport(restored, changed=True, aside=aside)
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Say what the operating system or SQLite refused, wherever in the middle that was."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        message = f"the databases can't be worked on: {reason}"
+        raise StoreUnwritableError(message) from error
 
 
 @dataclass(frozen=True, slots=True)

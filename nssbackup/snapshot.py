@@ -15,16 +15,18 @@ import shutil
 import sqlite3
 import stat
 import struct
-import tempfile
 import time
 from contextlib import closing
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from nssbackup.errors import DamagedStoreError, UnreadableStoreError
+from nssbackup.ownership import as_owner, refusal_hint
+from nssbackup.scratch import scratch_folder, wipe
 
-# A cert9.db with a thousand certificates is 3 MB. The bound keeps a sparse monster out of memory.
-MAX_BYTES = 64 * 1024 * 1024
+# A cert9.db with a thousand certificates is 3 MB. The bound keeps a sparse monster out of memory:
+# two databases in memory, a row of one as SQLite has it and as Python has it, stay below 256 MB.
+MAX_BYTES = 32 * 1024 * 1024
 
 # How long another program may hold the database exclusively before the copying begins.
 _BUSY_SECONDS = 3.0
@@ -39,6 +41,7 @@ _PAGE_NUMBER_BYTES = 4
 _LARGEST_SIGNED = 127
 
 
+@as_owner()
 def take_snapshot(path: Path) -> sqlite3.Connection | None:
     """A hardened in-memory copy of a SQLite database that is left as it is.
 
@@ -72,6 +75,7 @@ def take_snapshot(path: Path) -> sqlite3.Connection | None:
     return connection
 
 
+@as_owner()
 def read_stable(path: Path) -> bytes | None:
     """The bytes of a file that has no journal and that nobody wrote to meanwhile.
 
@@ -90,7 +94,8 @@ def read_stable(path: Path) -> bytes | None:
             if attempt:
                 time.sleep(_COPY_PAUSE)
             before = _state(path)
-            data = path.read_bytes()
+            with open(path, "rb") as file:  # noqa: PTH123 - paths are slow
+                data = file.read(before[0].size + 1)
             if _state(path) == before:
                 return data
     except FileNotFoundError:
@@ -132,9 +137,13 @@ def _backup(path: Path) -> sqlite3.Connection | None:
 
 
 def _is_wal(path: Path) -> bool:
-    """Whether the header names write-ahead logging (sqlite.org/fileformat, offset 18)."""
+    """Whether SQLite would take it for one with write-ahead logging, and make files beside it.
+
+    For that it looks at the version for reading alone (sqlite.org/fileformat, offset 19; btree.c,
+    lockBtree), not at that for writing, which is the same wherever SQLite wrote it.
+    """
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - paths are slow
-        return file.read(20)[18:] == b"\x02\x02"
+        return file.read(20)[19:] == b"\x02"
 
 
 def _in_memory(source: sqlite3.Connection) -> sqlite3.Connection:
@@ -179,8 +188,7 @@ def _new_memory() -> sqlite3.Connection:
 
 def _backup_of_copy(path: Path) -> sqlite3.Connection:
     """The database by way of a private copy with its journals, recovered there."""
-    folder = Path(tempfile.mkdtemp(prefix="nssbackup-"))
-    try:
+    with scratch_folder() as folder:
         for attempt in range(_COPY_ATTEMPTS):
             if attempt:
                 time.sleep(_COPY_PAUSE)
@@ -206,10 +214,12 @@ def _backup_of_copy(path: Path) -> sqlite3.Connection:
             source.execute("PRAGMA synchronous=OFF")
             # Takes the WAL in, and the mark of WAL mode out of the header; recovers a hot journal.
             source.execute("PRAGMA journal_mode=DELETE").fetchall()
+            # A journal says how large the database was, and SQLite believes it: terabytes of holes.
+            size = copies[0].stat().st_size
+            if size > MAX_BYTES:
+                message = f"`{path}` is too large for an NSS database ({size:,} bytes)"
+                raise DamagedStoreError(message)
             return _in_memory(source)
-    finally:
-        wipe(folder)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _File(NamedTuple):
@@ -291,20 +301,9 @@ def _super_journal(journal: bytes) -> bytes | None:
 
 def _check_missing(path: Path) -> None:
     """Raise UnreadableStoreError where a missing file was meant to be elsewhere."""
-    if path.is_symlink():
+    if os.path.islink(path):  # noqa: PTH114 - Path's own raises
         message = f"`{path}` is a link to a file that isn't there"
         raise UnreadableStoreError(message) from None
-
-
-def wipe(folder: Path) -> None:
-    """Overwrite and remove the copies: they hold the user's encrypted keys."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not entry.is_file(follow_symlinks=False):
-                continue
-            with open(entry.path, "r+b") as file:  # noqa: PTH123 - scandir gives paths as text
-                file.write(bytes(entry.stat().st_size))
-            os.unlink(entry.path)  # noqa: PTH108
 
 
 def _harden(connection: sqlite3.Connection) -> None:
@@ -324,5 +323,7 @@ def _unreadable(path: Path, error: OSError) -> UnreadableStoreError:
     message = f"`{path}` can't be read: {reason}"
     hint = None
     if isinstance(error, PermissionError):
-        hint = "run nssbackup as the user the profile belongs to, or as an administrator"
+        hint = refusal_hint(
+            "run nssbackup as the user the profile belongs to, or as an administrator"
+        )
     return UnreadableStoreError(message, hint=hint)

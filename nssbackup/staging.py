@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nssbackup.draft import create_private
 from nssbackup.errors import UnreadableStoreError
-from nssbackup.files import PRIVATE_MODE
 from nssbackup.model import StoreKind
-from nssbackup.snapshot import put_back, read_stable, take_snapshot, wipe
+from nssbackup.scratch import scratch_folder
+from nssbackup.snapshot import put_back, read_stable, take_snapshot
 
 _CURRENT = ("key4.db", "cert9.db")
 _LEGACY = ("key3.db", "cert8.db")
@@ -41,20 +40,14 @@ def private_copy(profile: Path) -> Iterator[StagedStore]:
     Raises:
         StoreError: a database can't be read, or there is no room for the copy.
     """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="nssbackup-"))
-    except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        message = f"there is no folder for temporary files: {reason}"
-        raise UnreadableStoreError(message) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch_folder())
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            message = f"there is no folder for temporary files: {reason}"
+            raise UnreadableStoreError(message) from error
         yield copy_databases(profile, folder)
-    finally:
-        for each in (folder / _BLOBS, folder):
-            if each.is_dir():
-                with suppress(OSError):  # removing it is what matters
-                    wipe(each)
-                shutil.rmtree(each, ignore_errors=True)
 
 
 def copy_databases(profile: Path, folder: Path) -> StagedStore:
@@ -82,7 +75,7 @@ def _copy_database(source: Path, target: Path) -> bool:
     if snapshot is None:
         return False
     try:
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE))
+        os.close(create_private(target))
         with closing(sqlite3.connect(target, isolation_level=None)) as copy:
             snapshot.backup(copy)
     finally:
@@ -94,7 +87,7 @@ def _copy_file(source: Path, target: Path) -> bool:
     data = read_stable(source)
     if data is None:
         return False
-    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE), "wb") as file:  # noqa: PTH123 - a descriptor, no path
+    with open(create_private(target), "wb") as file:  # noqa: PTH123 - a descriptor, no path
         file.write(data)
     return True
 

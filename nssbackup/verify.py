@@ -141,11 +141,19 @@ def read_backup(path: Path) -> bytes:
         if facts.st_size > _MAX_BYTES:
             message = f"`{path}` is too large for a PFX ({facts.st_size:,} bytes)"
             raise UnreadableBackupError(message)
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(facts.st_size + 1)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         message = f"`{path}` can't be read: {reason}"
         raise UnreadableBackupError(message) from error
+    except ValueError as error:  # a NUL in the name
+        message = f"`{path}` can't be read: it is no name of a file"
+        raise UnreadableBackupError(message) from error
+    if len(data) > facts.st_size:
+        message = f"`{path}` is being written to"
+        raise UnreadableBackupError(message)
+    return data
 
 
 def flaw(contents: PfxContents) -> VerificationError | None:
@@ -166,7 +174,7 @@ def _is_private(path: Path) -> bool | None:
     """Whether only the owner may read a file; None where the file system keeps no modes.
 
     A file that was made with mode 0600 and has another one, which can't be changed back, lies on
-    vfat or the like. Windows has access lists instead, which the folder's are inherited from.
+    vfat or the like. Windows has access lists instead, which a file is made with (access.py).
     """
     if os.name != "posix" or stat.S_IMODE(path.stat().st_mode) == PRIVATE_MODE:
         return True

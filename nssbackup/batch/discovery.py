@@ -14,6 +14,7 @@ from nssbackup.batch.watch import Watch, databases_of
 from nssbackup.errors import NoProfileError, NssBackupError
 from nssbackup.inventory import Inventory, take_inventory
 from nssbackup.model import Profile
+from nssbackup.ownership import as_owner
 from nssbackup.profiles import System, applications_named, find_left_behind, find_profiles
 from nssbackup.profiles.locate import unlisted_profile
 from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
@@ -55,9 +56,10 @@ class Discovery:
     def of(cls, user: User, orders: Orders) -> Discovery:
         """Look into all of a user's homes and folders, and read the profiles."""
         found = cls(orders)
-        for member in user.members:
-            found._look_into(member)
-        found._note(databases_of(found.profiles))
+        with as_owner():
+            for member in user.members:
+                found._look_into(member)
+            found._note(databases_of(found.profiles))
         found._read()
         return found
 
@@ -129,6 +131,7 @@ class Discovery:
             return error
         return None
 
+    @as_owner()
     def _left_behind(self) -> Sequence[Profile]:
         """What a refresh left behind in the homes; asked for where something is missing."""
         wanted = applications_named(self.orders.applications)

@@ -16,6 +16,7 @@ from nssbackup.batch.rows import failed, item_of
 from nssbackup.batch.users import User
 from nssbackup.batch.work import back_up_user
 from nssbackup.errors import InternalError
+from nssbackup.hardening import keep_memory_private
 
 
 def serve() -> None:
@@ -23,7 +24,7 @@ def serve() -> None:
 
     The input ends when the parent does, and then the next run may be waiting for the folder.
     """
-    _keep_memory_private()
+    keep_memory_private()
     # Whatever a library prints must not come between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -52,11 +53,3 @@ def _listen(stream: BinaryIO, requests: queue.Queue[bytes]) -> None:
     for line in stream:
         requests.put(line)
     os._exit(0)
-
-
-def _keep_memory_private() -> None:
-    """No core dump: it would hold passwords and keys."""
-    if sys.platform != "win32":
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

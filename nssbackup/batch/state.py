@@ -22,8 +22,8 @@ from nssbackup.batch.report import BatchItem
 from nssbackup.files import write_verified
 
 _VERSION = 1
-# A user with a hundred identities needs 300 kB.
-_MAX_BYTES = 64 * 1024 * 1024
+# A user with a hundred identities needs 300 kB. What JSON makes of a byte takes up to thirty.
+_MAX_BYTES = 4 * 1024 * 1024
 # A PFX with a hundred certificates is 200 kB.
 _MAX_PFX_BYTES = 8 * 1024 * 1024
 
@@ -82,7 +82,7 @@ def load(path: str) -> State | None:
         return None
     try:
         return _parsed(json.loads(data))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
         return None
 
 
@@ -132,6 +132,20 @@ def read_whole(path: str, limit: int) -> bytes | None:
     return None
 
 
+def _is_usable(item: BatchItem) -> bool:
+    """Whether a row can be put in its place in a report."""
+    texts: tuple[object, ...] = (item.user, item.home or "", item.profile or "", item.file or "")
+    neither = {"status": "", "not_after": ""}
+    identity: object = neither if item.identity is None else item.identity
+    flag: object = item.expiring
+    return (
+        all(isinstance(text, str) for text in texts)
+        and isinstance(flag, bool)
+        and isinstance(identity, dict)
+        and {"status", "not_after"} <= set(identity)
+    )
+
+
 def _parsed(document: Any) -> State | None:  # noqa: ANN401 - JSON of unknown make
     if document["version"] != _VERSION:
         return None
@@ -141,6 +155,8 @@ def _parsed(document: Any) -> State | None:  # noqa: ANN401 - JSON of unknown ma
         return None
     selected = tuple(document["selected"])
     if not set(selected) <= set(files):
+        return None
+    if not all(_is_usable(item_of(kept, "")) for kept in files.values()):
         return None
     return State(
         wanted=document["wanted"],

@@ -13,6 +13,7 @@ from typing import Any
 
 from nssbackup.batch.naming import folder_of_user, user_of_home
 from nssbackup.errors import NoProfileError, NssBackupError, UnreadableStoreError
+from nssbackup.ownership import refusal_hint
 
 # Folders beside the homes that are nobody's: of Windows, of macOS, of ext4, and of automounters.
 _NO_HOMES = frozenset(
@@ -190,7 +191,7 @@ def unreadable(path: Path, error: OSError) -> NssBackupError:
     message = f"`{path}` can't be looked into: {reason}"
     hint = None
     if isinstance(error, PermissionError):
-        hint = "run nssbackup as an administrator, who may read the homes of others"
+        hint = refusal_hint("run nssbackup as an administrator, who may read the homes of others")
     elif isinstance(error, FileNotFoundError):
         hint = "is the share connected, and the image mounted?"
     return UnreadableStoreError(message, hint=hint)

@@ -23,6 +23,7 @@ from typing import Protocol
 
 from nssbackup.batch.locking import locked
 from nssbackup.batch.naming import ESCROW_FOLDER, PASSWORDS_FILE
+from nssbackup.draft import create_private
 from nssbackup.errors import OutputError, UsageError
 from nssbackup.files import PRIVATE_MODE, flush_folder, make_folder, write_verified
 from nssbackup.printable import printable
@@ -85,10 +86,12 @@ class PasswordsFile:
         if not entries:
             return
         path = self.folder / PASSWORDS_FILE
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        flags = os.O_RDWR | os.O_APPEND
         flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         with _reported(path):
-            descriptor = os.open(path, flags, PRIVATE_MODE)
+            with suppress(FileExistsError):
+                os.close(create_private(path))
+            descriptor = os.open(path, flags)
             try:
                 with locked(descriptor):
                     _append(descriptor, entries)

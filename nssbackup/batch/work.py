@@ -22,6 +22,7 @@ from nssbackup.batch.users import User
 from nssbackup.errors import NssBackupError
 from nssbackup.model import Identity, PrivateKey, Profile
 from nssbackup.outputs import default_name
+from nssbackup.ownership import homes_of
 from nssbackup.verify import EXPIRY_NOTICE, identity_warnings
 
 # Where no certificate changes by time alone.
@@ -29,7 +30,12 @@ _FAR_AWAY = 10.0 * 365 * 86_400
 
 
 def back_up_user(user: User, orders: Orders) -> Outcome:
-    """Back up what there is of a user."""
+    """Back up what there is of a user; root reads it with that user's rights."""
+    with homes_of(user.places):
+        return _back_up(user, orders)
+
+
+def _back_up(user: User, orders: Orders) -> Outcome:
     path = states.state_path(orders.folder, user.folder)
     before = states.load(path) or State("")
     found = Discovery.of(user, orders)

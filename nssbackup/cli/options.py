@@ -190,6 +190,41 @@ PrimaryPasswordFile = Annotated[
 ]
 
 
+# --- what `batch` and `fleet` share
+
+# The contract's: finished, and some items failed.
+SOME_FAILED = 3
+
+OnlyCerts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cert",
+        metavar="TEXT",
+        show_default="every WIPO certificate",
+        help="Only these: nickname, name, e-mail, issuer, serial number or fingerprint."
+        " Repeatable.",
+    ),
+]
+AllIssuers = Annotated[
+    bool, typer.Option("--all-issuers", help="Every certificate with its key, not WIPO's only.")
+]
+Expired = Annotated[bool, typer.Option("--expired", help="Expired ones too.")]
+ExpiringFirst = Annotated[
+    int | None,
+    typer.Option(
+        "--expiring",
+        metavar="DAYS",
+        min=0,
+        show_default=False,
+        help="Put those that end within so many days on top of the report.",
+    ),
+]
+Again = Annotated[bool, typer.Option("--force", help="Back up again what is backed up already.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
+]
+
+
 def chosen_formats(
     for_: DestinationName | None, format_: FormatName | None
 ) -> tuple[Destination | None, tuple[Format, ...]]:

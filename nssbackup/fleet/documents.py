@@ -19,7 +19,9 @@ _STATUSES: tuple[Status, ...] = get_args(Status)
 # What a batch prints, in the place of a report, where there is nothing to report on. A computer
 # without a certificate is nothing unusual among many.
 _NOTHING = frozenset({NoProfileError.code, NoMatchError.code})
-_MAX_BYTES = 256 * 1024 * 1024
+# Of a host with more certificates than any has. A value takes up to a hundred bytes of memory.
+_MAX_BYTES = 32 * 1024 * 1024
+_MAX_VALUES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ def read_document(path: Path, host: str) -> HostDocument:
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
+        values = sum(map(data.count, (b",", b"[", b"{")))
+        if len(data) > _MAX_BYTES or values > _MAX_VALUES:
             message = "its report is too large"
             raise HostError(message)
         document = json.loads(data)

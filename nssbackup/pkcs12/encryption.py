@@ -72,6 +72,11 @@ class Pbes2:
         """Rounds of the key derivation."""
         return self.kdf.rounds
 
+    def work(self, password: Secret) -> int:
+        """What `keys` costs, see `kdf.work`."""
+        del password
+        return kdf.work(self.rounds, self.bits // 8, self.kdf.prf)
+
     def keys(self, password: Secret) -> tuple[CipherKey, ...]:
         """The keys to try, one for each form that the password may have been given in."""
         return self.keys_from(self.derive(password))
@@ -105,6 +110,12 @@ class PbeSha1TripleDes:
         """As in "3DES (PBE-SHA1)"."""
         return names.PBES1_NAMES[names.PBE_SHA1_3DES]
 
+    def work(self, password: Secret) -> int:
+        """What `keys` costs, see `kdf.work`."""
+        lengths = (_3DES_KEY, _3DES_BLOCK)
+        once = sum(kdf.work(self.rounds, length, "sha1") for length in lengths)
+        return once * len(kdf.bmp_forms(password))
+
     def keys(self, password: Secret) -> tuple[CipherKey, ...]:
         """The keys to try, one for each form that the password may have been given in."""
         # `cryptography` keeps 3DES apart since 48; elsewhere it warns.
@@ -137,6 +148,10 @@ class ForeignEncryption:
     name: str
     rounds: int | None
     identifier: AlgorithmIdentifier | None = field(default=None, repr=False, compare=False)
+
+    def work(self, password: Secret) -> int:
+        """What opening it costs, see `kdf.work`: key and IV, and for some two blocks of a key."""
+        return 3 * (self.rounds or 0) * len(kdf.bmp_forms(password))
 
     def algorithm(self) -> AlgorithmIdentifier:
         """As in a file.

@@ -4,10 +4,15 @@ RC2 above all: Windows, the macOS Keychain, OpenSSL before 3.0 and NSS before 3.
 certificates with it. OpenSSL's parser gives the first key of a file and forgets the others, so
 each encrypted part is handed to it alone, in a file made for the purpose. What the parser does
 not tell is the localKeyID; key and certificate find each other by the public key then.
+
+Of a DSA key OpenSSL computes the public value with numbers as large as anyone likes: 8 kB take five
+seconds, and each doubling eight times that. So no key of more than 4,000 bytes is handed to it (RSA
+with 4096 bits has 2,400), and of a longer safe it gets to see the certificates only.
 """
 
 from __future__ import annotations
 
+import hmac
 import warnings
 
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
@@ -19,15 +24,21 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     pkcs12,
 )
+from cryptography.x509 import ObjectIdentifier
 
 from nssbackup.errors import UnsupportedBackupError, WrongBackupPasswordError
-from nssbackup.pkcs12 import algorithms, kdf, structure
+from nssbackup.pkcs12 import algorithms, ber, kdf, structure
 from nssbackup.pkcs12.encryption import ForeignEncryption
 from nssbackup.pkcs12.mac import Pkcs12Mac
 from nssbackup.pkcs12.safes import Bag, CertificateBag, KeyBag
 from nssbackup.secret import Secret
 
 _PFX_VERSION = 3
+_MAX_KEY_BYTES = 4_000
+# The smallest key that there is, Ed25519 (RFC 8410, section 7). OpenSSL loads the first key of a
+# file: where this one comes first, no other is.
+_DECOY = bytes.fromhex("302e020100300506032b657004220420") + bytes(32)
+_MD5 = ObjectIdentifier("1.2.840.113549.2.5")
 # RFC 5652, section 8: version 0 as there are no unprotected attributes.
 _ENCRYPTED_DATA_VERSION = 0
 
@@ -45,9 +56,37 @@ def check_mac(data: bytes, password: Secret) -> None:
         UnsupportedBackupError: the algorithms aren't known to OpenSSL either.
         UsageError: the password is not text.
     """
-    if _load(data, kdf.utf8(password)) is None:
+    if not _mac_fits(data, password):
         message = "the backup password is wrong, or the file is damaged"
         raise WrongBackupPasswordError(message)
+
+
+def _mac_fits(data: bytes, password: Secret) -> bool:
+    """Whether the password makes the MAC: MD5's is computed here, others by OpenSSL."""
+    pfx = structure.decode(structure.Pfx, ber.normalise(data))
+    found = pfx.mac_data
+    if found is not None and found.mac.algorithm.algorithm == _MD5:
+        content = structure.inner(bytes, pfx.auth_safe.content)
+        rounds = 1 if found.iterations is None else found.iterations
+        return any(
+            hmac.compare_digest(_md5_mac(form, found.salt, rounds, content), found.mac.digest)
+            for form in kdf.bmp_forms(password)
+        )
+    if len(data) > _MAX_KEY_BYTES:
+        name = "a MAC that isn't known here"
+        raise algorithms.unsupported(name)
+    return _load(data, kdf.utf8(password)) is not None
+
+
+def _md5_mac(password: bytes, salt: bytes, rounds: int, content: bytes) -> bytes:
+    try:
+        key = kdf.derive_with_hashlib(
+            password, salt, rounds, purpose=kdf.MAC, length=16, hash_name="md5"
+        )
+        return hmac.digest(key, content, "md5")
+    except ValueError as error:  # FIPS mode
+        name = "HMAC-MD5"
+        raise algorithms.unsupported(name) from error
 
 
 def open_safe(
@@ -78,10 +117,12 @@ def open_safe(
     safe = structure.ContentInfo(
         content_type=structure.ENCRYPTED_DATA, content=structure.opened(data)
     )
-    loaded = _opened(safe, password)
+    alone = len(ciphertext) > _MAX_KEY_BYTES
+    loaded = _opened(safe, password, certificates_alone=alone)
     if loaded is None:
         return None
-    bags: list[Bag] = [] if loaded.key is None else [KeyBag(None, _pkcs8(loaded.key), None, None)]
+    key = None if alone else loaded.key
+    bags: list[Bag] = [] if key is None else [KeyBag(None, _pkcs8(key), None, None)]
     for found in (loaded.cert, *loaded.additional_certs):
         if found is not None:
             name = found.friendly_name
@@ -92,6 +133,9 @@ def open_safe(
 
 def open_key(encryption: ForeignEncryption, ciphertext: bytes, password: Secret) -> bytes | None:
     """The PKCS#8 of an encrypted private key; arguments and errors as of `open_safe`."""
+    if len(ciphertext) > _MAX_KEY_BYTES:
+        name = f"{encryption.name} for a key of such a size"
+        raise algorithms.unsupported(name)
     shrouded = structure.EncryptedPrivateKeyInfo(algorithm=encryption.algorithm(), data=ciphertext)
     bag = structure.SafeBag(
         id=structure.SHROUDED_KEY_BAG, value=structure.opened(shrouded), attributes=None
@@ -101,10 +145,14 @@ def open_key(encryption: ForeignEncryption, ciphertext: bytes, password: Secret)
 
 
 def _opened(
-    safe: structure.ContentInfo, password: Secret
+    safe: structure.ContentInfo, password: Secret, *, certificates_alone: bool = False
 ) -> pkcs12.PKCS12KeyAndCertificates | None:
     """What is in a safe; None where the password doesn't open it."""
-    contents = structure.encode_contents([safe])
+    decoy = structure.SafeBag(
+        id=structure.KEY_BAG, value=asn1.decode_der(asn1.TLV, _DECOY), attributes=None
+    )
+    before = [_data(structure.encode_bags([decoy]))] if certificates_alone else []
+    contents = structure.encode_contents([*before, safe])
     # It is by the MAC that OpenSSL tells the two forms of an empty password apart; of one of them
     # and an empty salt it would derive nothing.
     mac = Pkcs12Mac("sha1", b"nssbackup", 1)

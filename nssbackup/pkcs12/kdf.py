@@ -64,6 +64,16 @@ def implementation() -> Implementation:
     return "hashlib" if _openssl() is None else "openssl"
 
 
+def work(rounds: int, length: int, hash_name: Hash) -> int:
+    """What it costs to derive `length` bytes, here or by PBKDF2, in rounds of HMAC-SHA-256.
+
+    Each block as long as the hash takes all rounds anew, and the hashes of 64 bits have no
+    instructions of their own in most processors.
+    """
+    size = hashlib.new(hash_name).digest_size
+    return rounds * -(-length // size) * (4 if size > 32 else 1)  # noqa: PLR2004 - bytes of SHA-256
+
+
 def derive(  # noqa: PLR0913 - the six inputs of RFC 7292, B.2
     password: bytes,
     salt: bytes,
@@ -100,7 +110,7 @@ def derive_with_hashlib(  # noqa: PLR0913 - the six inputs of RFC 7292, B.2
     *,
     purpose: Purpose,
     length: int,
-    hash_name: Hash,
+    hash_name: Hash | Literal["md5"],
 ) -> bytes:
     """`derive` in Python; the letters are those of RFC 7292, B.2."""
     new: Callable[..., hashlib._Hash] = getattr(hashlib, hash_name)

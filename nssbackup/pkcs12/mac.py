@@ -38,6 +38,10 @@ class Pkcs12Mac:
         """As in "HMAC-SHA-256"."""
         return f"HMAC-{algorithms.hash_title(self.hash_name)}"
 
+    def work(self, password: Secret) -> int:
+        """What `keys` costs, see `kdf.work`."""
+        return kdf.work(self.rounds, 1, self.hash_name) * len(kdf.bmp_forms(password))
+
     def keys(self, password: Secret) -> tuple[bytes, ...]:
         """The keys to try, one for each form that the password may have been given in."""
         length = hmac.new(b"", b"", self.hash_name).digest_size
@@ -87,6 +91,11 @@ class Pbmac1:
         """Rounds of the key derivation; those of the MacData mean nothing here."""
         return self.kdf.rounds
 
+    def work(self, password: Secret) -> int:
+        """What `keys` costs, see `kdf.work`."""
+        del password
+        return kdf.work(self.rounds, self.length, self.kdf.prf)
+
     def keys(self, password: Secret) -> tuple[bytes, ...]:
         """The keys to try, one for each form that the password may have been given in."""
         return (self.kdf.derive(kdf.utf8(password), self.length),)
@@ -102,6 +111,10 @@ class ForeignMac:
 
     name: str
     rounds: int | None
+
+    def work(self, password: Secret) -> int:
+        """What checking it costs, see `kdf.work`; the hash is one that is slow for all we know."""
+        return 4 * (self.rounds or 0) * len(kdf.bmp_forms(password))
 
 
 Mac = Pkcs12Mac | Pbmac1

@@ -70,19 +70,21 @@ def open_pfx(data: bytes, password: Secret) -> PfxContents:
     pfx = safes.parse(data)
     budget = RoundBudget()
     for protection in (pfx.mac, *_encryptions(pfx)):
-        _spend(protection, budget)
+        _spend(protection, password, budget)
     with closing(_Opener(pfx, password, budget)) as opener:
         placed = opener.open(data)
     return _contents([bag for _, bag in placed], _description(pfx, placed))
 
 
-def _spend(protection: AnyEncryption | AnyMac | None, budget: RoundBudget) -> None:
+def _spend(
+    protection: AnyEncryption | AnyMac | None, password: Secret, budget: RoundBudget
+) -> None:
     """Take what a MAC or an encryption demands from the budget."""
     if protection is None:
         return
     if protection.rounds is None:
         raise algorithms.unsupported(protection.name)
-    budget.spend(protection.rounds)
+    budget.spend(protection.work(password))
 
 
 class _Opener:
@@ -159,7 +161,7 @@ class _Opener:
             for bag in bags:
                 # Keys in here could not be seen when the budget was first asked.
                 if isinstance(bag, KeyBag):
-                    _spend(bag.encryption, self._budget)
+                    _spend(bag.encryption, self._password, self._budget)
             return bags
         raise self._undecryptable()
 

@@ -15,7 +15,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,8 @@ NAME_BYTES = 1_024
 _SCAN_LIMIT = 10_000
 # Of the processor. Reading takes microseconds; a database made to be read for ever ends here.
 _READ_SECONDS = 0.5
+# For all of them: one that another program has locked is waited for. No more is begun after it.
+_SECONDS_IN_ALL = 3.0
 
 _DRIVE = re.compile("[A-Za-z]:")
 
@@ -47,9 +49,12 @@ def read_group_members(root: Path, system: System) -> tuple[ListedProfile, ...]:
     A member's folder need not exist. A database that is no group's, damaged, or can't be read has
     no members. The databases are left as they are, and nothing is created beside them.
     """
+    end = time.monotonic() + _SECONDS_IN_ALL
     return tuple(
         ListedProfile(folder, name.decode("utf-8", "replace"))
-        for database in _databases(root / GROUPS_FOLDER)
+        for database in takewhile(
+            lambda _: time.monotonic() < end, _databases(root / GROUPS_FOLDER)
+        )
         for path, name in _rows(database)
         if (folder := member_folder(_native(path, system), root, system)) is not None
     )

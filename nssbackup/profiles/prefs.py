@@ -22,8 +22,9 @@ Preferences = Mapping[str, bool | int | str]
 # `user.js` is the user's own and wins: Firefox reads it after `prefs.js` at every start.
 FILES = ("prefs.js", "user.js")
 
-# A well-used `prefs.js` has 100 KiB; one with the lists of some add-ons a few MiB.
-SIZE_LIMIT = 8 << 20
+# A well-used `prefs.js` has 100 KiB; one with the lists of some add-ons two MiB. Two files of this
+# size, made for the purpose, take three seconds.
+SIZE_LIMIT = 4 << 20
 
 _SKIPPED = re.compile(r"[\s\0]+|(?:#|//)[^\r\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 # No line ends within a string: Firefox writes them as `\n`, and so an error ends with its line.

@@ -8,6 +8,7 @@ import os
 import pickle
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -144,10 +145,10 @@ def test_nothing_secret_is_in_the_process_list_while_an_export_runs(
     with process:
         # It has read the backup password and the certificates, and waits for the other password.
         with open(open_for_reader(fifo, process), "wb") as end:  # noqa: PTH123 - a descriptor
-            seen = [_process_list(process.pid)]
+            seen = [process_list(process.pid)]
             end.write(f"{PRIMARY}\n".encode())
         while process.poll() is None:
-            seen.append(_process_list(process.pid))
+            seen.append(process_list(process.pid))
             assert_clean(name, "the temporary files", *_files_now(cli.temporary))
         result = finish(process)
     assert result.status == 0, result.stderr
@@ -185,11 +186,13 @@ def test_nothing_secret_is_in_a_conversation(cli: Cli, profile: MakeProfile) -> 
     assert_clean(name, "the terminal", talk.transcript)
 
 
-def _process_list(pid: int) -> bytes:
-    try:
-        return b"".join(Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
-    except OSError:  # it has ended
-        return b""
+def process_list(pid: int) -> bytes:
+    """What is shown of a process: its arguments, and its environment."""
+    shown = b""
+    for name in ("cmdline", "environ"):
+        with suppress(OSError):  # it has ended, or root alone may look
+            shown += Path(f"/proc/{pid}/{name}").read_bytes()
+    return shown
 
 
 def _files_now(folder: Path) -> list[bytes]:

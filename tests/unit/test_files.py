@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nssbackup.errors import OutputError, OutputExistsError, VerificationError
-from nssbackup.files import check_writable, safe_name, write_verified
+from nssbackup.files import check_writable, make_folder, safe_name, write_verified
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
 DATA = b"the backup"
@@ -61,11 +61,11 @@ def test_the_file_has_its_name_only_after_the_check(tmp_path: Path) -> None:
     seen = []
 
     def check(path: Path) -> None:
-        seen.append((path.parent, names(tmp_path) == [path.name], path.read_bytes()))
-        assert path.name != "a.pfx"
+        seen.append(path.read_bytes())
+        assert "a.pfx" not in names(tmp_path)
 
     write_verified(tmp_path / "a.pfx", DATA, check)
-    assert seen == [(tmp_path, True, DATA)]
+    assert seen == [DATA]
     assert names(tmp_path) == ["a.pfx"]
 
 
@@ -142,8 +142,9 @@ def test_a_folder_as_output_is_refused(tmp_path: Path, *, replace: bool) -> None
 
 
 def test_a_missing_folder_is_refused_early_and_not_made(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="does not exist"):
+    with pytest.raises(OutputError, match="does not exist") as caught:
         check_writable(tmp_path / "no" / "a.pfx")
+    assert caught.value.hint == "create it first, or choose another with `--output`"
     assert names(tmp_path) == []
 
 
@@ -206,7 +207,7 @@ def test_a_read_only_folder_is_refused_early(tmp_path: Path) -> None:
 def test_a_file_system_without_hard_links_will_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def link(*_: object) -> None:
+    def link(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "link", link)
@@ -214,7 +215,7 @@ def test_a_file_system_without_hard_links_will_do(
     write_verified(path, DATA, accept)
     assert (names(tmp_path), path.read_bytes()) == (["a.pfx"], DATA)
     with pytest.raises(OutputExistsError):
-        write_verified(tmp_path / "b.pfx", DATA, lambda p: p.with_name("b.pfx").touch())
+        write_verified(tmp_path / "b.pfx", DATA, lambda _: (tmp_path / "b.pfx").touch())
     assert names(tmp_path) == ["a.pfx", "b.pfx"]
 
 
@@ -282,6 +283,8 @@ def test_a_long_name_is_cut_between_characters(text: str) -> None:
 @example("con" + " " * 200)
 @example("nul.")
 @example("." * 190 + "a")
+@example("a" * 179 + " b" * 9)
+@example("a" * 178 + ".." + "b" * 9)
 def test_any_text_makes_a_name_that_every_system_takes(text: str) -> None:
     name = safe_name(text)
     assert 0 < len(name.encode()) <= 181
@@ -292,3 +295,24 @@ def test_any_text_makes_a_name_that_every_system_takes(text: str) -> None:
     assert name[0] not in ". "
     assert name.split(".")[0].rstrip(" ").casefold() not in DEVICES
     assert safe_name(name) == name
+
+
+@posix
+def test_folders_are_made_for_their_owner_alone(
+    tmp_path: Path, umask: Callable[[int], None]
+) -> None:
+    umask(0)
+    tmp_path.chmod(0o755)
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    modes = [stat.S_IMODE(p.stat().st_mode) for p in (tmp_path, tmp_path / "a", tmp_path / "a/b")]
+    assert modes == [0o755, 0o700, 0o700]
+
+
+def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(NotADirectoryError) as caught:
+        make_folder(file)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOTDIR, str(file))
+    assert caught.value.strerror

@@ -17,9 +17,11 @@ from nssbackup.identities import (
     assemble,
     check_key_fits,
     choose,
+    display_name,
     ending_within,
     listed,
     matching,
+    settle,
 )
 from nssbackup.keys import from_ec
 from nssbackup.model import Identity, Profile
@@ -401,3 +403,145 @@ def test_what_is_not_valid_yet_does_not_end() -> None:
 def test_the_order_stays() -> None:
     several = [ending(timedelta(days=n)) for n in (3, 1, 2)]
     assert ending_within(several, 2, NOW) == (several[1], several[2])
+
+
+def test_an_end_may_be_as_far_off_as_a_calendar_goes() -> None:
+    far = ending(datetime.max.replace(tzinfo=timezone.utc) - NOW)
+    assert ending_within([far], 9999 * 366, NOW) == (far,)
+    assert ending_within([far], 9999 * 366 + 1, NOW) == (far,)
+    assert ending_within([far], 365 * 7000, NOW) == ()
+
+
+def test_now_is_the_present_where_it_is_not_said() -> None:
+    soon, late = identity(days=(-30, 5)), identity(days=(-30, 50))
+    assert ending_within([late, soon], 10) == (soon,)
+
+
+# --- in words
+
+LIST = "`nssbackup list --all` shows every certificate found"
+
+
+def until(one: Identity) -> str:
+    return f"{one.certificate.not_after:%Y-%m-%d}"
+
+
+def test_what_is_not_there_is_said_with_what_to_do() -> None:
+    mail = identity(issuer=MAIL)
+    with pytest.raises(NoMatchError) as info:
+        choose([mail], None)
+    assert info.value.message == "there is no WIPO certificate with its private key here"
+    assert info.value.hint == "name one of the others as CERT to export it"
+    for everything in (True, False):
+        with pytest.raises(NoMatchError) as info:
+            choose([], None, need_key=everything)
+        part = " with its private key" if everything else ""
+        assert info.value.message == f"there is no WIPO certificate{part} here"
+        assert info.value.hint == LIST
+    with pytest.raises(NoMatchError) as info:
+        choose([mail], "nobody")
+    assert info.value.message == "no certificate matches `nobody`"
+    assert info.value.hint == LIST
+
+
+def test_why_it_has_to_be_asked_is_said() -> None:
+    jane, zoe = identity("Jane A"), identity("Jane B", days=(-30, 400))
+    for text, reason in (
+        (None, "there are several WIPO certificates"),
+        ("jane", "several certificates match `jane`"),
+    ):
+        with pytest.raises(AmbiguousError) as info:
+            choose([jane, zoe], text)
+        assert info.value.message == reason
+        assert info.value.hint == (
+            "name one by its fingerprint, as in `nssbackup export FINGERPRINT`"
+        )
+        person = Person()
+        choose([jane, zoe], text, person)
+        assert person.asked == [((jane, zoe), reason)]
+    person = Person()
+    choose([identity(issuer=MAIL)], None, person)
+    assert person.asked[0][1] == "there is no WIPO certificate with its private key here"
+
+
+def test_how_a_renewal_was_chosen_is_said() -> None:
+    first, last = identity(days=(-30, 100)), identity(days=(-20, 300))
+    assert choose([first], None).notes == ()
+    taken = f"of 2 renewals of `Jane Doe` the one until {until(last)} was taken"
+    assert choose([first, last], None).notes == (taken,)
+    lost = identity(days=(-10, 400), key=False)
+    newer = f"a newer one, valid until {until(lost)}, is there without its private key"
+    taken = taken.replace("2", "3", 1)
+    assert choose([first, last, lost], None).notes == (taken, newer)
+
+
+def test_whom_a_person_chose_has_to_have_a_key_too() -> None:
+    jane, zoe = identity(), identity("Zoe", key=False)
+    with pytest.raises(KeyMissingError):
+        choose([jane, zoe], None, Person(1))
+    assert choose([jane, zoe], None, Person(1), need_key=False).identity is zoe
+    assert choose([jane, zoe], None, Person(1), need_key=False).notes == ()
+
+
+def test_that_the_key_is_elsewhere_is_said_with_where_it_may_be() -> None:
+    for several in ([identity(key=False)], [identity(key=False), identity(key=False)]):
+        with pytest.raises(KeyMissingError) as info:
+            settle(tuple(several), "", None)
+        assert info.value.message == "the private key of `Jane Doe` is not in this store"
+        assert info.value.hint == (
+            "it is where the certificate was requested: another browser, profile or computer;"
+            " point `--profile` at that profile"
+        )
+    other = from_ec(KEY.curve, CA_KEY.private_numbers().private_value)
+    with pytest.raises(KeyMismatchError) as mismatch:
+        check_key_fits(identity(), other)
+    assert mismatch.value.message == (
+        "the private key found for `Jane Doe` does not fit the certificate"
+    )
+
+
+def test_the_copies_are_the_same_certificate_with_its_key_elsewhere() -> None:
+    taken = identity(profile=DEFAULT)
+    second, third = (replace(taken, profile=STALE) for _ in range(2))
+    keyless = replace(taken, certificate=replace(taken.certificate, has_private_key=False))
+    renewal = identity(days=(-90, 3))
+    choice = choose([second, renewal, keyless, taken, third], None)
+    assert choice.identity is taken
+    assert choice.copies == (second, third)
+    assert choose([taken, renewal], None).copies == ()
+
+
+def test_an_identity_is_called_by_the_first_name_it_has() -> None:
+    jane = identity(nickname="work")
+    assert display_name(jane) == "Jane Doe"
+    nameless = replace(jane.certificate, common_name=None)
+    assert display_name(replace(jane, certificate=nameless)) == "work"
+    nameless = replace(nameless, nickname="")
+    assert display_name(replace(jane, certificate=nameless)) == "CN=Jane Doe"
+
+
+def test_of_those_that_end_together_the_one_that_began_last_comes_first() -> None:
+    older, newer = identity(days=(-90, 300)), identity(days=(-30, 300))
+    ends = newer.certificate.not_after
+    older = replace(older, certificate=replace(older.certificate, not_after=ends))
+    assert listed([older, newer]) == (newer, older)
+    twin = replace(newer.certificate, sha256="f" * 64)
+    first = replace(newer.certificate, sha256="0" * 64)
+    twins = [replace(newer, certificate=one) for one in (twin, first)]
+    assert listed(twins) == tuple(reversed(twins))
+
+
+def test_nothing_is_named_among_nobody() -> None:
+    assert matching([], "jane") == ()
+
+
+def test_a_serial_number_of_zero_is_no_text_of_nothing() -> None:
+    nobody = identity()
+    zero = replace(nobody, certificate=replace(nobody.certificate, serial=0))
+    assert matching([zero], "00") == (zero,)
+    assert matching([zero], ":") == ()
+    jane = identity(serial=0x1200)
+    assert matching([jane], "00:12:00") == (jane,)
+    assert matching([jane], "12") == ()
+    nameless = replace(jane.certificate, common_name=None, issuer_name="", nickname=None)
+    assert matching([replace(jane, certificate=nameless)], "None") == ()

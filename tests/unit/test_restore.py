@@ -187,6 +187,96 @@ def test_what_is_there_already_is_said_and_nothing_is_touched(
     assert report.identity.certificate.nickname == "Jane Doe"
 
 
+@pytest.mark.parametrize(
+    ("database", "statement"),
+    [
+        ("cert9.db", "DELETE FROM nssPublic WHERE a0 = X'00000001' AND a3 = :name"),
+        ("cert9.db", "DELETE FROM nssPublic WHERE a0 = X'00000001' AND a3 <> :name"),
+        ("cert9.db", "DELETE FROM nssPublic WHERE a0 = X'00000002'"),
+        ("cert9.db", "UPDATE nssPublic SET a102 = NULL WHERE a0 = X'00000001' AND a3 = :name"),
+        ("key4.db", "DELETE FROM nssPrivate WHERE a0 = X'00000003'"),
+        ("key4.db", "UPDATE nssPrivate SET a102 = NULL WHERE a0 = X'00000003'"),
+    ],
+)
+def test_whatever_is_missing_is_added_and_nothing_else(
+    files: Path, tmp_path: Path, database: str, statement: str
+) -> None:
+    folder = tmp_path / "profile"
+    folder.mkdir()
+    User().restore(files / "jane.pfx", folder)
+    whole = contents(folder)
+    with closing(sqlite3.connect(folder / database)) as connection, connection:
+        changed = connection.execute(statement, {"name": b"Jane Doe"})
+        assert changed.rowcount == 1
+    assert User().restore(files / "jane.pfx", folder).changed
+    assert read_back(folder) == {sha256(JANES): ("Jane Doe", True), sha256(CA): ("CA", False)}
+    assert contents(folder) == whole
+    assert not User().restore(files / "jane.pfx", folder).changed
+
+
+def contents(folder: Path) -> list[frozenset[tuple[str, bytes]]]:
+    """What the objects of a folder's databases say, but for their numbers and what is encrypted."""
+    rows = Rows.read(folder)
+    objects = [*rows.public.objects.values(), *rows.private.objects.values()]
+    clear = [[(c, v) for c, v in row.items() if not "a123" <= c <= "a128"] for row in objects]
+    return sorted((frozenset(each) for each in clear), key=sorted)
+
+
+def test_what_is_added_is_joined_as_nss_joins_it(files: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "profile"
+    folder.mkdir()
+    User().restore(files / "jane.pfx", folder)
+    rows = Rows.read(folder)
+    (hidden,) = rows.private.objects.values()
+    own, authority = rows.certificate(JANES), rows.certificate(CA)
+    assert own is not None
+    assert authority is not None
+    assert hidden["a102"] == own[1]["a102"] == cka_id(JANE)
+    assert authority[1]["a102"] == cka_id(CA_KEY)
+    assert (hidden["a3"], hidden["a101"]) == (b"Jane Doe", own[1]["a101"])
+    # A renewal has the name of the certificate before.
+    pfx = tmp_path / "renewed.pfx"
+    pfx.write_bytes(pfx_of([JANE], [issue(JANE, "Jane Doe", "CA", CA_KEY), CA], GIVEN))
+    User().restore(pfx, folder, nickname="another")
+    assert sorted(read_back(folder).values()) == [
+        *(("CA", False), ("Jane Doe", True), ("Jane Doe", True))
+    ]
+
+
+def trust_of(folder: Path) -> dict[str, str]:
+    with open_store(Profile(folder, "p", "Firefox", store="sqlite"), engine="native") as store:
+        (found,) = (one for one in store.certificates() if one.sha256 == sha256(CA))
+    return dict(found.trust)
+
+
+def test_a_root_is_trusted_only_when_that_was_asked_for(files: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "profile"
+    folder.mkdir()
+    User().restore(files / "jane.pfx", folder)
+    assert trust_of(folder) == {}
+    assert User().restore(files / "jane.pfx", folder, trust_ca=True).changed
+    trust = trust_of(folder)
+    assert (trust["server"], trust["email"]) == ("trusted-ca", "trusted-ca")
+    assert trust["code"] == "must-verify"
+    assert not User().restore(files / "jane.pfx", folder, trust_ca=True).changed
+    with closing(sqlite3.connect(folder / "cert9.db")) as connection, connection:
+        connection.execute("UPDATE nssPublic SET ace53635b = X'CE534353' WHERE a0 = X'CE534353'")
+    assert trust_of(folder)["email"] == "must-verify"
+    assert User().restore(files / "jane.pfx", folder, trust_ca=True).changed
+    assert trust_of(folder) == trust
+
+
+def test_what_is_no_root_is_not_trusted(tmp_path: Path) -> None:
+    folder = tmp_path / "profile"
+    folder.mkdir()
+    middle = issue(CA_KEY, "CA", "Root", ec_key(9), ca=True)
+    pfx = tmp_path / "middle.pfx"
+    pfx.write_bytes(pfx_of([JANE], [JANES, middle], GIVEN))
+    User().restore(pfx, folder, trust_ca=True)
+    kinds = {row["a0"] for row in Rows.read(folder).public.objects.values()}
+    assert kinds == {b"\0\0\0\1", b"\0\0\0\2"}
+
+
 def test_a_second_certificate_on_a_key_that_is_there_adds_no_second_key(
     files: Path, tmp_path: Path
 ) -> None:

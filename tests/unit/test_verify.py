@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -20,8 +23,17 @@ from nssbackup.keys import from_pkcs8
 from nssbackup.model import Identity, PrivateKey
 from nssbackup.pkcs12 import COMPATIBLE, MODERN, Sealer
 from nssbackup.secret import Secret
-from nssbackup.verify import Expected, verify_written
+from nssbackup.verify import (
+    EXPIRY_NOTICE,
+    Expected,
+    UnreadableBackupError,
+    identity_warnings,
+    read_backup,
+    verify_backup,
+    verify_written,
+)
 from tests.store_builder import ec_key, issue
+from tests.unit.pkcs12.identities import pfx_of
 
 PASSWORD = Secret("a password for the tests")
 ROUNDS = 2_048
@@ -79,15 +91,17 @@ def test_1_a_file_that_others_may_read_is_refused(written: Written) -> None:
     assert written.mismatches() == ["(1)"]
 
 
+@pytest.mark.parametrize("error", [PermissionError, None])
 def test_1_a_drive_without_modes_is_a_warning(
-    written: Written, monkeypatch: pytest.MonkeyPatch
+    written: Written, monkeypatch: pytest.MonkeyPatch, error: type[Exception] | None
 ) -> None:
     written.path.chmod(0o755)
 
     def refused(*_: object) -> None:
-        raise PermissionError
+        if error is not None:
+            raise error
 
-    # As on vfat, which can't be had without mounting one.
+    # As on vfat and on some shares, which can't be had without mounting one.
     monkeypatch.setattr(Path, "chmod", refused)
     (warning,) = verify_written(written.path, PASSWORD, written.expected)
     assert "no file permissions" in warning
@@ -173,3 +187,314 @@ def test_7_another_local_key_id_is_noticed(
 def test_another_password_is_wrong(written: Written) -> None:
     with pytest.raises(WrongBackupPasswordError):
         verify_written(written.path, Secret("another"), written.expected)
+
+
+def test_every_check_that_fails_is_told_in_its_order(written: Written) -> None:
+    written.path.chmod(0o640)
+    with pytest.raises(VerificationError) as caught:
+        verify_written(
+            written.path, PASSWORD, replace(written.expected, rounds=3_000, friendly_name="Zoë")
+        )
+    found = caught.value.mismatches
+    assert found[0] == "(1) others may read it: its mode is not 0600"
+    assert [one.partition(" is Protection")[0] for one in found[1:2]] == ["(2) its MAC"]
+    assert [one.partition(" Protection")[0] for one in found[2:4]] == [
+        "(3) it is encrypted with"
+    ] * 2
+    assert found[4:] == ("(7) its friendlyName is another one",)
+    message = f"the file written is not what it should be: {'; '.join(found)}"
+    assert caught.value.message == message
+
+
+def test_1_the_mode_is_mended_before_it_is_told_of(written: Written) -> None:
+    written.path.chmod(0o666)
+    assert written.mismatches() == ["(1)"]
+    assert written.path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("keys", [(OWN_KEY,), (OWN_KEY, OTHER_KEY)])
+def test_4_another_number_of_keys_or_no_certificate_is_noticed(
+    written: Written, keys: tuple[ec.EllipticCurvePrivateKey, ...]
+) -> None:
+    own = written.expected.identity.certificate.der
+    certificates = [own, CA.der] if len(keys) > 1 else [CA.der]
+    written.path.write_bytes(pfx_of(keys, certificates, PASSWORD))
+    with pytest.raises(VerificationError) as caught:
+        verify_written(written.path, PASSWORD, written.expected)
+    assert caught.value.mismatches[-1] == "(4) it does not hold one key with its certificate"
+
+
+# --- files of any origin
+
+FEW = "weak: a guess at the password costs only 2,048 rounds"
+
+
+def test_all_there_is_to_say_of_a_file_is_said(written: Written) -> None:
+    found = verify_backup(written.path, PASSWORD)
+    own = written.expected.identity.certificate
+    assert found.path == written.path
+    assert found.error is None
+    assert found.identity is not None
+    assert found.identity.certificate == replace(own, nickname="Jane Doe", has_private_key=True)
+    assert [one.der for one in found.identity.chain] == [CA.der]
+    assert (found.encryption, found.kdf_rounds) == ("AES-256-CBC, PBKDF2-HMAC-SHA-256", ROUNDS)
+    assert found.certificate_encryption == found.encryption
+    assert found.certificate_rounds == ROUNDS
+    assert (found.mac, found.mac_rounds) == ("HMAC-SHA-256", ROUNDS)
+    assert found.warnings == (FEW,)
+
+
+def test_old_encryption_and_other_readers_are_warned_of(written: Written) -> None:
+    identity, key = written.expected.identity, written.expected.key
+    written.path.write_bytes(Sealer(PASSWORD, COMPATIBLE, rounds=ROUNDS).seal(identity, key))
+    written.path.chmod(0o604)
+    found = verify_backup(written.path, PASSWORD)
+    assert found.encryption == "3DES (PBE-SHA1)"
+    assert found.warnings == (
+        "others on this computer may read the file: `chmod 600` keeps them out",
+        "old encryption of the private key: 3DES (PBE-SHA1)",
+        "old encryption of the certificates: 3DES (PBE-SHA1)",
+        FEW,
+    )
+    written.path.chmod(0o400)
+    assert verify_backup(written.path, PASSWORD).warnings == found.warnings[1:]
+
+
+@pytest.mark.parametrize(("rounds", "warned"), [(99_999, True), (100_000, False)])
+def test_from_100000_rounds_on_a_guess_is_not_called_cheap(
+    written: Written, rounds: int, *, warned: bool
+) -> None:
+    identity, key = written.expected.identity, written.expected.key
+    written.path.write_bytes(Sealer(PASSWORD, MODERN, rounds=rounds).seal(identity, key))
+    warnings = ("weak: a guess at the password costs only 99,999 rounds",) if warned else ()
+    assert verify_backup(written.path, PASSWORD).warnings == warnings
+
+
+def test_the_fewest_rounds_of_a_file_are_what_a_guess_costs(written: Written) -> None:
+    foreign(written, "Jane Doe", OWN_KEY)  # `cryptography` takes 2,048 for the MAC, whatever is set
+    own = load_certificate(written.expected.identity.certificate.der)
+    builder = PrivateFormat.PKCS12.encryption_builder().kdf_rounds(300_000)
+    encryption = builder.build(PASSWORD.reveal().encode())
+    written.path.write_bytes(
+        pkcs12.serialize_key_and_certificates(
+            b"Jane Doe", OWN_KEY, own, [load_certificate(CA.der)], encryption
+        )
+    )
+    found = verify_backup(written.path, PASSWORD)
+    assert (found.kdf_rounds, found.mac_rounds) == (300_000, ROUNDS)
+    assert found.warnings == (FEW,)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            ("-legacy",),
+            (
+                "old encryption of the private key: 3DES (PBE-SHA1)",
+                "weak: the certificates: RC2-40 (PBE-SHA1)",
+                FEW,
+            ),
+        ),
+        (
+            ("-legacy", "-keypbe", "PBE-SHA1-RC4-128", "-certpbe", "PBE-SHA1-RC2-128"),
+            (
+                "weak: the private key: RC4-128 (PBE-SHA1)",
+                "old encryption of the certificates: RC2-128 (PBE-SHA1)",
+                FEW,
+            ),
+        ),
+        (
+            ("-legacy", "-keypbe", "PBE-MD5-DES", "-certpbe", "PBE-SHA1-2DES"),
+            (
+                "weak: the private key: DES (PBE-MD5)",
+                "old encryption of the certificates: 2-key 3DES (PBE-SHA1)",
+                FEW,
+            ),
+        ),
+        (
+            ("-keypbe", "NONE", "-certpbe", "NONE", "-nomac"),
+            (
+                "weak: the private key: not encrypted",
+                "weak: the certificates: not encrypted",
+                "weak: no MAC, so a change of the file would not be noticed",
+            ),
+        ),
+    ],
+)
+def test_what_protects_too_little_is_warned_of(
+    written: Written, options: Sequence[str], expected: tuple[str, ...]
+) -> None:
+    source = written.path.with_suffix(".pem")
+    pem = OWN_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for one in (written.expected.identity.certificate, CA):
+        pem += load_certificate(one.der).public_bytes(Encoding.PEM)
+    source.write_bytes(pem)
+    words = ["openssl", "pkcs12", "-export", "-in", str(source), "-passout", "stdin"]
+    words += ["-name", "Zoë Doe", *options]
+    done = subprocess.run(
+        words, input=PASSWORD.reveal().encode(), capture_output=True, check=True, timeout=60
+    )
+    written.path.write_bytes(done.stdout)
+    found = verify_backup(written.path, PASSWORD)
+    assert found.error is None
+    assert found.identity is not None
+    assert found.identity.certificate.nickname == "Zoë Doe"
+    assert [one.der for one in found.identity.chain] == [CA.der]
+    assert found.warnings == expected
+
+
+def test_a_mac_that_is_not_computed_here_is_checked_all_the_same(written: Written) -> None:
+    pem = OWN_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    own = load_certificate(written.expected.identity.certificate.der)
+    words = ["openssl", "pkcs12", "-export", "-passout", "pass:pw", "-macalg", "md5"]
+    written.path.write_bytes(
+        subprocess.run(
+            words,
+            input=pem + own.public_bytes(Encoding.PEM),
+            capture_output=True,
+            check=True,
+            timeout=60,
+        ).stdout
+    )
+    found = verify_backup(written.path, Secret("pw"))
+    assert found.error is None
+    assert (found.mac, found.mac_rounds) == ("HMAC-MD5", ROUNDS)
+    assert isinstance(verify_backup(written.path, PASSWORD).error, WrongBackupPasswordError)
+
+
+def test_a_file_that_does_not_open_is_a_result_with_its_error(written: Written) -> None:
+    found = verify_backup(written.path, Secret("another"))
+    assert isinstance(found.error, WrongBackupPasswordError)
+    assert found.path == written.path
+    assert found.identity is None
+    assert found.encryption is found.mac is None
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "certificates", "reason"),
+    [
+        ((), (CA.der,), "it holds no private key"),
+        ((OWN_KEY,), (), "it holds no certificate for its private key"),
+        ((OWN_KEY,), (CA.der,), "it holds no certificate for its private key"),
+    ],
+)
+def test_what_would_not_work_as_a_backup_says_why(
+    tmp_path: Path,
+    keys: tuple[ec.EllipticCurvePrivateKey, ...],
+    certificates: tuple[bytes, ...],
+    reason: str,
+) -> None:
+    path = tmp_path / "odd.pfx"
+    path.write_bytes(pfx_of(keys, certificates, PASSWORD))
+    found = verify_backup(path, PASSWORD)
+    assert isinstance(found.error, VerificationError)
+    assert found.error.message == f"the file opens, but {reason}"
+    assert found.error.mismatches == (reason,)
+    assert (found.encryption is None) is (not keys)
+    assert (found.certificate_encryption is None) is (not certificates)
+
+
+def test_a_key_that_does_not_fit_does_not_work_as_a_backup(written: Written) -> None:
+    identity = written.expected.identity
+    unknown = replace(identity.certificate, public_key=None)
+    sealer = Sealer(PASSWORD, MODERN, rounds=ROUNDS)
+    written.path.write_bytes(
+        sealer.seal(replace(identity, certificate=unknown), private(OTHER_KEY))
+    )
+    found = verify_backup(written.path, PASSWORD)
+    assert found.error is not None
+    assert found.error.message == (
+        "the file opens, but its private key does not fit its certificate"
+    )
+
+
+def test_more_private_keys_than_one_are_said(written: Written) -> None:
+    own = written.expected.identity.certificate.der
+    written.path.write_bytes(pfx_of([OWN_KEY, OTHER_KEY], [own, CA.der], PASSWORD))
+    found = verify_backup(written.path, PASSWORD)
+    assert found.error is None
+    assert "it holds 2 private keys: some programs see only the first" in found.warnings
+
+
+# --- what the holder should know
+
+OLD_MAIL = "it still opens old mail, but no longer logs in"
+END = datetime(2030, 5, 1, tzinfo=timezone.utc)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (END - EXPIRY_NOTICE, ()),
+        (
+            END - EXPIRY_NOTICE + SECOND,
+            ("the certificate expires on 2030-05-01: request a new one in time",),
+        ),
+        (END, ("the certificate expires on 2030-05-01: request a new one in time",)),
+        (
+            END + SECOND,
+            ("the certificate expired on 2030-05-01: " + OLD_MAIL,),
+        ),
+        (END - timedelta(days=365), ()),
+        (
+            END - timedelta(days=365) - SECOND,
+            ("the certificate is not valid before 2029-05-01",),
+        ),
+    ],
+)
+def test_the_end_of_a_certificate_is_told_in_time(
+    written: Written, now: datetime, expected: tuple[str, ...]
+) -> None:
+    identity = written.expected.identity
+    dated = replace(identity.certificate, not_before=END - timedelta(days=365), not_after=END)
+    assert tuple(identity_warnings(replace(identity, certificate=dated), now)) == expected
+
+
+def test_what_is_missing_above_a_certificate_is_told(written: Written) -> None:
+    identity = written.expected.identity
+    assert tuple(identity_warnings(identity)) == ()
+    assert tuple(identity_warnings(replace(identity, chain=()))) == (
+        "the certificate of its issuer, CA, is not included",
+    )
+    assert tuple(identity_warnings(Identity(None, CA))) == ()
+    middle = from_der(issue(ec_key(7), "Middle", "Root", ec_key(6), ca=True))
+    assert tuple(identity_warnings(replace(identity, chain=(middle,)))) == (
+        "the certification path is incomplete: Root is not included",
+    )
+
+
+# --- bytes from the disk
+
+
+def test_a_file_of_8_mib_is_read_and_a_larger_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.pfx"
+    with path.open("wb") as file:
+        file.truncate(8 * 1024 * 1024)
+    assert len(read_backup(path)) == 8 * 1024 * 1024
+    with path.open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(UnreadableBackupError) as caught:
+        read_backup(path)
+    assert caught.value.message == f"`{path}` is too large for a PFX (8,388,609 bytes)"
+
+
+def test_what_is_no_file_or_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableBackupError) as caught:
+        read_backup(tmp_path)
+    assert caught.value.message == f"`{tmp_path}` is not a file"
+    missing = tmp_path / "missing"
+    with pytest.raises(UnreadableBackupError) as caught:
+        read_backup(missing)
+    assert caught.value.message == f"`{missing}` can't be read: no such file or directory"
+    with pytest.raises(UnreadableBackupError, match="it is no name of a file"):
+        read_backup(tmp_path / "a\0b")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
+def test_a_file_that_grows_while_it_is_read_is_said() -> None:
+    # It says that it has no bytes, and has some.
+    with pytest.raises(UnreadableBackupError, match="is being written to"):
+        read_backup(Path("/proc/self/status"))

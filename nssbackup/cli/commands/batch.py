@@ -9,12 +9,19 @@ import typer
 
 from nssbackup.cli import passwords
 from nssbackup.cli.options import (
+    SOME_FAILED,
+    Again,
+    AllIssuers,
     Apps,
+    DryRun,
     Engine,
+    Expired,
+    ExpiringFirst,
     For,
     FormatOption,
     Json,
     NoChain,
+    OnlyCerts,
     Quiet,
     Verbose,
     chosen_formats,
@@ -27,9 +34,6 @@ if TYPE_CHECKING:
     from nssbackup.batch.run import BatchResult
     from nssbackup.batch.users import Places
     from nssbackup.pkcs12 import Destination
-
-# The contract's: finished, and some items failed.
-SOME_FAILED = 3
 
 _Root = Annotated[
     list[Path] | None,
@@ -68,16 +72,6 @@ _Parents = Annotated[
         show_default=False,
         help="A folder with a home for each user, such as /home, /Users or C:\\Users. Links and"
         " what is nobody's home (Public, Shared) are left out. Repeatable.",
-    ),
-]
-_Certs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--cert",
-        metavar="TEXT",
-        show_default="every WIPO certificate",
-        help="Only these: nickname, name, e-mail, issuer, serial number or fingerprint."
-        " Repeatable.",
     ),
 ]
 _PasswordFile = Annotated[
@@ -143,11 +137,9 @@ def batch(  # noqa: PLR0913 - one parameter an option
     roots: _Root = None,
     home: _Homes = None,
     homes: _Parents = None,
-    cert: _Certs = None,
-    all_issuers: Annotated[
-        bool, typer.Option("--all-issuers", help="Every certificate with its key, not WIPO's only.")
-    ] = False,
-    expired: Annotated[bool, typer.Option("--expired", help="Expired ones too.")] = False,
+    cert: OnlyCerts = None,
+    all_issuers: AllIssuers = False,
+    expired: Expired = False,
     app: Apps = None,
     for_: For = None,
     format_: FormatOption = None,
@@ -166,16 +158,7 @@ def batch(  # noqa: PLR0913 - one parameter an option
     escrow_cert: _Escrow = None,
     primary_password_file: _PrimaryFile = None,
     primary_passwords: _Primaries = None,
-    expiring: Annotated[
-        int | None,
-        typer.Option(
-            "--expiring",
-            metavar="DAYS",
-            min=0,
-            show_default=False,
-            help="Put those that end within so many days on top of the report.",
-        ),
-    ] = None,
+    expiring: ExpiringFirst = None,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -187,12 +170,8 @@ def batch(  # noqa: PLR0913 - one parameter an option
             help="How many processes work at the same time.",
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Back up again what is backed up already.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
-    ] = False,
+    force: Again = False,
+    dry_run: DryRun = False,
     engine: Engine = "auto",
     json: Json = False,
     quiet: Quiet = False,

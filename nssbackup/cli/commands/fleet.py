@@ -10,14 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nssbackup.cli.options import For, FormatOption, Json, Quiet, Verbose
+from nssbackup.cli.options import (
+    SOME_FAILED,
+    Again,
+    AllIssuers,
+    DryRun,
+    Expired,
+    ExpiringFirst,
+    For,
+    FormatOption,
+    Json,
+    OnlyCerts,
+    Quiet,
+    Verbose,
+)
 from nssbackup.cli.output import Output
 
 if TYPE_CHECKING:
     from nssbackup.fleet.report import FleetReport
-
-# The contract's: finished, and some hosts or items failed.
-SOME_FAILED = 3
 
 _Inventory = Annotated[
     str,
@@ -105,26 +115,6 @@ _Parents = Annotated[
         help="A folder on the hosts with a home for each user. Repeatable.",
     ),
 ]
-_Certs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--cert",
-        metavar="TEXT",
-        show_default="every WIPO certificate",
-        help="Only these: nickname, name, e-mail, issuer, serial number or fingerprint."
-        " Repeatable.",
-    ),
-]
-_Expiring = Annotated[
-    int | None,
-    typer.Option(
-        "--expiring",
-        metavar="DAYS",
-        min=0,
-        show_default=False,
-        help="Put those that end within so many days on top of the report.",
-    ),
-]
 _Escrow = Annotated[
     list[Path] | None,
     typer.Option(
@@ -190,12 +180,10 @@ def fleet(  # noqa: PLR0913 - one parameter an option
     python: _Python = None,
     home: _Homes = None,
     homes: _Parents = None,
-    cert: _Certs = None,
-    all_issuers: Annotated[
-        bool, typer.Option("--all-issuers", help="Every certificate with its key, not WIPO's only.")
-    ] = False,
-    expired: Annotated[bool, typer.Option("--expired", help="Expired ones too.")] = False,
-    expiring: _Expiring = None,
+    cert: OnlyCerts = None,
+    all_issuers: AllIssuers = False,
+    expired: Expired = False,
+    expiring: ExpiringFirst = None,
     escrow_cert: _Escrow = None,
     for_: For = None,
     format_: FormatOption = None,
@@ -203,12 +191,8 @@ def fleet(  # noqa: PLR0913 - one parameter an option
     passwords: _Passwords = None,
     primary_password_file: _PrimaryFile = None,
     primary_passwords: _Primaries = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Back up again what is backed up already.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be backed up, and write nothing.")
-    ] = False,
+    force: Again = False,
+    dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

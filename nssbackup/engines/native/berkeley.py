@@ -21,6 +21,9 @@ _HEADER = struct.Struct(">17I32I")
 # 16-bit words.
 _PAGE_SIZES = tuple(1 << bits for bits in range(9, 16))
 
+# NSS has four records for a certificate; none has ten thousand certificates.
+_MAX_RECORDS = 100_000
+
 # What stands in place of a data offset, which is never so small (hash.h).
 _OVERFLOW, _PARTIAL_KEY, _FULL_KEY, _FULL_KEY_DATA = range(4)
 _MARKS = range(4)
@@ -39,7 +42,11 @@ def read_records(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
     Raises:
         DamagedStoreError: it is no such file, or one that contradicts itself.
     """
-    return _File.of(data, name).records()
+    records = _File.of(data, name).records()
+    for count, record in enumerate(records):
+        if count == _MAX_RECORDS:
+            raise _damaged(name, "it has more records than any of NSS")
+        yield record
 
 
 @dataclass(frozen=True, slots=True)

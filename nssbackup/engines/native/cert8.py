@@ -36,6 +36,7 @@ _CERTIFICATE_HEADER = struct.Struct(">5H")
 _ELSEWHERE_HEADER = struct.Struct("<4xI")
 # A certificate with a picture in it has some 100 kB.
 _MAX_ELSEWHERE = 1024 * 1024
+_MAX_CERTIFICATES = 10_000
 
 _TRUSTED, _VALID_CA, _TRUSTED_CA = 0x02, 0x08, 0x10
 _TERMINAL, _TRUSTED_CLIENT_CA, _MUST_VERIFY, _UNKNOWN = 0x01, 0x80, 0x400, 0x800
@@ -78,6 +79,9 @@ def read_certificates(
             passed_over[error.message] += 1
             continue
         found.setdefault(certificate.der, certificate)
+        if len(found) > _MAX_CERTIFICATES:
+            message = f"`{NAME}` is damaged: it holds more certificates than any of NSS"
+            raise DamagedStoreError(message)
     return tuple(found.values()), tuple(
         f"a certificate was passed over: {message}"
         if count == 1

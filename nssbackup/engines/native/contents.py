@@ -13,7 +13,7 @@ from nssbackup.engines.native.database import (
     KeyDatabase,
     StoredObject,
 )
-from nssbackup.engines.native.pairing import pair
+from nssbackup.engines.native.pairing import KeyIndex, pair
 from nssbackup.model import OrphanKey
 
 # CKA_KEY_TYPE (PKCS#11 3.2, CK_KEY_TYPE).
@@ -67,6 +67,7 @@ class Contents:
     keys: dict[str, StoredObject] = field(repr=False)
     orphans: tuple[StoredObject, ...] = field(repr=False)
     notes: tuple[str, ...]
+    _orphan_index: KeyIndex = field(repr=False)
 
     @classmethod
     def read(cls, certificates: CertificateDatabase | None, keys: KeyDatabase | None) -> Contents:
@@ -83,6 +84,7 @@ class Contents:
         pairs = pair([(o.id, o.get(Attribute.ID), c.public_key) for o, c in parsed], private_keys)
         paired = {stored.id for stored in pairs.values()}
         trust = _trust(trust_objects)
+        orphans = tuple(stored for stored in private_keys if stored.id not in paired)
         return cls(
             certificates=tuple(
                 replace(
@@ -99,19 +101,22 @@ class Contents:
                 for stored, certificate in parsed
                 if stored.id in pairs
             },
-            orphans=tuple(stored for stored in private_keys if stored.id not in paired),
+            orphans=orphans,
             notes=notes,
+            _orphan_index=KeyIndex(orphans),
         )
 
     def key_of(self, certificate: StoredCertificate) -> StoredObject | None:
         """The private key of a certificate, which need not be one of these; None without one."""
         # A certificate from elsewhere may be a renewal on a key that has a certificate here.
         every = (*self.keys.values(), *self.orphans)
-        return self.keys.get(certificate.sha256) or _key_of(certificate, every)
+        return self.keys.get(certificate.sha256) or KeyIndex(every).find(
+            None, certificate.public_key
+        )
 
     def orphan_of(self, certificate: StoredCertificate) -> StoredObject | None:
         """The orphan among the keys that belongs to a certificate from elsewhere, or None."""
-        return _key_of(certificate, self.orphans)
+        return self._orphan_index.find(None, certificate.public_key)
 
 
 def orphan_key(stored: StoredObject) -> OrphanKey:
@@ -143,10 +148,6 @@ def _parsed(
             continue
         parsed.setdefault(certificate.der, (stored, certificate))
     return list(parsed.values()), tuple(notes)
-
-
-def _key_of(certificate: StoredCertificate, among: tuple[StoredObject, ...]) -> StoredObject | None:
-    return pair([(0, None, certificate.public_key)], among).get(0)
 
 
 def _trust(objects: tuple[StoredObject, ...]) -> dict[tuple[bytes, bytes], Trust]:

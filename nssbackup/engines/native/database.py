@@ -68,8 +68,18 @@ _COLUMNS = {attribute: f"a{attribute.value:x}" for attribute in Attribute}
 # "Present and empty" (sdb.c, SQLITE_EXPLICIT_NULL); SQL NULL is "absent".
 _EXPLICIT_NULL = b"\xa5\x00\x5a"
 _ULONG_BYTES = 4
-# A query takes microseconds, but a recursive view would never end.
-_QUERY_SECONDS = 5.0
+# Of the processor, for all queries of a database: they take microseconds, but a file may be made
+# to be read for ever.
+_SECONDS = 2.0
+_STEPS_BETWEEN_LOOKS = 100
+# What a query may give. In a damaged file one page may lie in many places at once, so that far
+# more comes out of it than it is large. A store with a thousand certificates gives 2 MB.
+_MAX_ROWS = 10_000
+_MAX_ROW_BYTES = 32 * 1024 * 1024
+# The longest value that is taken for one: a certificate with a picture in it has some 100 kB.
+_MAX_VALUE = 1024 * 1024
+# The text that makes a table; that of NSS has 2 KB.
+_MAX_SCHEMA = 64 * 1024
 _MAX_OBJECT_ID = 0x3FFFFFFF
 # NSS can't read a longer one (sdb.c, SDB_MAX_META_DATA_LEN).
 _MAX_META_DATA_BYTES = 256
@@ -79,7 +89,8 @@ _MAX_META_DATA_BYTES = 256
 class StoredObject:
     """One PKCS#11 object of a database: its id and its attributes as stored.
 
-    `malformed` are the attributes whose value is no BLOB, which NSS never writes.
+    `malformed` are the attributes whose value is no BLOB, or one of more than 1 MiB, which NSS
+    never writes.
     """
 
     id: int
@@ -227,12 +238,14 @@ class _Table:
         self._connection = connection
         self._noun = noun
         self._name = name
+        self._seconds = _SECONDS
         # Ordinary tables only, and no expressions in them (NSS's have one pair of parentheses): a
         # view could be made to never end, a generated column to fill the memory.
         self._schemas = {
             table: sql
             for table, sql in self.query("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
             if isinstance(sql, str)
+            and len(sql) <= _MAX_SCHEMA
             and sql[:13].upper() == "CREATE TABLE "
             and sql.count("(") == sql.count(")") == 1
         }
@@ -249,15 +262,29 @@ class _Table:
         """All rows of a query.
 
         Raises:
-            DamagedStoreError: SQLite can't carry it out, or not in the time there is.
+            DamagedStoreError: SQLite can't carry it out, or not in the time there is, or there
+                are more than 10,000 of them or more than 32 MiB.
         """
-        deadline = time.monotonic() + _QUERY_SECONDS
-        self._connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+        began = time.thread_time()
+        deadline = began + self._seconds
+        self._connection.set_progress_handler(
+            lambda: time.thread_time() > deadline, _STEPS_BETWEEN_LOOKS
+        )
+        rows: list[tuple[object, ...]] = []
+        left = _MAX_ROW_BYTES
         try:
-            return self._connection.execute(sql, parameters).fetchall()
+            for row in self._connection.execute(sql, parameters):
+                left -= sum(len(value) for value in row if isinstance(value, bytes | str))
+                if left < 0 or len(rows) == _MAX_ROWS:
+                    message = f"the {self._noun} is damaged: it holds more than any of NSS"
+                    raise DamagedStoreError(message)
+                rows.append(row)
         except (sqlite3.Error, OverflowError, UnicodeError) as error:
             message = f"the {self._noun} is damaged: {error}"
             raise DamagedStoreError(message) from error
+        finally:
+            self._seconds -= time.thread_time() - began
+        return rows
 
     def objects(
         self, classes: Iterable[ObjectClass], attributes: Iterable[Attribute]
@@ -268,10 +295,11 @@ class _Table:
         values = tuple(c.to_bytes(_ULONG_BYTES, "big") for c in classes)
         marks = ", ".join("?" * len(values))
         rows = self.query(
-            f"SELECT {columns} FROM {self._name} WHERE a0 IN ({marks}) ORDER BY id",  # noqa: S608 - names are constants
+            f"SELECT {columns} FROM {self._name} WHERE a0 IN ({marks})",  # noqa: S608 - names are constants
             values,
         )
-        return tuple(self._object(row, wanted) for row in rows)
+        # Sorted here: SQLite would read all there is before the first row, and into files.
+        return tuple(sorted((self._object(row, wanted) for row in rows), key=lambda one: one.id))
 
     def _object(self, row: tuple[object, ...], attributes: tuple[Attribute, ...]) -> StoredObject:
         number, *values = row
@@ -281,7 +309,7 @@ class _Table:
         present = {}
         malformed = set()
         for attribute, value in zip(attributes, values, strict=True):
-            if isinstance(value, bytes):
+            if isinstance(value, bytes) and len(value) <= _MAX_VALUE:
                 present[attribute] = b"" if value == _EXPLICIT_NULL else value
             elif value is not None:
                 malformed.add(attribute)

@@ -34,6 +34,9 @@ class LegacyStore:
         )
         self._notes = notes
         self._keys = keys
+        paired = {_key_name(certificate) for certificate in certificates}
+        # In the order of the database.
+        self._orphans = {name: None for name in keys.keys if name not in paired}
         self._key: pbe.IntermediateKey | None = None
         self._closed = False
 
@@ -56,6 +59,7 @@ class LegacyStore:
         """End the use of the store: what is asked of it from now on is a ValueError."""
         self._closed = True
         self._certificates, self._keys, self._key = (), key3.KeyDatabase(), None
+        self._orphans = {}
 
     def certificates(self) -> tuple[StoredCertificate, ...]:
         """See `engines.Store.certificates`."""
@@ -69,12 +73,12 @@ class LegacyStore:
 
     def orphan_keys(self) -> tuple[OrphanKey, ...]:
         """See `engines.Store.orphan_keys`."""
-        return tuple(key3.orphan_key(name) for name in self._orphan_names())
+        return tuple(key3.orphan_key(name) for name in self._open_orphans())
 
     def orphan_of(self, certificate: StoredCertificate) -> OrphanKey | None:
         """See `engines.Store.orphan_of`."""
         name = _key_name(certificate)
-        return key3.orphan_key(name) if name in self._orphan_names() else None
+        return key3.orphan_key(name) if name in self._open_orphans() else None
 
     def needs_password(self) -> bool | None:
         """See `engines.Store.needs_password`."""
@@ -110,10 +114,9 @@ class LegacyStore:
             raise PrimaryPasswordRequiredError(message)
         return self._keys.private_key(name, self._key)
 
-    def _orphan_names(self) -> list[bytes]:
+    def _open_orphans(self) -> dict[bytes, None]:
         self._check_open()
-        paired = {_key_name(certificate) for certificate in self._certificates}
-        return [name for name in self._keys.keys if name not in paired]
+        return self._orphans
 
     def _check_open(self) -> None:
         if self._closed:

@@ -38,21 +38,31 @@ def pair(
     Returns:
         The key object for the id of each certificate object that has one.
     """
-    by_value: dict[bytes, StoredObject] = {}
-    by_id: dict[bytes, StoredObject] = {}
-    for key in keys:
-        value = _stored_value(key)
-        if value:
-            by_value.setdefault(value, key)
-        elif identifier := key.get(Attribute.ID):
-            by_id.setdefault(identifier, key)
-    pairs = {}
-    for number, identifier, spki in certificates:
+    index = KeyIndex(keys)
+    return {
+        number: found
+        for number, identifier, spki in certificates
+        if (found := index.find(identifier, spki)) is not None
+    }
+
+
+class KeyIndex:
+    """Private-key objects by what a certificate knows them by."""
+
+    def __init__(self, keys: tuple[StoredObject, ...]) -> None:
+        self._by_value: dict[bytes, StoredObject] = {}
+        self._by_id: dict[bytes, StoredObject] = {}
+        for key in keys:
+            value = _stored_value(key)
+            if value:
+                self._by_value.setdefault(value, key)
+            elif identifier := key.get(Attribute.ID):
+                self._by_id.setdefault(identifier, key)
+
+    def find(self, identifier: bytes | None, spki: bytes | None) -> StoredObject | None:
+        """The key of a certificate, by its CKA_ID and its SubjectPublicKeyInfo (DER) if known."""
         public, value = _public_value(spki) if spki else (b"", b"")
-        found = by_value.get(value) or by_id.get(identifier or key_id(public))
-        if found is not None:
-            pairs[number] = found
-    return pairs
+        return self._by_value.get(value) or self._by_id.get(identifier or key_id(public))
 
 
 def key_id(public: bytes) -> bytes:

@@ -22,9 +22,9 @@ from cryptography.x509 import ObjectIdentifier
 from nssbackup.errors import DamagedStoreError, UnsupportedStoreError
 
 # All the rounds that reading one key may cost, added up before the first is done. NSS writes 1
-# or 10,000 for each of the some 13 derivations, and up to ten times that if its environment says
-# so. Ten million take about two seconds.
-MAX_ROUNDS = 10_000_000
+# or 10,000 for each of the some 13 derivations; ten times that, if its environment says so, is
+# still read. Two million take a second at most, and the password is checked up to three times.
+MAX_ROUNDS = 2_000_000
 _SAYABLE = 2**64
 
 _SHA384_SALT_BYTES = 48

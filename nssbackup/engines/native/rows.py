@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,9 @@ TABLES = {CERTIFICATES: "nssPublic", KEYS: "nssPrivate"}
 _CERTIFICATE, _PUBLIC_KEY = (number.to_bytes(4, "big") for number in (1, 2))
 _KEY_ID = "a102"
 _ID_MASK = 0x3FFFFFFF
+# Of a table, and twice as many as the reader takes for a store's: public keys are rows as well.
+_MAX_ROWS = 20_000
+_MAX_ROW_BYTES = 32 * 1024 * 1024
 
 Row = Mapping[str, bytes]
 """The columns of an object that are not NULL."""
@@ -120,24 +123,41 @@ class Rows:
 
 def _table(folder: Path, name: str) -> Table:
     with closing(_open(folder / name)) as database:
-        found = database.execute(f"SELECT * FROM {TABLES[name]}")  # noqa: S608 - a constant
-        columns = [column[0] for column in found.description]
-        rows = [dict(zip(columns, row, strict=True)) for row in found]
-    objects: dict[int, Row] = {}
-    for row in rows:
-        number = row.pop("id")
-        if not isinstance(number, int):
-            message = f"`{name}` is damaged: an object has an impossible id"
-            raise DamagedStoreError(message)
-        # What is no BLOB is not of NSS.
-        objects[number] = {c: value for c, value in row.items() if isinstance(value, bytes)}
+        found = database.execute(f"SELECT id, * FROM {TABLES[name]}")  # noqa: S608 - a constant
+        columns = [column[0] for column in found.description][1:]
+        objects: dict[int, Row] = {}
+        for number, *values in _bounded(found, name):
+            if not isinstance(number, int):
+                message = f"`{name}` is damaged: an object has an impossible id"
+                raise DamagedStoreError(message)
+            # What is no BLOB is not of NSS.
+            objects[number] = {
+                column: value
+                for column, value in zip(columns, values, strict=True)
+                if isinstance(value, bytes) and column != "id"
+            }
     return Table(objects, frozenset(columns))
+
+
+def _bounded(rows: Iterable[tuple[object, ...]], name: str) -> Iterator[tuple[object, ...]]:
+    """Rows, of which a damaged file may have more than it has room for."""
+    left = _MAX_ROW_BYTES
+    for count, row in enumerate(rows):
+        left -= sum(len(value) for value in row if isinstance(value, bytes | str))
+        if count == _MAX_ROWS or left < 0:
+            message = f"`{name}` is damaged: it holds more than any of NSS"
+            raise DamagedStoreError(message)
+        yield row
 
 
 def _signatures(folder: Path) -> Mapping[str, bytes]:
     with closing(_open(folder / KEYS)) as database:
         query = "SELECT id, item1 FROM metaData WHERE id LIKE 'sig!_%' ESCAPE '!'"
-        return dict(database.execute(query).fetchall())
+        return {
+            name: value
+            for name, value in _bounded(database.execute(query), KEYS)
+            if isinstance(name, str) and isinstance(value, bytes)
+        }
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -31,7 +31,7 @@ from nssbackup.errors import (
     StoreChangedError,
     StoreUnwritableError,
 )
-from nssbackup.files import rename_to_new, write_private
+from nssbackup.files import remove_leftovers, rename_to_new, write_private
 from nssbackup.snapshot import database_uri
 
 _INDEXES = {"issuer": "a81", "subject": "a101", "label": "a3", "ckaid": "a102"}
@@ -91,12 +91,12 @@ def create_missing(folder: Path) -> dict[str, bytes]:
     made = {}
     for name in (KEYS, CERTIFICATES):
         path = folder / name
-        if not path.exists():
-            try:
+        try:
+            if not path.exists():
                 _create(path, name)
                 made[name] = path.read_bytes()
-            except (OSError, sqlite3.Error) as error:
-                raise _unwritable(path, error) from error
+        except (OSError, sqlite3.Error) as error:
+            raise _unwritable(path, error) from error
     return made
 
 
@@ -107,6 +107,7 @@ def place(folder: Path, databases: Mapping[str, bytes]) -> None:
         StoreChangedError: one is there by now.
         StoreUnwritableError: the folder can't be written to.
     """
+    remove_leftovers(folder, abandoned=True)
     for name, data in databases.items():
         path = folder / name
         temporary = folder / f".nssbackup-{os.urandom(8).hex()}.tmp"

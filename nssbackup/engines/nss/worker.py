@@ -25,6 +25,9 @@ _TOKEN = "NSS Certificate DB:"  # noqa: S105 - a token of PKCS#11
 # PK11ObjectType (lib/pk11wrap/secmodt.h) and CKA_LABEL.
 _PK11_TYPE_CERT, _CKA_LABEL = 3, 3
 
+# linux/prctl.h
+_PR_SET_DUMPABLE = 4
+
 
 class Worker:
     """NSS with one store, behind the requests."""
@@ -186,11 +189,13 @@ def main() -> None:
 
 
 def _keep_memory_private() -> None:
-    """No core dump: it would hold passwords and keys."""
+    """No core dump, no look from outside: as `nssbackup.hardening`, which can't be had here."""
     if sys.platform != "win32":
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _text(data: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -15,7 +16,15 @@ from hypothesis import strategies as st
 
 from nssbackup.certificate import from_der
 from nssbackup.engines.native import pbe
-from nssbackup.engines.native.objects import EMPTY, Additions, Maker, names
+from nssbackup.engines.native.objects import (
+    EMPTY,
+    NSS_TRUST,
+    TRUST,
+    Additions,
+    Change,
+    Maker,
+    names,
+)
 from nssbackup.engines.native.pairing import key_id, public_value
 from nssbackup.engines.native.rows import Rows
 from nssbackup.errors import RestoreError
@@ -153,3 +162,132 @@ def test_a_key_that_nss_can_not_use_is_refused_in_words(key: PrivateKey) -> None
     with pytest.raises(RestoreError):
         maker.add_private_key(key, b"id", None, b"0\0")
     assert maker.additions() == Additions((), {})
+
+
+YES, NO = b"\1", b"\0"
+BOTH = {"a1": YES, "a170": YES, "a110": EMPTY, "a111": EMPTY, "a163": NO}
+PRIVATE = {**BOTH, "a0": b"\0\0\0\3", "a2": YES, "a3": b"jane", "a101": b"0\0", "a162": YES}
+PRIVATE |= {"a164": NO, "a165": NO, "a103": YES, "a108": YES, "a109": YES}
+PUBLIC = {**BOTH, "a0": b"\0\0\0\2", "a2": NO, "a3": EMPTY, "a101": EMPTY}
+PUBLIC |= {"a10a": YES}
+
+
+@pytest.mark.parametrize(
+    ("private", "kind", "usages"),
+    [(rsa_key(), b"\0\0\0\0", (YES, NO)), (ec_key(), b"\0\0\0\3", (NO, YES))],
+)
+def test_what_is_not_encrypted_of_a_key_is_as_nss_has_it(
+    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
+    kind: bytes,
+    usages: tuple[bytes, bytes],
+) -> None:
+    encrypts, derives = usages
+    made = made_of(private)
+    assert (made.changes, len(made.objects)) == ((), 2)
+    identifier = {"a100": kind, "a10c": derives, "a102": key_id(value_of(private))}
+    if isinstance(private, rsa.RSAPrivateKey):
+        n = private.public_key().public_numbers()
+        numbers = {"a120": n.n.to_bytes(256, "big"), "a122": n.e.to_bytes(3, "big")}
+        point = {}
+    else:
+        numbers = {"a180": bytes.fromhex("06082a8648ce3d030107")}
+        point = {"a181": b"\x04\x41" + value_of(private)}
+    public, hidden = (dict(each.columns) for each in made.objects)
+    secret = [f"a{n:x}" for n in (0x11, *range(0x123, 0x129))]
+    assert {c: v for c, v in hidden.items() if c not in secret} == {
+        **PRIVATE,
+        **dict.fromkeys(("a105", "a107"), encrypts),
+        **identifier,
+        **numbers,
+        "ad5a0db00": value_of(private),
+    }
+    assert public == {
+        **PUBLIC,
+        **dict.fromkeys(("a104", "a106", "a10b"), encrypts),
+        **identifier,
+        **numbers,
+        **point,
+    }
+
+
+def test_a_point_of_a_long_curve_has_a_long_length() -> None:
+    public, _ = made_of(ec_key(0, "secp521r1")).objects
+    assert public.columns["a181"] == b"\x04\x81\x85" + value_of(ec_key(0, "secp521r1"))
+
+
+def test_a_certificate_is_as_nss_has_it() -> None:
+    der = issue(ec_key(), "Zoë", serial=0x4711)
+    maker = Maker(KEY, 1, count(7))
+    certificate = replace(from_der(der), email="zo\udceb@example.com")
+    maker.add_certificate(certificate, "Zo\udceb", b"id")
+    made = maker.additions()
+    (row,) = made.objects
+    assert (row.private, row.id, made.signatures) == (False, 7, {})
+    assert dict(row.columns) == {
+        "a0": b"\0\0\0\1",
+        "a1": YES,
+        "a2": NO,
+        "a170": YES,
+        "a80": bytes(4),
+        "a3": b"Zo\xeb",
+        "a11": der,
+        "a102": b"id",
+        "ace534352": b"zo\xeb@example.com",
+        **names(der),
+    }
+
+
+def test_trust_is_said_as_nss_has_it_and_signed() -> None:
+    der = issue(ec_key(), "CA", ca=True)
+    maker = Maker(KEY, 2, count(9))
+    maker.add_trusted_ca(from_der(der))
+    made = maker.additions()
+    (row,) = made.objects
+    trusted, valid, verify = (bytes.fromhex(f"ce5343{n}") for n in ("52", "5b", "53"))
+    said = {
+        "ace536358": trusted,
+        "ace536359": valid,
+        "ace53635a": verify,
+        "ace53635b": trusted,
+        "ace536360": NO,
+        "ace5363b4": hashlib.sha1(der).digest(),  # noqa: S324 - NSS's choice
+        "ace5363b5": hashlib.md5(der).digest(),  # noqa: S324
+    }
+    assert (row.private, row.id, made.changes) == (False, 9, ())
+    assert dict(row.columns) == {
+        "a0": NSS_TRUST,
+        "a1": YES,
+        "a2": NO,
+        "a170": YES,
+        "a3": EMPTY,
+        **{column: names(der)[column] for column in ("a81", "a82")},
+        **said,
+    }
+    assert made.signatures.keys() == {f"sig_cert_00000009_{column[1:]:0>8}" for column in said}
+    for column, value in said.items():
+        blob = made.signatures[f"sig_cert_00000009_{column[1:]:0>8}"]
+        signature = pbe.parse_signature(blob, column)
+        assert signature.fits(KEY, 9, int(column[1:], 16), value)
+        assert signature.rounds == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns", "trusted"),
+    [
+        (NSS_TRUST, ("ace536358", "ace53635b"), bytes.fromhex("ce534352")),
+        (TRUST, ("a62c", "a62f"), b"\0\0\0\2"),
+    ],
+)
+def test_a_trust_object_that_is_there_is_changed_and_signed_anew(
+    kind: bytes, columns: tuple[str, str], trusted: bytes
+) -> None:
+    maker = Maker(KEY, 1, count(1))
+    maker.change_to_trusted_ca(5, {"a0": kind, columns[0]: b"before"})
+    made = maker.additions()
+    before = {columns[0]: b"before", columns[1]: None}
+    assert made.objects == ()
+    assert made.changes == (Change(False, 5, before, dict.fromkeys(columns, trusted)),)
+    for column in columns:
+        blob = made.signatures[f"sig_cert_00000005_{column[1:]:0>8}"]
+        assert pbe.parse_signature(blob, column).fits(KEY, 5, int(column[1:], 16), trusted)
+    assert len(made.signatures) == 2

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ed25519, x25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from nssbackup.engines.native import NativeEngine
+from nssbackup.engines.native import NativeEngine, pairing
+from nssbackup.engines.native.database import StoredObject
 from tests.store_builder import (
     EMPTY,
     Key,
@@ -132,4 +135,29 @@ def test_a_certificate_with_an_unknown_key_is_paired_by_id_alone(builder: StoreB
     certificate["a11"] = unknown
     row = builder.add_key(key)
     row.update(a102=b"the id", ad5a0db00=None)
+    assert paired(builder) == [True]
+
+
+def test_a_short_public_value_is_its_own_id() -> None:
+    assert pairing.key_id(bytes(20)) == bytes(20)
+    assert pairing.key_id(bytes(21)) == hashlib.sha1(bytes(21)).digest()  # noqa: S324 - NSS's choice
+
+
+def test_a_key_of_an_unknown_algorithm_has_no_value_and_no_pair() -> None:
+    spki = ec_key().public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    odd = spki.replace(bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d027f"))
+    assert odd != spki
+    assert pairing.public_value(odd) == b""
+    assert pairing.public_value(b"no key") == b""
+    nameless = StoredObject(1, {})
+    assert pairing.pair([(7, None, odd), (8, None, None)], (nameless,)) == {}
+
+
+def test_nothing_but_zeros_is_taken_from_the_beginning_of_a_value(tmp_path: Path) -> None:
+    seeds = (number.to_bytes(32, "big") for number in range(1, 10_000))
+    tried = (ed25519.Ed25519PrivateKey.from_private_bytes(seed) for seed in seeds)
+    key = next(one for one in tried if one.public_key().public_bytes_raw()[:1] == b"X")
+    builder = StoreBuilder(tmp_path / "p")
+    builder.add_identity(key, certificate_of(key))
+    builder.private[0]["a102"] = b"another"
     assert paired(builder) == [True]

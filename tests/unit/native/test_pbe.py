@@ -243,8 +243,9 @@ UNKNOWN_SIGNATURES = {
 
 @pytest.mark.parametrize("blob", UNKNOWN_SIGNATURES.values(), ids=list(UNKNOWN_SIGNATURES))
 def test_a_signature_by_an_unknown_algorithm_is_unsupported(blob: bytes) -> None:
-    with pytest.raises(UnsupportedStoreError, match="algorithm"):
-        pbe.parse_signature(blob, "x")
+    with pytest.raises(UnsupportedStoreError, match=r"^the x uses an algorithm .*\(1\.") as caught:
+        pbe.parse_signature(blob, "the x")
+    assert caught.value.hint == "a newer nssbackup may know it"
 
 
 DAMAGED = {
@@ -287,7 +288,7 @@ def test_what_is_no_signature_is_damaged_and_not_wrong(blob: bytes) -> None:
     assert not isinstance(info.value, IntegrityError)
 
 
-@pytest.mark.parametrize("rounds", [10_000_001, 2**31 - 1, 2**31, 2**63, 2**64, 2**2000])
+@pytest.mark.parametrize("rounds", [2_000_001, 2**31 - 1, 2**31, 2**63, 2**64, 2**2000])
 def test_too_many_rounds_are_refused_before_any_is_done(rounds: int) -> None:
     old = seq(seq(oid(build.PBE_3DES), seq(octets(SALT), integer(rounds))), octets(DATA))
     for blob in (build.aes_structure(kdf(rounds), IV, DATA), old):
@@ -304,9 +305,9 @@ def test_rounds_of_thousands_of_digits_are_an_error_of_ours(rounds: int) -> None
         pbe.parse_ciphertext(build.aes_structure(kdf(rounds), IV, DATA), "x")
 
 
-def test_ten_million_rounds_in_all_are_accepted_and_one_more_is_not() -> None:
+def test_two_million_rounds_in_all_are_accepted_and_one_more_is_not() -> None:
     pbe.check_total_rounds(pbe.MAX_ROUNDS)
-    with pytest.raises(UnsupportedStoreError, match="10,000,001"):
+    with pytest.raises(UnsupportedStoreError, match="2,000,001"):
         pbe.check_total_rounds(pbe.MAX_ROUNDS + 1)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import dsa, ed25519, x25519
 from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from nssbackup.engines.native import NativeEngine
+from nssbackup.certificate import from_der
+from nssbackup.engines.native import NativeEngine, database
 from nssbackup.errors import (
     DamagedStoreError,
     IntegrityError,
@@ -21,6 +22,7 @@ from nssbackup.errors import (
     UnsupportedStoreError,
     WrongPrimaryPasswordError,
 )
+from nssbackup.model import OrphanKey
 from nssbackup.secret import Secret
 from tests.conftest import Unchanged
 from tests.store_builder import (
@@ -191,8 +193,9 @@ def test_a_certificate_that_is_none_is_noted_and_passed_over(ec_store: StoreBuil
     bad = ec_store.add_certificate(RSA_DER)
     bad["a11"] = RSA_DER[:-3]
     ec_store.add_certificate(EC_DER)  # the same once more
+    ec_store.add_certificate(RSA_DER)
     with NativeEngine().open(opened(ec_store.write())) as store:
-        assert [c.der for c in store.certificates()] == [EC_DER]
+        assert [c.der for c in store.certificates()] == [EC_DER, RSA_DER]
         assert len(store.notes()) == 1
         assert f"{bad['id']:08x}" in store.notes()[0]
 
@@ -203,6 +206,18 @@ def test_a_certificate_that_is_none_is_noted_and_passed_over(ec_store: StoreBuil
 def test_a_folder_without_databases_has_no_store(tmp_path: Path) -> None:
     with pytest.raises(NoStoreError), NativeEngine().open(opened(tmp_path)):
         pass
+
+
+@pytest.mark.parametrize("keys", [True, False])
+def test_a_certificate_database_that_is_none_is_damage(
+    ec_store: StoreBuilder, *, keys: bool
+) -> None:
+    folder = ec_store.write()
+    (folder / "cert9.db").write_bytes(b"no database" * 100)
+    if not keys:
+        (folder / "key4.db").unlink()
+    with pytest.raises(StoreError), NativeEngine().open(opened(folder)) as store:
+        store.certificates()
 
 
 def test_keys_alone_are_a_store_without_certificates(ec_store: StoreBuilder) -> None:
@@ -323,3 +338,72 @@ def test_a_closed_store_gives_nothing_more(builder: StoreBuilder) -> None:
     ):
         with pytest.raises(ValueError, match="closed"):
             use()
+
+
+# --- keys without certificate
+
+KINDS: list[tuple[Key, str, int | None]] = [
+    (RSA, "RSA", 2048),
+    (EC, "EC", 256),
+    (ec_key(0, "secp384r1"), "EC", 384),
+    (ec_key(0, "secp521r1"), "EC", 521),
+    (ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32))), "Ed25519", 256),
+    (x25519.X25519PrivateKey.from_private_bytes(bytes(range(32))), "X25519", None),
+    (dsa.generate_private_key(1024), "DSA", None),  # noqa: S505 - quick to make, and for nothing else
+]
+
+
+@pytest.mark.parametrize(("key", "kind", "bits"), KINDS, ids=[one[1] for one in KINDS])
+def test_a_key_without_its_certificate_says_what_it_is(
+    builder: StoreBuilder, key: Key, kind: str, bits: int | None
+) -> None:
+    row = builder.add_key(key)
+    with NativeEngine().open(opened(builder.write())) as store:
+        assert store.orphan_keys() == (OrphanKey(f"{row['id']:08x}", kind, bits),)
+        assert store.orphan_of(from_der(issue(ec_key(5)))) is None
+        if isinstance(key, type(EC)):
+            assert store.orphan_of(from_der(issue(key))) == store.orphan_keys()[0]
+
+
+def test_a_key_that_says_little_is_told_of_as_far_as_it_goes(builder: StoreBuilder) -> None:
+    odd, curve, bare, empty = (builder.add_key(key) for key in (EC, EC, EC, RSA))
+    odd["a100"], curve["a180"], empty["a120"] = b"\0\0\0\x7f", b"\x06\x01\x2a", None
+    bare["a100"] = None
+    for number, row in enumerate((odd, curve, bare, empty)):
+        row["a102"], row["ad5a0db00"] = bytes([number]), bytes([number + 1])
+    with NativeEngine().open(opened(builder.write())) as store:
+        found = [(one.type, one.bits) for one in store.orphan_keys()]
+    assert found == [("unknown", None), ("EC", None), ("unknown", None), ("RSA", None)]
+
+
+def test_of_two_keys_one_may_have_its_certificate(builder: StoreBuilder) -> None:
+    builder.add_identity(EC, EC_DER)
+    orphan = builder.add_key(RSA)
+    with NativeEngine().open(opened(builder.write())) as store:
+        assert [one.id for one in store.orphan_keys()] == [f"{orphan['id']:08x}"]
+        (certificate,) = store.certificates()
+        assert certificate.trust == ()
+        assert store.orphan_of(certificate) is None
+        store.unlock(Secret(""))
+        # A renewal that the store has not got has the key all the same.
+        assert store.private_key(from_der(issue(EC, "Jane Roe"))).pkcs8 == pkcs8(EC)
+        with pytest.raises(KeyMissingError, match="`Zoe` is not in this store") as caught:
+            store.private_key(from_der(issue(ec_key(5), "Zoe")))
+        assert caught.value.hint == "`nssbackup list` shows where keys are present"
+
+
+@pytest.mark.parametrize(("limit", "value"), [("_MAX_ROWS", 11), ("_MAX_ROW_BYTES", 3_000)])
+def test_more_rows_than_any_store_has_are_not_read(
+    builder: StoreBuilder, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    for number in range(12):
+        builder.add_certificate(issue(EC, f"Jane {number}", serial=number + 1))
+    folder = builder.write()
+    with NativeEngine().open(opened(folder)) as store:
+        assert len(store.certificates()) == 12
+    monkeypatch.setattr(database, limit, value)
+    with (
+        NativeEngine().open(opened(folder)) as store,
+        pytest.raises(DamagedStoreError, match="holds more than any of NSS"),
+    ):
+        store.certificates()

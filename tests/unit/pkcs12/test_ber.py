@@ -112,3 +112,53 @@ def test_what_is_no_ber_is_refused(data: bytes) -> None:
 def test_a_bomb_is_refused(bomb: bytes) -> None:
     with pytest.raises(DamagedBackupError):
         ber.normalise(bomb)
+
+
+def nested(depth: int) -> bytes:
+    """So many SEQUENCEs, one in the other."""
+    data = b""
+    for _ in range(depth):
+        data = ber.encode(b"\x30", data)
+    return data
+
+
+def test_the_bounds_are_those_that_are_said() -> None:
+    assert ber.normalise(nested(33)) == nested(33)  # 32 levels below the outermost
+    with pytest.raises(DamagedBackupError):
+        ber.normalise(nested(34))
+    wide = ber.encode(b"\x30", b"\x05\0" * 49_999)
+    assert ber.normalise(wide) == wide
+    with pytest.raises(DamagedBackupError):
+        ber.normalise(ber.encode(b"\x30", b"\x05\0" * 50_000))
+    large = ber.encode(b"\x04", bytes(8 * 1024 * 1024 - 5))
+    assert len(large) == 8 * 1024 * 1024
+    assert ber.normalise(large) == large
+    with pytest.raises(DamagedBackupError, match="larger than 8 MiB"):
+        ber.normalise(ber.encode(b"\x04", bytes(8 * 1024 * 1024 - 4)))
+
+
+@pytest.mark.parametrize("tag", [b"\x1f\x01", b"\x3f\x81\x01", b"\x1f\xff\xff\xff\xff\x7f"])
+def test_a_long_tag_is_walked_over(tag: bytes) -> None:
+    content = b"\x05\0" if tag[0] & 0x20 else b"abc"
+    value = ber.encode(b"\x30", ber.encode(tag, content) + b"\x04\x01z")
+    assert ber.normalise(value) == value
+
+
+@pytest.mark.parametrize("tag", [b"\x1f" + b"\xff" * 5 + b"\x7f", b"\x1f" + b"\xff" * 40 + b"\x7f"])
+def test_a_tag_that_is_too_long_is_refused(tag: bytes) -> None:
+    with pytest.raises(DamagedBackupError):
+        ber.normalise(ber.encode(tag, b"abc"))
+
+
+@pytest.mark.parametrize(
+    ("size", "head"),
+    [(0, "0400"), (127, "047f"), (128, "048180"), (255, "0481ff"), (256, "04820100")],
+)
+def test_a_length_is_as_short_as_it_can_be(size: int, head: str) -> None:
+    assert ber.encode(b"\x04", bytes(size)) == bytes.fromhex(head) + bytes(size)
+
+
+def test_the_end_of_contents_is_looked_for_within_the_value_around_it() -> None:
+    # The zeros behind the inner value are not its own: it has no end.
+    with pytest.raises(DamagedBackupError):
+        ber.normalise(b"\x30\x06" + b"\x30\x80\x05\0\x05\0" + b"\0\0")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -37,11 +37,17 @@ def test_names_lead_to_values() -> None:
     assert all(destination_named(name) is each for name, each in DESTINATIONS.items())
 
 
-@pytest.mark.parametrize("look_up", [format_named, destination_named])
-def test_an_unknown_name_is_answered_with_the_known_ones(look_up: Callable[[str], object]) -> None:
+@pytest.mark.parametrize(
+    ("look_up", "noun", "known"),
+    [(format_named, "format", FORMATS), (destination_named, "destination", DESTINATIONS)],
+)
+def test_an_unknown_name_is_answered_with_the_known_ones(
+    look_up: Callable[[str], object], noun: str, known: Mapping[str, object]
+) -> None:
     with pytest.raises(UsageError) as caught:
         look_up("moderne")
-    assert caught.value.hint is not None
+    assert caught.value.message == f"there is no {noun} `moderne`"
+    assert caught.value.hint == f"the {noun}s are {', '.join(known)}"
 
 
 def test_rounds_in_range() -> None:
@@ -51,8 +57,9 @@ def test_rounds_in_range() -> None:
 
 @pytest.mark.parametrize("rounds", [-1, 0, 2047, 600_001])
 def test_rounds_out_of_range(rounds: int) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as caught:
         checked_rounds(rounds)
+    assert caught.value.message == f"{rounds:,} rounds are not between 2,048 and 600,000"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -81,6 +82,12 @@ def test_openssl_and_hashlib_give_the_same_bytes(
     assert chosen == kdf.derive_with_hashlib(
         password, salt, rounds, purpose=purpose, length=length, hash_name=hash_name
     )
+
+
+def test_openssl_is_used_where_python_is_linked_with_it() -> None:
+    library = ctypes.CDLL(pytest.importorskip("_hashlib").__file__)
+    expected = "openssl" if hasattr(library, "PKCS12_key_gen_uni") else "hashlib"
+    assert kdf.implementation() == expected
 
 
 def test_which_one_is_used_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:

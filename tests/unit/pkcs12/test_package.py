@@ -15,7 +15,7 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_another_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match=r"'nssbackup\.pkcs12' has no attribute 'nonsense'"):
         _ = pkcs12.nonsense
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InternalError
 from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives.ciphers import algorithms as ciphers
 from cryptography.x509 import ObjectIdentifier
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,9 +26,22 @@ from nssbackup.errors import (
     UsageError,
     WrongBackupPasswordError,
 )
-from nssbackup.pkcs12 import MODERN, Format, Sealer, describe, encryption, open_pfx, structure
+from nssbackup.pkcs12 import (
+    MODERN,
+    Format,
+    Sealer,
+    describe,
+    encryption,
+    limits,
+    mac,
+    open_pfx,
+    pbkdf2,
+    safes,
+    structure,
+)
 from nssbackup.pkcs12 import algorithms as names
 from nssbackup.pkcs12.contents import NOT_ENCRYPTED
+from nssbackup.pkcs12.derivations import Derivations
 from nssbackup.pkcs12.kdf import Hash
 from nssbackup.pkcs12.mac import Pbmac1, Pkcs12Mac
 from nssbackup.pkcs12.pbkdf2 import Pbkdf2
@@ -410,3 +426,303 @@ def test_a_foreign_cipher_with_a_wrong_plaintext_is_ours_to_report(assemble: Ass
         open_pfx(data, PASSWORD)
     with pytest.raises(WrongBackupPasswordError):
         open_pfx(data, Secret("wrong"))
+
+
+@pytest.mark.parametrize(
+    ("dotted", "name"),
+    [
+        ("1.2.840.113549.1.12.1.3", "3DES (PBE-SHA1)"),
+        ("1.2.840.113549.2.5", "MD5"),
+        ("2.16.840.1.101.3.4.1.22", "AES-192-CBC"),
+        ("2.16.840.1.101.3.4.2.3", "SHA-512"),
+        ("1.2.3.4", "1.2.3.4"),
+    ],
+)
+def test_algorithms_have_the_names_that_people_know(dotted: str, name: str) -> None:
+    assert names.name_of(ObjectIdentifier(dotted)) == name
+
+
+def test_what_can_not_be_opened_is_named_with_what_to_do() -> None:
+    error = names.unsupported("RC5")
+    assert error.message == "the PFX uses RC5, which can't be opened here"
+    assert error.hint is not None
+    assert "nssbackup export" in error.hint
+
+
+def test_the_bounds_of_derivations_are_those_that_are_said() -> None:
+    limits.check_parameters(bytes(1024), 1)
+    limits.check_parameters(b"", limits.ROUNDS)
+    for salt, rounds in ((bytes(1025), 1), (b"", 0)):
+        with pytest.raises(DamagedBackupError, match="impossible key derivation"):
+            limits.check_parameters(salt, rounds)
+    with pytest.raises(UnsupportedBackupError, match=f"more than {limits.ROUNDS:,} rounds"):
+        limits.check_parameters(b"", limits.ROUNDS + 1)
+    budget = limits.RoundBudget()
+    budget.spend(1)
+    budget.spend(limits.ROUNDS_IN_ALL - 1)
+    budget.spend(0)
+    with pytest.raises(UnsupportedBackupError, match=f"more than {limits.ROUNDS_IN_ALL:,} rounds"):
+        budget.spend(1)
+
+
+def test_as_many_bags_as_are_allowed_are_read(
+    case: Case, assemble: Assemble, clear_bags: ClearBags
+) -> None:
+    der = case.identity.certificate.der
+    assert (
+        len(open_pfx(assemble(clear_bags(certificates=(der,) * 64)), PASSWORD).certificates) == 64
+    )
+    half = clear_bags(certificates=(der,) * 32)
+    assert len(open_pfx(assemble(half, half), PASSWORD).certificates) == 64
+    empty = clear_bags()
+    assert open_pfx(assemble(*[empty] * 64), PASSWORD).certificates == ()
+    with pytest.raises(DamagedBackupError, match="more than 64 keys and certificates"):
+        open_pfx(assemble(*[empty] * 65), PASSWORD)
+    hidden = encrypted_safe(encryption.fresh(MODERN, 1), contents_of(half))
+    assert len(open_pfx(assemble(half, hidden), PASSWORD).certificates) == 64
+    one = clear_bags(certificates=(der,))
+    with pytest.raises(DamagedBackupError, match="more than 64 keys and certificates"):
+        open_pfx(assemble(half, hidden, one), PASSWORD)
+
+
+# --- parameters, one by one
+
+SCRYPT = ObjectIdentifier("1.3.6.1.4.1.11591.4.11")
+MD5 = ObjectIdentifier("1.2.840.113549.2.5")
+
+
+def identifier(oid: ObjectIdentifier, parameters: object = None) -> structure.AlgorithmIdentifier:
+    opened = None if parameters is None else structure.opened(parameters)
+    return structure.AlgorithmIdentifier(algorithm=oid, parameters=opened)
+
+
+def derivation(
+    prf: structure.AlgorithmIdentifier | None, rounds: int = 9, length: int | None = None
+) -> structure.AlgorithmIdentifier:
+    parameters = structure.Pbkdf2Parameters(
+        salt=b"salt", iterations=rounds, key_length=length, prf=prf
+    )
+    return identifier(names.PBKDF2, parameters)
+
+
+def mac_data(
+    algorithm: structure.AlgorithmIdentifier, iterations: int | None = None
+) -> structure.MacData:
+    digest = structure.DigestInfo(algorithm=algorithm, digest=b"digest")
+    return structure.MacData(mac=digest, salt=b"salt", iterations=iterations)
+
+
+def pbmac1(
+    of: structure.AlgorithmIdentifier, scheme: structure.AlgorithmIdentifier
+) -> structure.MacData:
+    parameters = structure.SchemeParameters(derivation=of, scheme=scheme)
+    return mac_data(identifier(names.PBMAC1, parameters))
+
+
+def test_a_derivation_without_a_function_has_hmac_sha_1() -> None:
+    assert pbkdf2.from_algorithm(derivation(None)) == Pbkdf2(b"salt", 9, "sha1", None)
+    sha512 = identifier(names.HMAC_OIDS["sha512"])
+    assert pbkdf2.from_algorithm(derivation(sha512, 8, 32)) == Pbkdf2(b"salt", 8, "sha512", 32)
+
+
+def test_a_derivation_that_is_not_known_is_named() -> None:
+    with pytest.raises(UnsupportedBackupError, match="derivation scrypt isn't known here"):
+        pbkdf2.from_algorithm(identifier(SCRYPT))
+    with pytest.raises(UnsupportedBackupError, match="with a function that isn't known here"):
+        pbkdf2.from_algorithm(derivation(identifier(MD5)))
+
+
+def test_a_mac_is_what_its_parameters_say() -> None:
+    sha384 = identifier(names.HASH_OIDS["sha384"])
+    assert mac.from_mac_data(mac_data(sha384, 7)) == Pkcs12Mac("sha384", b"salt", 7)
+    assert mac.from_mac_data(mac_data(sha384)) == Pkcs12Mac("sha384", b"salt", 1)
+    assert mac.from_mac_data(mac_data(identifier(MD5), 7)) == mac.ForeignMac("HMAC-MD5", 7)
+
+
+@pytest.mark.parametrize("length", [1, 20, 128])
+def test_a_pbmac1_is_what_its_parameters_say(length: int) -> None:
+    sha256 = identifier(names.HMAC_OIDS["sha256"])
+    found = mac.from_mac_data(pbmac1(derivation(None, 5, length), sha256))
+    assert found == Pbmac1(Pbkdf2(b"salt", 5, "sha1", length), length, "sha256")
+    assert found.rounds == 5
+    assert found.name == "PBMAC1-HMAC-SHA-256, PBKDF2-HMAC-SHA-1"
+
+
+@pytest.mark.parametrize("length", [None, 0, 129])
+def test_a_pbmac1_has_to_say_how_long_its_key_is(length: int | None) -> None:
+    sha256 = identifier(names.HMAC_OIDS["sha256"])
+    with pytest.raises(DamagedBackupError, match="does not say how long its key is"):
+        mac.from_mac_data(pbmac1(derivation(None, 5, length), sha256))
+
+
+def test_a_pbmac1_of_what_is_not_known_is_named() -> None:
+    sha256 = identifier(names.HMAC_OIDS["sha256"])
+    assert mac.from_mac_data(pbmac1(identifier(SCRYPT), sha256)) == mac.ForeignMac(
+        "PBMAC1, scrypt", None
+    )
+    assert mac.from_mac_data(pbmac1(derivation(sha256, 6, 32), identifier(MD5))) == mac.ForeignMac(
+        "PBMAC1, PBKDF2-HMAC-SHA-256", 6
+    )
+
+
+@pytest.mark.parametrize(("iv", "length"), [(bytes(15), None), (bytes(17), None), (bytes(16), 16)])
+def test_parameters_that_contradict_one_another_are_refused(iv: bytes, length: int | None) -> None:
+    scheme = identifier(names.AES_CBC_OIDS[256], iv)
+    parameters = structure.SchemeParameters(derivation=derivation(None, 1, length), scheme=scheme)
+    with pytest.raises(UnsupportedBackupError, match="AES-256-CBC contradict one another"):
+        encryption.from_algorithm(identifier(names.PBES2, parameters))
+
+
+def test_an_encryption_that_was_not_read_has_no_parameters() -> None:
+    with pytest.raises(UnsupportedBackupError, match="uses RC5"):
+        encryption.ForeignEncryption("RC5", 1).algorithm()
+    rc2 = identifier(
+        ObjectIdentifier("1.2.840.113549.1.12.1.6"),
+        structure.Pbes1Parameters(salt=b"salt", iterations=3),
+    )
+    found = encryption.from_algorithm(rc2)
+    assert found == encryption.ForeignEncryption("RC2-40 (PBE-SHA1)", 3)
+    assert found.algorithm() is rc2
+
+
+def test_what_is_not_padded_right_was_not_decrypted_right() -> None:
+    key = encryption.CipherKey(ciphers.AES(bytes(32)), bytes(16))
+    for size in (0, 1, 15, 16, 17, 31, 32):
+        plain = bytes(range(size))
+        ciphertext = key.encrypt(plain)
+        assert len(ciphertext) == (size // 16 + 1) * 16
+        assert key.decrypt(ciphertext) == plain
+        assert key.decrypt(ciphertext[:-1]) is None
+    assert key.decrypt(b"") is None
+    for end in (b"\0", b"\x11", b"\x03\x02", b"\x01\x03\x03"):
+        padded = bytes(16 - len(end)) + end
+        # Two blocks in CBC mode: the first is a block that ends as the test wants it.
+        ciphertext = key.encrypt(padded)[:16]
+        assert key.decrypt(ciphertext) is None
+
+
+def test_no_derivation_is_begun_for_a_password_that_is_known_to_be_wrong() -> None:
+    derivations = Derivations(PASSWORD, "test-derivations")
+    waiting = [
+        derivations.cipher_keys(encryption.Pbes2(Pbkdf2(bytes([n]), 400_000, "sha256"), 256, b""))
+        for n in range(6)
+    ]
+    derivations.close()
+    with pytest.raises(CancelledError):
+        waiting[-1]()
+    with pytest.raises(TypeError, match="can't be pickled"):
+        pickle.dumps(derivations)
+
+
+# --- structures that are not those of a backup
+
+
+def pfx_of_contents(
+    auth_safe: structure.ContentInfo, version: int = 3, mac_: structure.MacData | None = None
+) -> bytes:
+    return asn1.encode_der(structure.Pfx(version=version, auth_safe=auth_safe, mac_data=mac_))
+
+
+def test_another_version_is_said(clear_bags: ClearBags) -> None:
+    content = structure.encode_contents([clear_bags()])
+    data = structure.ContentInfo(content_type=structure.DATA, content=structure.opened(content))
+    assert safes.parse(pfx_of_contents(data)).safes == (safes.ClearSafe(()),)
+    assert safes.parse(pfx_of_contents(data)).digest == b""
+    for version in (2, 4):
+        with pytest.raises(UnsupportedBackupError, match=f"version {version}: only 3 is known"):
+            safes.parse(pfx_of_contents(data, version))
+
+
+def test_what_is_protected_by_public_keys_is_said(assemble: Assemble) -> None:
+    signed, enveloped = (ObjectIdentifier(f"1.2.840.113549.1.7.{n}") for n in (2, 3))
+    content = structure.ContentInfo(content_type=signed, content=structure.opened(b""))
+    with pytest.raises(UnsupportedBackupError, match="signed instead of protected by a password"):
+        safes.parse(pfx_of_contents(content))
+    content = structure.ContentInfo(content_type=enveloped, content=structure.opened(b""))
+    with pytest.raises(UnsupportedBackupError, match=r"no password opens \(1.2.840.113549.1.7.3\)"):
+        safes.parse(assemble(content))
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (structure.tlv(structure.BMP_STRING, "Zoë".encode("utf-16-be")), "Zoë"),
+        (structure.tlv(structure.BMP_STRING, "Zoë\0\0".encode("utf-16-be")), "Zoë"),
+        (structure.tlv(structure.BMP_STRING, "\0Zoë".encode("utf-16-be")), "\0Zoë"),
+        (structure.tlv(structure.BMP_STRING, b"\0Z\xd8"), "Z\ufffd"),
+        (structure.tlv(structure.UTF8_STRING, "Zoë".encode()), "Zoë"),
+        (structure.tlv(structure.UTF8_STRING, b"Zo\xff"), "Zo\ufffd"),
+        (structure.tlv(structure.BMP_STRING, b"\0\0"), None),
+        (structure.tlv(b"\x13", b"Zoe"), None),
+    ],
+)
+def test_a_name_is_read_as_far_as_it_can_be(
+    case: Case, clear_bags: ClearBags, value: asn1.TLV, name: str | None
+) -> None:
+    (bag,) = structure.decode_bags(
+        contents_of(clear_bags(certificates=(case.identity.certificate.der,)))
+    )
+    attributes = [
+        structure.Attribute(id=structure.LOCAL_KEY_ID, values=asn1.SetOf([structure.opened(b"7")])),
+        structure.Attribute(id=structure.FRIENDLY_NAME, values=asn1.SetOf([value])),
+        structure.Attribute(id=ObjectIdentifier("1.2.3"), values=asn1.SetOf([value])),
+    ]
+    named = structure.SafeBag(
+        id=bag.id,
+        value=bag.value,
+        attributes=asn1.SetOf(sorted(attributes, key=asn1.encode_der)),
+    )
+    (found,) = safes.bags(structure.encode_bags([named]))
+    assert (found.friendly_name, found.local_key_id) == (name, b"7")
+    assert safes.bags(structure.encode_bags([bag]))[0].friendly_name is None
+
+
+def test_bags_of_other_kinds_are_passed_over(case: Case, clear_bags: ClearBags) -> None:
+    crl, sdsi = (ObjectIdentifier(f"1.2.840.113549.1.{n}") for n in ("12.10.1.4", "9.22.2"))
+    odd = structure.SafeBag(id=crl, value=structure.opened(b"x"), attributes=None)
+    other = structure.CertBag(id=sdsi, value=structure.opened(b"x"))
+    certificate = structure.SafeBag(
+        id=structure.CERT_BAG, value=structure.opened(other), attributes=None
+    )
+    own = structure.decode_bags(contents_of(clear_bags(keys=(case.key.pkcs8,))))
+    (found,) = safes.bags(structure.encode_bags([odd, certificate, *own]))
+    assert found == safes.KeyBag(None, case.key.pkcs8, None, None)
+
+
+def test_a_foreign_encryption_that_does_not_open_is_named(assemble: Assemble) -> None:
+    rc2 = encryption.from_algorithm(
+        identifier(
+            ObjectIdentifier("1.2.840.113549.1.12.1.6"),
+            structure.Pbes1Parameters(salt=b"salt", iterations=1),
+        )
+    )
+
+    class Rc2(Announcing):
+        def algorithm(self) -> structure.AlgorithmIdentifier:
+            return rc2.algorithm()
+
+    data = assemble(encrypted_safe(Rc2(1), b"no RC2"))
+    with pytest.raises(UnsupportedBackupError, match=r"RC2-40 \(PBE-SHA1\)"):
+        open_pfx(data, PASSWORD)
+    data = assemble(encrypted_safe(Rc2(1), b"no RC2"), password=None)
+    with pytest.raises(WrongBackupPasswordError, match="or the file is damaged"):
+        open_pfx(data, PASSWORD)
+
+
+@pytest.mark.usefixtures("_nothing_long_is_derived")
+def test_rounds_of_safes_and_of_keys_are_added_up(assemble: Assemble) -> None:
+    large = Announcing(limits.ROUNDS)
+    key = structure.SafeBag(
+        id=structure.SHROUDED_KEY_BAG,
+        value=structure.opened(
+            structure.EncryptedPrivateKeyInfo(algorithm=large.algorithm(), data=b"x" * 16)
+        ),
+        attributes=None,
+    )
+    clear = structure.ContentInfo(
+        content_type=structure.DATA, content=structure.opened(structure.encode_bags([key]))
+    )
+    safe = encrypted_safe(large, b"x")
+    enough = limits.ROUNDS_IN_ALL // limits.ROUNDS
+    with pytest.raises(UnsupportedBackupError, match="rounds in all"):
+        open_pfx(assemble(*[safe] * enough, clear), PASSWORD)

@@ -153,8 +153,9 @@ def test_without_any_name_there_is_none(case: Case) -> None:
 
 
 def test_an_empty_password_is_refused(each_format: Format) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="password is empty") as caught:
         Sealer(Secret(""), each_format)
+    assert caught.value.hint == "Firefox and Windows can't open such a file"
 
 
 def test_half_a_character_is_refused(each_format: Format) -> None:

@@ -1,0 +1,175 @@
+"""Access: on Windows a file is made with an access list that has its owner alone in it.
+
+Elsewhere that is what a mode is for. Here the list is handed to the very call that makes the file,
+so there is no moment at which anybody else may open it, and it stays with the file when that gets
+its name. A drive without access lists (FAT, exFAT) ignores it.
+
+Facts from learn.microsoft.com: "CreateFileW", "SECURITY_ATTRIBUTES", "Security Descriptor String
+Format" and "ACE Strings". This has never run on Windows: the tests put functions of their own in
+the places of Windows'.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+# Windows' names and numbers (winnt.h, fileapi.h).
+_TOKEN_QUERY = 0x0008
+_TOKEN_USER = 1
+_SDDL_REVISION_1 = 1
+_GENERIC_WRITE = 0x40000000
+_CREATE_NEW = 1
+_FILE_ATTRIBUTE_NORMAL = 0x80
+_INVALID_HANDLE_VALUE = ctypes.c_void_p(-1).value
+_LOAD_LIBRARY_SEARCH_SYSTEM32 = 0x800
+
+# A user's SID has 68 bytes at most (SECURITY_MAX_SID_SIZE), beside a pointer and a number.
+_TOKEN_USER_BYTES = 256
+
+
+class SecurityAttributes(ctypes.Structure):
+    """SECURITY_ATTRIBUTES."""
+
+    _fields_ = (
+        ("nLength", ctypes.c_uint32),
+        ("lpSecurityDescriptor", ctypes.c_void_p),
+        ("bInheritHandle", ctypes.c_int),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """What is needed of Windows.
+
+    Attributes:
+        kernel32: the library.
+        advapi32: the library.
+        last_error: the error of the call that has just failed.
+    """
+
+    kernel32: Any
+    advapi32: Any
+    last_error: Callable[[], OSError]
+
+    @classmethod
+    def load(cls) -> Windows:
+        """Windows itself; its libraries are taken from its own folder and from nowhere else.
+
+        Raises:
+            OSError: this is not Windows.
+        """
+        if sys.platform != "win32":
+            message = "there are no access lists on this system"
+            raise OSError(message)
+        kernel32, advapi32 = (
+            ctypes.WinDLL(name, use_last_error=True, winmode=_LOAD_LIBRARY_SEARCH_SYSTEM32)
+            for name in ("kernel32", "advapi32")
+        )
+        return cls(kernel32, advapi32, lambda: ctypes.WinError(ctypes.get_last_error()))
+
+    def __post_init__(self) -> None:
+        pointer, number, text = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_wchar_p
+        to_pointer = ctypes.POINTER(pointer)
+        kernel32, advapi32 = self.kernel32, self.advapi32
+        for function, result, arguments in (
+            (kernel32.GetCurrentProcess, pointer, []),
+            (kernel32.CloseHandle, ctypes.c_int, [pointer]),
+            (kernel32.LocalFree, pointer, [pointer]),
+            (
+                kernel32.CreateFileW,
+                pointer,
+                [
+                    *(text, number, number, ctypes.POINTER(SecurityAttributes)),
+                    *(number, number, pointer),
+                ],
+            ),
+            (advapi32.OpenProcessToken, ctypes.c_int, [pointer, number, to_pointer]),
+            (
+                advapi32.GetTokenInformation,
+                ctypes.c_int,
+                [pointer, ctypes.c_int, pointer, number, ctypes.POINTER(number)],
+            ),
+            (advapi32.ConvertSidToStringSidW, ctypes.c_int, [pointer, to_pointer]),
+            (
+                advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW,
+                ctypes.c_int,
+                [text, number, to_pointer, pointer],
+            ),
+        ):
+            function.restype, function.argtypes = result, arguments
+
+    def user(self) -> str:
+        """The SID of the user whose process this is, as text.
+
+        Raises:
+            OSError: Windows doesn't say.
+        """
+        token = ctypes.c_void_p()
+        process = self.kernel32.GetCurrentProcess()
+        self._check(self.advapi32.OpenProcessToken(process, _TOKEN_QUERY, ctypes.byref(token)))
+        try:
+            # TOKEN_USER: it begins with a pointer to the SID, which lies behind it.
+            found = ctypes.create_string_buffer(_TOKEN_USER_BYTES)
+            length = ctypes.c_uint32()
+            self._check(
+                self.advapi32.GetTokenInformation(
+                    token, _TOKEN_USER, found, len(found), ctypes.byref(length)
+                )
+            )
+        finally:
+            self.kernel32.CloseHandle(token)
+        text = ctypes.c_void_p()
+        sid = ctypes.c_void_p.from_buffer(found)
+        self._check(self.advapi32.ConvertSidToStringSidW(sid, ctypes.byref(text)))
+        try:
+            return ctypes.wstring_at(text.value or 0)
+        finally:
+            self.kernel32.LocalFree(text)
+
+    def create(self, path: str) -> int:
+        """Make a new file that this user alone has access to, and return a handle to write to.
+
+        Raises:
+            OSError: there is one of that name, or it can't be made.
+        """
+        # P: nothing is inherited from the folder. A, FA: this one is allowed everything.
+        descriptor = ctypes.c_void_p()
+        self._check(
+            self.advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW(
+                f"D:P(A;;FA;;;{self.user()})", _SDDL_REVISION_1, ctypes.byref(descriptor), None
+            )
+        )
+        try:
+            attributes = SecurityAttributes(ctypes.sizeof(SecurityAttributes), descriptor.value, 0)
+            handle = self.kernel32.CreateFileW(
+                *(path, _GENERIC_WRITE, 0, ctypes.byref(attributes)),
+                *(_CREATE_NEW, _FILE_ATTRIBUTE_NORMAL, None),
+            )
+            if handle == _INVALID_HANDLE_VALUE:
+                raise self.last_error()
+        finally:
+            self.kernel32.LocalFree(descriptor)
+        return int(handle)
+
+    def _check(self, done: int) -> None:
+        if not done:
+            raise self.last_error()
+
+
+def create_for_owner(path: str) -> int:
+    """Make a new file as `Windows.create` does, and return a descriptor to write to.
+
+    Raises:
+        OSError: there is one of that name, or it can't be made.
+    """
+    handle = Windows.load().create(path)
+    if sys.platform != "win32":
+        raise AssertionError  # `load` has raised already
+    import msvcrt
+    import os
+
+    return msvcrt.open_osfhandle(handle, os.O_WRONLY | os.O_BINARY)

@@ -1,0 +1,141 @@
+"""Names that want to do something: on a terminal, as the name of a file, in reports.
+
+`files.safe_name` and `printable` are tested with any text there is in tests/fuzz (`names`); here
+such names go through every command.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path, PureWindowsPath
+
+import pytest
+
+from tests.batch_homes import profile_in
+from tests.cli.forks import Ended, Forks, serving
+from tests.cli.runner import FAST, STRONG, Cli, names
+from tests.store_builder import StoreBuilder, ec_key, issue, name
+
+# Nickname in the store, common name in the certificate.
+NAMES: dict[str, tuple[bytes, str]] = {
+    "lines": (b"Jane\nnssbackup: error: gone\r\n", "Jane\nBacked up\r\u2028\u2029\x85"),
+    "escapes": (b"\x1b]0;x\x07\x1b[2J\x1b[31mJane", "\x9b2J\x1b[8mJane\x1b]8;;http://x\x07"),
+    "bidi": ("\u202egnp.enaJ\u2066".encode(), "\u202egnp.exe\u200f\u2067\u061c"),
+    "device": (b"CON", "NUL"),
+    "device-ending": (b"com1.pfx", "LPT¹.txt"),
+    "trailing": (b"Jane. . ", "Jane... "),
+    "path": (b"../../../etc/passwd", "..\\..\\C:\\x/y"),
+    "option": (b"--force", "-rf"),
+    "half": (b"\xff\xfe\xed\xa0\x80Jane", "\ud7ff\ufeffJane\u00ad\U000e0041"),
+    "formula": (b"=cmd|' /C calc'!A0", "@SUM(1+1)"),
+    "markup": (b"<script>alert(1)</script>", "[bold red]Jane[/] {x} %s {{7*7}}"),
+    "nothing": (b" ", "\u200b"),
+}
+ACTING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+WIPO = name("WIPO \x1b[7m CA \u202e", "WIPO\n")
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    with serving(Cli(tmp_path_factory.mktemp("user"))) as forks:
+        forks.cli.password_file()
+        yield forks
+
+
+@pytest.fixture(scope="module")
+def certificates() -> dict[str, bytes]:
+    return {
+        case: issue(ec_key(at), common_name, WIPO, ec_key(99))
+        for at, (case, (_, common_name)) in enumerate(NAMES.items())
+    }
+
+
+def filled(folder: Path, certificates: dict[str, bytes]) -> Path:
+    builder = StoreBuilder(folder)
+    for at, (case, (nickname, _)) in enumerate(NAMES.items()):
+        builder.add_identity(ec_key(at), certificates[case], nickname)
+    return builder.write()
+
+
+def is_inert(text: str) -> bool:
+    return not {unicodedata.category(one) for one in text.replace("\n", "")} & ACTING
+
+
+def tame(ended: Ended, *statuses: int) -> Ended:
+    """It behaved, and nothing of what it wrote does anything."""
+    ended.behaved(*statuses)
+    assert is_inert(ended.stdout)
+    assert is_inert(ended.stderr)
+    return ended
+
+
+def is_safe(path: Path) -> bool:
+    stem = path.name.partition(".")[0].rstrip().casefold()
+    return (
+        path.name == PureWindowsPath(path.name).name
+        and is_inert(path.name)
+        and "\n" not in path.name
+        and not set(path.name) & set('<>:"/\\|?*')
+        and path.name.strip(". ") == path.name
+        and stem not in ("con", "nul", "com1", "lpt1", "lpt¹")
+        and len(path.name.encode()) <= 255
+    )
+
+
+def test_through_every_command(
+    forks: Forks, certificates: dict[str, bytes], tmp_path: Path
+) -> None:
+    profile = filled(tmp_path / "from", certificates)
+    target = StoreBuilder(tmp_path / "to\u202e\x1b[2J\n").write()
+    password = ("--password-file", forks.cli.folder / "password")
+    chosen = ("--profile", profile)
+    shown = tame(forks.run("list", *chosen), 0).stdout
+    document = tame(forks.run("list", "--json", *chosen), 0).document
+    by_name = {each["common_name"]: each["sha256"] for each in document["identities"]}
+    assert set(by_name) == {common_name for _, common_name in NAMES.values()}
+    assert all(fingerprint[:16] in shown for fingerprint in by_name.values())
+    tame(forks.run("doctor", "-v", *chosen), 0, 21)
+    tame(forks.run("export", *chosen, *password, "-o", "x"), 21)
+    tame(forks.run("export", "\x1b[2J\u202e\n", *chosen, *password, "-o", "x"), 20)
+    out = tmp_path / "out"
+    out.mkdir()
+    for at, fingerprint in enumerate(by_name.values()):
+        given = (fingerprint, *chosen, *password, *FAST, "-o", out)
+        tame(forks.run("export", *given, *(("--json",) if at % 2 else ())), 0)
+    files = sorted(out.iterdir())
+    assert len(files) == len(NAMES)
+    assert all(map(is_safe, files))
+    tame(forks.run("verify", *files, *password), 0)
+    old = ("--old-password-file", forks.cli.folder / "password")
+    for file in files[::4]:
+        tame(forks.run("repassword", file, *old, *password, *FAST, "--force"), 0)
+    for file in files:
+        tame(forks.run("restore", file, "--profile", target, *password), 0)
+    restored = forks.run("list", "--json", "--profile", target).document["identities"]
+    assert {each["sha256"] for each in restored} == set(by_name.values())
+    tame(forks.run("list", "--profile", target), 0)
+
+
+def test_in_a_batch_and_its_reports(
+    forks: Forks, certificates: dict[str, bytes], tmp_path: Path
+) -> None:
+    homes, out = tmp_path / "homes", tmp_path / "out"
+    users = ["CON", "a\nb", "\u202ex\x1b[2J", "trailing. ", "-rf", "=1+1"]
+    for user in users:
+        filled(profile_in(homes / user), certificates)
+    (profile_in(homes / "a\nb") / "cert9.db").write_bytes(b"no database")
+    batch = ("batch", "--homes", homes, "-o", out, "--generate-passwords")
+    tame(forks.run(*batch), 3)
+    made = sorted(out.glob("*/*.pfx"))
+    assert len(made) == len(NAMES) * (len(users) - 1)
+    assert all(is_safe(path) and is_safe(path.parent) for path in made)
+    for report in ("report.html", "report.csv", "passwords.csv"):
+        assert is_inert((out / report).read_text("utf-8-sig").replace("\r\n", "\n"))
+    assert "<script>alert" not in (out / "report.html").read_text("utf-8")
+    document = json.loads((out / "report.json").read_bytes())
+    assert {item["user"] for item in document["items"]} == set(users)
+    tame(forks.run(*batch, "--json"), 3)
+    assert names(forks.cli.temporary) == []
+    assert STRONG not in (out / "report.json").read_text("utf-8")

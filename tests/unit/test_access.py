@@ -1,0 +1,192 @@
+"""The access list of a file on Windows: Windows' functions are replaced, what they get is not."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nssbackup.access import SecurityAttributes, Windows, create_for_owner
+
+SID = "S-1-5-21-1111111111-222222222-3333333333-1001"
+TOKEN, FILE, DESCRIPTOR = 0x44, 0x99, 0x7000
+INVALID = ctypes.c_void_p(-1).value
+
+_POINTER = ctypes.c_void_p
+
+
+@dataclass
+class Machine:
+    """Windows as far as it is needed, called through ctypes as Windows is."""
+
+    fails: str = ""
+    done: list[tuple[Any, ...]] = field(default_factory=list)
+    _kept: list[object] = field(default_factory=list)
+
+    def windows(self) -> Windows:
+        names: dict[str, tuple[Any, list[Any]]] = {
+            "GetCurrentProcess": (_POINTER, []),
+            "CloseHandle": (ctypes.c_int, [_POINTER]),
+            "LocalFree": (_POINTER, [_POINTER]),
+            "CreateFileW": (
+                _POINTER,
+                [
+                    *(ctypes.c_wchar_p, ctypes.c_uint32, ctypes.c_uint32),
+                    *(ctypes.POINTER(SecurityAttributes), ctypes.c_uint32, ctypes.c_uint32),
+                    _POINTER,
+                ],
+            ),
+            "OpenProcessToken": (
+                ctypes.c_int,
+                [_POINTER, ctypes.c_uint32, ctypes.POINTER(_POINTER)],
+            ),
+            "GetTokenInformation": (
+                ctypes.c_int,
+                [
+                    *(_POINTER, ctypes.c_int, _POINTER, ctypes.c_uint32),
+                    ctypes.POINTER(ctypes.c_uint32),
+                ],
+            ),
+            "ConvertSidToStringSidW": (ctypes.c_int, [_POINTER, ctypes.POINTER(_POINTER)]),
+            "ConvertStringSecurityDescriptorToSecurityDescriptorW": (
+                ctypes.c_int,
+                [ctypes.c_wchar_p, ctypes.c_uint32, ctypes.POINTER(_POINTER), _POINTER],
+            ),
+        }
+        functions = SimpleNamespace(
+            **{
+                name: ctypes.CFUNCTYPE(result, *arguments)(getattr(self, f"_{name}"))
+                for name, (result, arguments) in names.items()
+            }
+        )
+        return Windows(functions, functions, lambda: FileExistsError(80, "the file exists"))
+
+    def _succeeds(self, name: str, *facts: object) -> int:
+        self.done.append((name, *facts))
+        return 0 if name == self.fails else 1
+
+    def _GetCurrentProcess(self) -> int | None:  # noqa: N802 - Windows' names
+        return INVALID
+
+    def _CloseHandle(self, handle: int) -> int:  # noqa: N802
+        return self._succeeds("close", handle)
+
+    def _LocalFree(self, pointer: int) -> None:  # noqa: N802
+        self.done.append(("free", pointer))
+
+    def _OpenProcessToken(self, process: int, wanted: int, token: Any) -> int:  # noqa: N802, ANN401
+        token[0] = TOKEN
+        return self._succeeds("token", process, wanted)
+
+    def _GetTokenInformation(  # noqa: N802
+        self,
+        token: int,
+        kind: int,
+        buffer: int,
+        size: int,
+        length: Any,  # noqa: ANN401 - a pointer
+    ) -> int:
+        # TOKEN_USER: a pointer to the SID, which is put behind it.
+        ctypes.c_void_p.from_address(buffer).value = buffer + 16
+        length[0] = 44
+        assert size >= 44
+        return self._succeeds("user", token, kind)
+
+    def _ConvertSidToStringSidW(self, sid: int, text: Any) -> int:  # noqa: N802, ANN401
+        made = ctypes.create_unicode_buffer(SID)
+        self._kept.append(made)
+        text[0] = ctypes.addressof(made)
+        assert sid
+        return self._succeeds("sid")
+
+    def _ConvertStringSecurityDescriptorToSecurityDescriptorW(  # noqa: N802
+        self,
+        text: str,
+        revision: int,
+        made: Any,  # noqa: ANN401 - a pointer
+        size: int | None,
+    ) -> int:
+        made[0] = DESCRIPTOR
+        assert size is None
+        return self._succeeds("list", text, revision)
+
+    def _CreateFileW(  # noqa: N802
+        self,
+        path: str,
+        access: int,
+        share: int,
+        attributes: Any,  # noqa: ANN401 - a pointer
+        disposition: int,
+        flags: int,
+        template: int | None,
+    ) -> int | None:
+        given = attributes.contents
+        assert template is None
+        assert given.nLength == ctypes.sizeof(SecurityAttributes)
+        facts = (given.lpSecurityDescriptor, given.bInheritHandle)
+        made = self._succeeds("create", path, access, share, disposition, flags, *facts)
+        return FILE if made else INVALID
+
+
+def test_a_file_is_made_with_a_list_of_its_owner_alone() -> None:
+    machine = Machine()
+    assert machine.windows().create("C:\\Users\\Jürg\\a.pfx") == FILE
+    done = {each[0]: each[1:] for each in machine.done}
+    # Protected from what the folder would hand down; one entry; everything is allowed to it.
+    assert done["list"] == (f"D:P(A;;FA;;;{SID})", 1)
+    # New, for writing, shared with nobody, and made with the list, not given it afterwards.
+    assert done["create"] == ("C:\\Users\\Jürg\\a.pfx", 0x40000000, 0, 1, 0x80, DESCRIPTOR, 0)
+    order = [each[0] for each in machine.done]
+    assert order.index("list") < order.index("create")
+    assert done["user"] == (TOKEN, 1)
+
+
+def test_nothing_of_windows_is_kept() -> None:
+    machine = Machine()
+    machine.windows().create("a.pfx")
+    assert ("close", TOKEN) in machine.done
+    freed = [each[1] for each in machine.done if each[0] == "free"]
+    assert freed[-1] == DESCRIPTOR
+    assert len(freed) == 2
+
+
+@pytest.mark.parametrize("call", ["token", "user", "sid", "list", "create"])
+def test_where_windows_refuses_there_is_an_error_and_no_file_without_a_list(call: str) -> None:
+    machine = Machine(fails=call)
+    with pytest.raises(FileExistsError):
+        machine.windows().create("a.pfx")
+    made = [each for each in machine.done if each[0] == "create"]
+    assert bool(made) is (call == "create")
+    taken = [each for each in machine.done if each[0] == "token"]
+    given_back = [each for each in machine.done if each[0] == "close"]
+    assert len(given_back) == (len(taken) if call != "token" else 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there it is made")
+def test_elsewhere_there_are_none() -> None:
+    with pytest.raises(OSError, match="no access lists"):
+        create_for_owner("a.pfx")
+
+
+def test_files_are_made_by_it_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    import nssbackup.access
+    from nssbackup import draft
+
+    asked: list[str] = []
+
+    def create(path: str) -> int:
+        asked.append(path)
+        return 7
+
+    monkeypatch.setattr(nssbackup.access, "create_for_owner", create)
+    made: Callable[..., int] = draft.create_private
+    monkeypatch.setattr(draft, "_ON_WINDOWS", True)
+    from pathlib import PureWindowsPath
+
+    assert made(PureWindowsPath("C:/a.pfx")) == 7
+    assert asked == ["C:\\a.pfx"]

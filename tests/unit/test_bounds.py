@@ -1,0 +1,509 @@
+"""Bounds: files made to take all the time or memory there is end soon, in an error that says so.
+
+Each within five seconds of the processor and 256 MB (`guard`). The table in the README has all
+bounds; those that are not here are tested beside their parsers.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat import asn1
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509 import ObjectIdentifier
+
+from nssbackup import chain, keys, snapshot
+from nssbackup.batch import state
+from nssbackup.batch.tables import PasswordTable
+from nssbackup.certificate import from_der
+from nssbackup.engines.native import NativeEngine, berkeley, cert8, database, pairing
+from nssbackup.engines.native.rows import Rows
+from nssbackup.errors import (
+    DamagedStoreError,
+    KeyInconsistentError,
+    KeyNotExportableError,
+    UnsupportedBackupError,
+    UsageError,
+)
+from nssbackup.fleet.documents import read_document
+from nssbackup.fleet.errors import HostError
+from nssbackup.model import Profile
+from nssbackup.pkcs12 import encryption, kdf, limits, mac, open_pfx, structure
+from nssbackup.pkcs12.kdf import Hash
+from nssbackup.pkcs12.pbkdf2 import Pbkdf2
+from nssbackup.profiles import groups, modules, prefs
+from nssbackup.profiles.groups import read_group_members
+from nssbackup.secret import Secret
+from tests.berkeley_builder import berkeley_file
+from tests.fuzz import guard
+from tests.legacy_builder import certificate_record
+from tests.store_builder import StoreBuilder, ec_key, integer, issue, octets, oid, rsa_key, seq
+from tests.unit.pkcs12.identities import certificate_bag, clear_safe, key_bag
+from tests.unit.profiles.machine import Machine
+
+CERTIFICATE = b"\0\0\0\1"
+TABLE = "CREATE TABLE nssPublic (id, a0, a3, a11, a81, a82, a102)"
+PASSWORD = Secret("x")
+
+
+@pytest.fixture(autouse=True)
+def _limited() -> Iterator[None]:
+    with guard.limits():
+        yield
+
+
+@pytest.fixture
+def every_fault(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--every-fault"))
+
+
+# --- databases
+
+
+def made(folder: Path, fill: Callable[[sqlite3.Connection], object], page: int = 4096) -> Path:
+    folder.mkdir(exist_ok=True)
+    with closing(sqlite3.connect(folder / "cert9.db", isolation_level=None)) as connection:
+        connection.executescript(f"PRAGMA page_size={page}; PRAGMA synchronous=OFF; BEGIN; {TABLE}")
+        fill(connection)
+        connection.execute("COMMIT")
+    return folder
+
+
+def read(folder: Path) -> int:
+    with NativeEngine().open(Profile(folder, "x", "Firefox")) as store:
+        return len(store.certificates())
+
+
+def rows(count: int, value: bytes = b"") -> Callable[[sqlite3.Connection], object]:
+    insert = "INSERT INTO nssPublic (id, a0, a11) VALUES (?, ?, ?)"
+    return lambda connection: connection.executemany(
+        insert, ((number, CERTIFICATE, value) for number in range(count))
+    )
+
+
+def test_ten_thousand_objects_are_read_and_one_more_is_not(tmp_path: Path) -> None:
+    assert read(made(tmp_path / "most", rows(10_000))) == 0
+    with pytest.raises(DamagedStoreError, match="more than any of NSS"):
+        read(made(tmp_path / "more", rows(10_001)))
+
+
+def test_a_value_of_a_megabyte_is_one_and_a_longer_is_none(tmp_path: Path) -> None:
+    folder = made(tmp_path / "x", rows(1, bytes(1024 * 1024)))
+    with closing(sqlite3.connect(":memory:")) as copy:
+        with closing(sqlite3.connect(folder / "cert9.db")) as source:
+            source.backup(copy)
+        (stored,), _ = database.CertificateDatabase(copy).objects()
+        assert len(stored.require(database.Attribute.VALUE)) == 1024 * 1024
+        copy.execute("UPDATE nssPublic SET a11 = zeroblob(1024 * 1024 + 1)")
+        (stored,), _ = database.CertificateDatabase(copy).objects()
+        assert stored.get(database.Attribute.VALUE) is None
+        assert database.Attribute.VALUE in stored.malformed
+
+
+def test_values_as_large_as_the_file_may_be(tmp_path: Path) -> None:
+    assert read(made(tmp_path / "one", rows(1, bytes(31_000_000)))) == 0
+    with pytest.raises(DamagedStoreError, match="too large"):
+        read(made(tmp_path / "two", rows(2, bytes(31_000_000))))
+
+
+def test_a_schema_of_a_megabyte_is_none(tmp_path: Path) -> None:
+    comment = TABLE.replace("a102)", f"a102 /* {'a11 ' * 300_000} */)")
+    folder = made(tmp_path / "x", lambda each: each.execute("DROP TABLE nssPublic"))
+    with closing(sqlite3.connect(folder / "cert9.db")) as connection:
+        connection.execute(comment)
+    with pytest.raises(DamagedStoreError, match="no table"):
+        read(folder)
+
+
+def amplified(folder: Path, *, matching: bool) -> Path:
+    """A table of a few pages that has 38 to the power of 15 rows: pages lie in many places."""
+    size, depth = 512, 15
+    kind = CERTIFICATE if matching else b"else"
+    made(
+        folder,
+        lambda each: each.execute("INSERT INTO nssPublic (id, a0) VALUES (1, ?)", (kind,)),
+        size,
+    )
+    path = folder / "cert9.db"
+    data = bytearray(path.read_bytes())
+    with closing(sqlite3.connect(path)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master").fetchone()
+    leaf = bytes(data[(root - 1) * size : root * size])
+    pages = len(data) // size
+    inner = [_interior(pages + 2 + level, size) for level in range(depth)]
+    data[(root - 1) * size : root * size] = _interior(pages + 1, size)
+    data += b"".join([*inner, leaf])
+    data[28:32] = struct.pack(">I", len(data) // size)
+    path.write_bytes(data)
+    return folder
+
+
+def _interior(child: int, size: int) -> bytes:
+    """An inner page of a table, all of whose pointers lead to one page (sqlite.org/fileformat)."""
+    count = (size - 12) // 8
+    start = size - 6 * count
+    page = bytearray(size)
+    page[:12] = struct.pack(">BHHHBI", 5, 0, count, start, 0, child)
+    for cell in range(count):
+        at = start + 6 * cell
+        struct.pack_into(">H", page, 12 + 2 * cell, at)
+        struct.pack_into(">IBB", page, at, child, 0x81, cell % 128)
+    return bytes(page)
+
+
+def test_more_rows_than_the_file_has_room_for_fill_no_memory(tmp_path: Path) -> None:
+    with pytest.raises(DamagedStoreError, match="more than any of NSS"):
+        read(amplified(tmp_path / "x", matching=True))
+
+
+def test_nor_do_they_where_something_is_to_be_added(tmp_path: Path) -> None:
+    with pytest.raises(DamagedStoreError, match="more than any of NSS"):
+        Rows.read(amplified(tmp_path / "x", matching=False))
+
+
+def test_rows_without_end_that_are_none_of_ours_end_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, every_fault: bool
+) -> None:
+    if not every_fault:
+        monkeypatch.setattr(database, "_SECONDS", 0.1)
+    with pytest.raises(DamagedStoreError, match="interrupted"):
+        read(amplified(tmp_path / "x", matching=False))
+
+
+def test_the_time_of_a_database_is_one_for_all_its_queries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_SECONDS", 0.1)
+    folder = amplified(tmp_path / "x", matching=False)
+    with closing(sqlite3.connect(folder / "cert9.db")) as connection:
+        certificates = database.CertificateDatabase(connection)
+        for _ in range(2):
+            with pytest.raises(DamagedStoreError, match="interrupted"):
+                certificates.objects()
+        assert certificates._table._seconds < 0.01  # noqa: SLF001 - what is left for a third
+
+
+def test_the_keys_of_a_store_are_indexed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each certificate from elsewhere asks for its key: that may not go over all keys."""
+    builder = StoreBuilder(tmp_path / "x")
+    for number in range(20):
+        builder.add_key(ec_key(number))
+    builder.write()
+    indexed = []
+    before = pairing._stored_value  # noqa: SLF001 - what is done for each key
+
+    def counted(key: database.StoredObject) -> bytes:
+        indexed.append(key)
+        return before(key)
+
+    monkeypatch.setattr(pairing, "_stored_value", counted)
+    certificate = from_der(issue(ec_key(3)))
+    with NativeEngine().open(Profile(tmp_path / "x", "x", "Firefox")) as store:
+        for _ in range(50):
+            assert store.orphan_of(certificate) is not None
+    assert len(indexed) == 2 * 20
+
+
+# --- legacy databases
+
+
+def test_so_many_records_and_certificates_are_read_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(berkeley, "_MAX_RECORDS", 10)
+    monkeypatch.setattr(cert8, "_MAX_CERTIFICATES", 8)
+    ders = [issue(ec_key(), serial=number + 1) for number in range(9)]
+    records = [(b"\1%d" % number, certificate_record(der)) for number, der in enumerate(ders)]
+    for count, expected in ((8, None), (9, "more certificates"), (10, None), (11, "more records")):
+        some = records[:count] if count < 10 else [(b"\2%d" % n, b"") for n in range(count)]
+        data = berkeley_file(some)
+        if expected is None:
+            cert8.read_certificates(data, tmp_path)
+        else:
+            with pytest.raises(DamagedStoreError, match=expected):
+                cert8.read_certificates(data, tmp_path)
+
+
+# --- private keys
+
+
+def pkcs8(algorithm: bytes, key: bytes) -> bytes:
+    return seq(integer(0), algorithm, octets(key))
+
+
+def test_a_dsa_key_of_forty_thousand_bits_is_not_computed_with() -> None:
+    """OpenSSL computes the public value when it loads one: 25 seconds of these 15 kB."""
+    with pytest.raises(KeyNotExportableError, match="DSA"):
+        keys.from_pkcs8(dsa_pkcs8(40_000))
+
+
+@pytest.mark.parametrize("place", range(3, 9))
+def test_an_rsa_key_with_a_number_of_megabytes_is_not_computed_with(place: int) -> None:
+    n = rsa_key(0, 1024).private_numbers()
+    public = n.public_numbers
+    numbers = [0, public.n, public.e, n.d, n.p, n.q, n.dmp1, n.dmq1, n.iqmp]
+    numbers[place] = (1 << 20_000_000) | 1
+    numbers[9 - place if place in (4, 5) else place] |= (1 << 20_000_000) | 1
+    key = pkcs8(
+        seq(oid("1.2.840.113549.1.1.1"), b"\x05\0"), seq(*(integer(each) for each in numbers))
+    )
+    with pytest.raises(KeyInconsistentError):
+        keys.from_pkcs8(key)
+
+
+# --- backups
+
+
+@pytest.mark.parametrize(
+    ("protection", "password", "work"),
+    [
+        (mac.Pkcs12Mac("sha256", b"s", 1000), "x", 1000),
+        (mac.Pkcs12Mac("sha512", b"s", 1000), "x", 4000),
+        (mac.Pkcs12Mac("sha1", b"s", 1000), "", 2000),
+        (mac.Pbmac1(Pbkdf2(b"s", 1000, "sha1", 128), 128, "sha1"), "x", 7000),
+        (mac.ForeignMac("x", 1000), "", 8000),
+        (encryption.Pbes2(Pbkdf2(b"s", 1000, "sha256"), 256, bytes(16)), "", 1000),
+        (encryption.Pbes2(Pbkdf2(b"s", 1000, "sha1"), 256, bytes(16)), "x", 2000),
+        (encryption.Pbes2(Pbkdf2(b"s", 1000, "sha384"), 256, bytes(16)), "x", 4000),
+        (encryption.PbeSha1TripleDes(b"s", 1000), "x", 3000),
+        (encryption.PbeSha1TripleDes(b"s", 1000), "", 6000),
+        (encryption.ForeignEncryption("x", 1000), "x", 3000),
+    ],
+)
+def test_rounds_are_weighed_by_what_they_cost(
+    protection: mac.AnyMac | encryption.AnyEncryption, password: str, work: int
+) -> None:
+    assert protection.work(Secret(password)) == work
+
+
+@pytest.mark.parametrize("hash_name", ["sha1", "sha512"])
+def test_the_dearest_file_that_is_opened_at_all(hash_name: Hash, *, every_fault: bool) -> None:
+    """All the work that is allowed, in one derivation."""
+    once = Pbkdf2(b"salt", 1, hash_name, 128)
+    unit = mac.Pbmac1(once, 128, hash_name).work(PASSWORD)
+    most = limits.ROUNDS_IN_ALL // unit
+    budget = limits.RoundBudget()
+    budget.spend(most * unit)
+    with pytest.raises(UnsupportedBackupError):
+        budget.spend(unit)
+    if every_fault:
+        Pbkdf2(b"salt", most, hash_name, 128).derive(b"x", 128)
+
+
+def two_key_3des(plaintext: bytes) -> tuple[structure.AlgorithmIdentifier, bytes]:
+    """An encryption that is left to OpenSSL, and what it makes of a plaintext."""
+    word, salt = kdf.bmp(PASSWORD), b"saltsalt"
+    key, iv = (
+        kdf.derive(word, salt, 1, purpose=purpose, length=length, hash_name="sha1")
+        for purpose, length in ((kdf.KEY, 16), (kdf.IV, 8))
+    )
+    algorithm = structure.AlgorithmIdentifier(
+        algorithm=ObjectIdentifier("1.2.840.113549.1.12.1.4"),
+        parameters=structure.opened(structure.Pbes1Parameters(salt=salt, iterations=1)),
+    )
+    return algorithm, encryption.CipherKey(TripleDES(key + key[:8]), iv).encrypt(plaintext)
+
+
+def dsa_pkcs8(bits: int) -> bytes:
+    p = (1 << bits) - 159
+    algorithm = seq(oid("1.2.840.10040.4.1"), seq(integer(p), integer(5), integer(2)))
+    return pkcs8(algorithm, integer(p - 2))
+
+
+def pfx_of(*safes: structure.ContentInfo) -> bytes:
+    content = structure.encode_contents(list(safes))
+    made = mac.Pkcs12Mac("sha1", b"salt", 1)
+    mac_data = made.mac_data(made.digest(made.keys(PASSWORD)[0], content))
+    return asn1.encode_der(
+        structure.Pfx(version=3, auth_safe=clear_safe(content), mac_data=mac_data)
+    )
+
+
+def test_openssl_gets_no_key_that_it_would_compute_with_for_ever() -> None:
+    algorithm, data = two_key_3des(dsa_pkcs8(40_000))
+    shrouded = structure.EncryptedPrivateKeyInfo(algorithm=algorithm, data=data)
+    bag = structure.SafeBag(
+        id=structure.SHROUDED_KEY_BAG, value=structure.opened(shrouded), attributes=None
+    )
+    with pytest.raises(UnsupportedBackupError, match="of such a size"):
+        open_pfx(pfx_of(clear_safe(structure.encode_bags([bag]))), PASSWORD)
+
+
+def test_openssl_sees_the_certificates_of_a_long_safe_alone() -> None:
+    der = issue(ec_key())
+    bags = [key_bag(dsa_pkcs8(40_000)), certificate_bag(der)]
+    algorithm, data = two_key_3des(structure.encode_bags(bags))
+    encrypted = structure.EncryptedContentInfo(
+        content_type=structure.DATA,
+        algorithm=algorithm,
+        encrypted_content=structure.implicit_octets(data),
+    )
+    safe = structure.ContentInfo(
+        content_type=structure.ENCRYPTED_DATA,
+        content=structure.opened(structure.EncryptedData(version=0, encrypted=encrypted)),
+    )
+    contents = open_pfx(pfx_of(safe), PASSWORD)
+    assert [each.certificate.der for each in contents.certificates] == [der]
+    assert contents.keys == ()
+
+
+# --- chains
+
+
+def test_signatures_of_keys_that_take_their_time_are_not_checked() -> None:
+    """Up to 3,072 bits OpenSSL takes exponents as long as the key."""
+    small = rsa_key(0, 1024).private_numbers()
+    e = small.d  # the two are each other's inverse
+    slow = rsa.RSAPrivateNumbers(
+        small.p,
+        small.q,
+        small.public_numbers.e,
+        small.public_numbers.e % (small.p - 1),
+        small.public_numbers.e % (small.q - 1),
+        small.iqmp,
+        rsa.RSAPublicNumbers(e, small.public_numbers.n),
+    ).private_key()
+    for key, expected in ((rsa_key(0, 1024), 1), (slow, 0)):
+        authority = from_der(issue(key, "CA", ca=True))
+        leaf = from_der(issue(ec_key(), "Jane", "CA", key))
+        assert len(chain.find_chain(leaf, [authority])) == expected
+
+
+def test_so_many_steps_are_taken_for_all_chains_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain, "_MAX_STEPS_IN_ALL", 10)
+    authority = from_der(issue(ec_key(9), "CA", ca=True))
+    chains = chain.Chains([authority])
+    leaves = [from_der(issue(ec_key(n), f"{n}", "CA", ec_key(9))) for n in range(12)]
+    assert [len(chains.of(leaf)) for leaf in leaves] == [1] * 10 + [0] * 2
+
+
+# --- texts and tables
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"x\n", b"#\n", b'pref("a",\n', b'pref("%d",1);', b"pref('%d',\"\xf0\x9f\x94\x91\");\n"],
+)
+def test_preferences_as_long_as_may_be(tmp_path: Path, line: bytes, *, every_fault: bool) -> None:
+    size = prefs.SIZE_LIMIT if every_fault else prefs.SIZE_LIMIT // 8
+    lines = (line % number if b"%" in line else line for number in range(size // len(line)))
+    data = b"".join(lines)[:size]
+    for name in prefs.FILES:
+        (tmp_path / name).write_bytes(data)
+    prefs.read_preferences(tmp_path)
+
+
+def test_a_list_of_modules_as_long_as_may_be(tmp_path: Path) -> None:
+    stanza = b"library=a\n\n"
+    count = modules.SIZE_LIMIT // len(stanza)
+    (tmp_path / modules.FILE).write_bytes(stanza * count)
+    assert len(modules.third_party_modules(tmp_path)) == count
+
+
+def test_databases_of_groups_that_take_their_time_are_read_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "_SECONDS_IN_ALL", 0.2)
+    machine = Machine(tmp_path)
+    folder = machine.root / groups.GROUPS_FOLDER
+    folder.mkdir(parents=True)
+    for number in range(40):
+        with closing(sqlite3.connect(folder / f"{number:02}.sqlite")) as connection:
+            connection.execute("CREATE TABLE Profiles (path, name)")
+    opened = []
+
+    def slow(path: Path) -> sqlite3.Connection | None:
+        opened.append(path)
+        time.sleep(0.05)
+        return None
+
+    monkeypatch.setattr(snapshot, "take_snapshot", slow)
+    assert read_group_members(machine.root, machine.system()) == ()
+    assert 0 < len(opened) < 10
+
+
+def test_a_hundred_thousand_passwords_are_read_and_one_more_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "passwords.csv"
+    lines = "".join(f"u{number},x\n" for number in range(100_000))
+    path.write_text(f"user,password\n{lines}")
+    assert len(PasswordTable.read(path, "--passwords").rows) == 100_000
+    path.write_text(f"user,password\n{lines}one more,x\n")
+    with pytest.raises(UsageError, match="more than 100,000 lines"):
+        PasswordTable.read(path, "--passwords")
+
+
+@pytest.mark.parametrize("unit", [b"[],", b'{"":0},', b"["])
+def test_a_state_as_large_as_may_be(tmp_path: Path, unit: bytes) -> None:
+    path = tmp_path / "state.json"
+    path.write_bytes(b"[" + unit * ((4 * 1024 * 1024 - 8) // len(unit)) + b"0]")
+    assert state.load(str(path)) is None
+
+
+@pytest.mark.parametrize("unit", [b"[],", b'"ab",', b'{"":0},'])
+def test_a_report_of_another_host_that_would_fill_the_memory(tmp_path: Path, unit: bytes) -> None:
+    path = tmp_path / "report.json"
+    path.write_bytes(b"[" + unit * 1_000_000 + b"0]")
+    with pytest.raises(HostError, match="too large"):
+        read_document(path, "host")
+
+
+# --- what a batch left, and nobody of a batch wrote
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"looked": 10**400},
+        {"until": "soon"},
+        {"item": "text"},
+        {"item": {"warnings": 5}},
+        {"item": {"identity": {}}},
+        {"item": {"identity": "x"}},
+        {"item": {"user": 7}},
+        {"item": {"home": ["x"]}},
+        {"item": {"expiring": "yes"}},
+        {"item": {"unheard-of": 1}},
+    ],
+)
+def test_a_state_that_could_not_stand_in_a_report_is_none(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    facts: dict[str, object] = {
+        "user": "jane",
+        "home": None,
+        "identity": {"status": "valid", "not_after": "2030"},
+        "warnings": [],
+        "expiring": False,
+    }
+    kept = {"file": "x.pfx", "sha256": "", "size": 1, "content": "", "item": facts}
+    document: dict[str, object] = {
+        "version": 1,
+        "wanted": "w",
+        "places": [],
+        "facts": {},
+        "looked": 1.0,
+        "until": 2.0,
+        "selected": ["a"],
+        "files": {"a": kept},
+    }
+    path = tmp_path / "state.json"
+    path.write_text(json.dumps(document))
+    assert state.load(str(path)) is not None
+    item = change.get("item", {})
+    if isinstance(item, dict):
+        facts.update(item)
+    else:
+        kept["item"] = item
+    document.update({name: value for name, value in change.items() if name != "item"})
+    path.write_text(json.dumps(document))
+    assert state.load(str(path)) is None

@@ -1,0 +1,133 @@
+"""Root in somebody's home: with that user's rights, and back again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nssbackup.errors import UnreadableStoreError
+from nssbackup.ownership import Owner, as_owner, homes_of, owner_of
+from nssbackup.snapshot import read_stable, take_snapshot
+from nssbackup.staging import private_copy
+
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() != 0, reason="only root has another's rights to take"
+)
+
+JANE, BOB = 47_001, 47_002
+
+
+@pytest.fixture
+def homes() -> Iterator[Path]:
+    """Homes that their owners can get to: pytest's own folders are closed to them."""
+    with tempfile.TemporaryDirectory() as folder:
+        top = Path(folder)
+        top.chmod(0o755)
+        for name, user in (("jane", JANE), ("bob", BOB), ("root", 0)):
+            (top / name).mkdir(mode=0o700)
+            (top / name / "file").write_bytes(name.encode())
+            (top / name / "file").chmod(0o600)
+            for path in (top / name, top / name / "file"):
+                os.chown(path, user, user)
+        yield top
+
+
+def rights() -> tuple[int, int, list[int]]:
+    return os.geteuid(), os.getegid(), os.getgroups()
+
+
+def test_the_rights_are_the_owners_and_are_given_back(homes: Path) -> None:
+    before = rights()
+    with homes_of([homes / "jane"]):
+        assert rights() == before
+        with as_owner():
+            assert rights() == (JANE, JANE, [JANE])
+            assert (homes / "jane" / "file").read_bytes() == b"jane"
+            with pytest.raises(PermissionError):
+                (homes / "bob" / "file").read_bytes()
+            with pytest.raises(PermissionError):
+                (homes / "root" / "file").read_bytes()
+            with as_owner():  # once more is no more
+                assert rights() == (JANE, JANE, [JANE])
+            assert rights() == (JANE, JANE, [JANE])
+        assert rights() == before
+    with as_owner():
+        assert rights() == before
+
+
+def test_they_are_given_back_after_an_error(homes: Path) -> None:
+    before = rights()
+    with homes_of([homes / "jane"]), pytest.raises(KeyboardInterrupt), as_owner():
+        raise KeyboardInterrupt
+    assert rights() == before
+
+
+def test_no_link_of_either_kind_leads_anywhere(homes: Path) -> None:
+    (homes / "jane" / "symbolic").symlink_to(homes / "bob" / "file")
+    (homes / "jane" / "hard").hardlink_to(homes / "bob" / "file")
+    with homes_of([homes / "jane"]), as_owner():
+        for name in ("symbolic", "hard"):
+            with pytest.raises(PermissionError):
+                (homes / "jane" / name).read_bytes()
+
+
+def test_a_folder_that_was_swapped_after_the_look_at_it_gives_no_database(homes: Path) -> None:
+    """What a race would come to: the path was all right, and what is opened is another's."""
+    for name in ("cert9.db", "cert8.db"):
+        (homes / "bob" / name).write_bytes(b"")
+    (homes / "bob").chmod(0o700)
+    (homes / "jane" / "profile").symlink_to(homes / "bob")
+    swapped = homes / "jane" / "profile"
+    with homes_of([homes / "jane"]):
+        with pytest.raises(UnreadableStoreError, match="permission denied"):
+            take_snapshot(swapped / "cert9.db")
+        with pytest.raises(UnreadableStoreError, match="permission denied"):
+            read_stable(swapped / "cert8.db")
+        with pytest.raises(UnreadableStoreError), private_copy(swapped):
+            pass
+    snapshot = take_snapshot(swapped / "cert9.db")
+    assert snapshot is not None
+    snapshot.close()
+
+
+@pytest.mark.parametrize("names", [["root"], ["jane", "bob"], ["nobody's"], []])
+def test_of_nobody_in_particular_nothing_is_taken_on(homes: Path, names: list[str]) -> None:
+    before = rights()
+    with homes_of(homes / name for name in names), as_owner():
+        assert rights() == before
+
+
+def test_two_homes_of_one_user_are_one(homes: Path) -> None:
+    os.chown(homes / "bob", JANE, BOB)
+    assert owner_of([homes / "jane", homes / "bob", homes / "gone"]) == Owner(JANE, JANE)
+
+
+def test_an_image_below_a_closed_folder_is_read_as_root(homes: Path) -> None:
+    homes.chmod(0o700)
+    before = rights()
+    with homes_of([homes / "jane"]), as_owner():
+        assert rights() == before
+        assert (homes / "jane" / "file").read_bytes() == b"jane"
+
+
+def test_a_home_that_its_owner_closed_to_himself_is_not(homes: Path) -> None:
+    (homes / "jane").chmod(0)
+    with homes_of([homes / "jane"]), as_owner():
+        assert os.geteuid() == JANE
+
+
+def test_where_the_user_can_not_be_changed_all_stays_as_it_is(homes: Path) -> None:
+    code = (
+        "import os, sys; from nssbackup.ownership import as_owner, homes_of\n"
+        "with homes_of([sys.argv[1]]), as_owner():\n"
+        "    print(os.geteuid(), open(sys.argv[1] + '/file').read())"
+    )
+    words = ["setpriv", "--bounding-set", "-setuid,-setgid", sys.executable, "-c", code]
+    done = subprocess.run([*words, homes / "jane"], capture_output=True, text=True, check=False)
+    assert done.stdout == "0 jane\n", done.stderr

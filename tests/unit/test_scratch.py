@@ -1,0 +1,120 @@
+"""Scratch folders: private, gone afterwards, and if that was prevented, the next time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from nssbackup import scratch
+from nssbackup.scratch import scratch_folder
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows locks no folders")
+
+NAME = ".nssbackup-copy-abcd_123"
+HOLDER = """
+from nssbackup.scratch import scratch_folder
+import sys
+with scratch_folder() as folder:
+    (folder / "key4.db").write_bytes(b"the key")
+    (folder / "cert8.dir").mkdir()
+    (folder / "cert8.dir" / "blob").write_bytes(b"x")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(scratch, "_tidied", set())
+    return tmp_path
+
+
+def held(top: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLDER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(top)},
+    )
+
+
+def test_it_is_for_its_owner_alone_and_gone_afterwards(top: Path) -> None:
+    with scratch_folder() as folder:
+        assert folder.parent == top
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / "a" / "b").mkdir(parents=True)
+        (folder / "a" / "b" / "file").write_bytes(b"x")
+        (folder / "link").symlink_to("/etc/hostname")
+    assert list(top.iterdir()) == []
+
+
+def test_a_killed_runs_is_removed_by_the_next_and_a_living_ones_is_not(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with held(top) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        with scratch_folder() as mine:
+            assert {folder, mine} == set(top.iterdir())
+            assert (folder / "key4.db").read_bytes() == b"the key"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert (folder / "key4.db").exists()
+    monkeypatch.setattr(scratch, "_tidied", set())
+    with scratch_folder() as mine:
+        assert list(top.iterdir()) == [mine]
+
+
+@pytest.mark.parametrize("name", ["nssbackup-copy-abcd_123", f"{NAME}4", NAME.upper(), "other"])
+def test_what_has_another_name_is_not_touched(top: Path, name: str) -> None:
+    (top / name).mkdir()
+    (top / name / "mine").write_bytes(b"x")
+    with scratch_folder():
+        pass
+    assert (top / name / "mine").exists()
+
+
+def test_a_link_or_a_file_of_such_a_name_is_not_followed(top: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine").write_bytes(b"x")
+    (top / NAME).symlink_to(tmp_path / "other")
+    (top / NAME.replace("a", "b")).write_bytes(b"x")
+    with scratch_folder():
+        pass
+    assert (tmp_path / "other" / "mine").exists()
+
+
+@pytest.mark.skipif(os.name != "nt" and os.geteuid() != 0, reason="only root can give files away")
+def test_another_users_is_not_touched(top: Path) -> None:
+    (top / NAME).mkdir(mode=0o700)
+    os.chown(top / NAME, 12345, -1)
+    with scratch_folder():
+        pass
+    assert (top / NAME).exists()
+
+
+def test_a_new_one_that_was_taken_for_an_abandoned_one_is_made_anew(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = scratch._locked  # noqa: SLF001 - the moment between making and locking
+    taken: list[Path] = []
+
+    def locked(folder: Path) -> int | None:
+        lock = real(folder)
+        if not taken:
+            taken.append(folder)
+            folder.rmdir()
+        return lock
+
+    monkeypatch.setattr(scratch, "_locked", locked)
+    with scratch_folder() as folder:
+        assert [folder] == list(top.iterdir())
+    assert taken != [folder]
