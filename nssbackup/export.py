@@ -23,7 +23,7 @@ from nssbackup.extraction import KEY_DAMAGE, read_key
 from nssbackup.files import check_writable, write_verified
 from nssbackup.identities import Choice, choose, display_name
 from nssbackup.inventory import Inventory, no_more_profiles, take_inventory
-from nssbackup.mail import Draft, MailOptions
+from nssbackup.mail import MailDraft, MailOptions
 from nssbackup.model import Identity, PrivateKey, Profile
 from nssbackup.outputs import PEM_ENDINGS, Outputs, Target
 from nssbackup.pkcs12 import MODERN, Format
@@ -90,7 +90,7 @@ def export_identity(
         variants=[format_.name for format_ in options.formats],
         replace=options.replace,
     )
-    draft = Draft.of(options.mail, replace=options.replace) if options.mail else None
+    draft = MailDraft.of(options.mail, replace=options.replace) if options.mail else None
     choice = _choice(profiles, options, dialogue, left_behind)
     targets = _writable_targets(outputs, choice.identity, options)
     eml = draft.path(choice.identity) if draft else None

@@ -98,7 +98,7 @@ class MailOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class MailDraft:
     """A message to be written, when its file is known to be writable.
 
     Attributes:
@@ -112,7 +112,7 @@ class Draft:
     replace: bool
 
     @classmethod
-    def of(cls, options: MailOptions, *, replace: bool = False) -> Draft:
+    def of(cls, options: MailOptions, *, replace: bool = False) -> MailDraft:
         """Find out early what is wrong with where the message is to go.
 
         Raises:
@@ -129,7 +129,7 @@ class Draft:
         """The file for an identity's message.
 
         Raises:
-            OutputExistsError, OutputError: as of `Draft.of`.
+            OutputExistsError, OutputError: as of `MailDraft.of`.
         """
         (target,) = self.outputs.targets(identity)
         try:

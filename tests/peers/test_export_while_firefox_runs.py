@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 from tests.peers import need
-from tests.peers.exports import FIXTURES, Expected, exportable
+from tests.peers.exports import FIXTURES, Expected, export, exportable
 from tests.peers.firefox import Firefox
 from tests.peers.readers import OpenSsl
 
@@ -50,8 +58,6 @@ def test_what_firefox_imports_while_it_runs_can_be_exported_at_once(
     )
     home = tmp_path / "home"
     profile = _profile(home, first.case)
-    from tests.peers.exports import export
-
     other = export(second, tmp_path / "other", _PASSWORD, "modern")
     with Firefox(profile) as firefox:
         firefox.import_pfx(other, _PASSWORD)
@@ -60,6 +66,95 @@ def test_what_firefox_imports_while_it_runs_can_be_exported_at_once(
         assert _databases(profile) == before
         assert len(firefox.certificates()) == 2
     assert OpenSsl().open(pfx, _PASSWORD).key_pkcs8 == second.key
+
+
+def test_every_export_is_right_while_firefox_imports_and_deletes(
+    tmp_path: Path, require_peers: bool, request: pytest.FixtureRequest
+) -> None:
+    """A share of 200 exports, every third with Firefox stopped in the middle of whatever it does.
+
+    While it is stopped not a byte may change; before and afterwards it must find its databases
+    neither locked nor damaged, or its next import or deletion fails.
+    """
+    need(Firefox.missing(), required=require_peers)
+    staying, coming = (
+        next(each for each in exportable() if each.case == case)
+        for case in ("firefox-nopassword", "ec-p256")
+    )
+    home = tmp_path / "home"
+    profile = _profile(home, staying.case)
+    other = export(coming, tmp_path / "other", _PASSWORD, "modern")
+    statuses: dict[Expected, list[int]] = {staying: [], coming: []}
+    ended = threading.Event()
+    with Firefox(profile) as firefox, ThreadPoolExecutor(1) as pool:
+
+        def import_and_delete() -> int:
+            turns = 0
+            while not ended.is_set():
+                firefox.import_pfx(other, _PASSWORD)
+                firefox.delete_certificate(coming.fingerprint)
+                turns += 1
+            return turns
+
+        busy = pool.submit(import_and_delete)
+        try:
+            for number in range(200 if request.config.getoption("--every-fault") else 20):
+                expected = (staying, coming)[number % 2]
+                with nullcontext() if number % 3 else _stopped(firefox, profile):
+                    status, pfx = _try_to_export(home, tmp_path, expected)
+                statuses[expected].append(status)
+                if status == 0:
+                    assert _key_in(pfx) == expected.key
+        finally:
+            ended.set()
+        turns = busy.result()
+        assert [one.sha256 for one in firefox.certificates()] == [staying.fingerprint]
+    # 11: the store can't be read just now. 20, 22: there is no such certificate, or no key to it.
+    assert set(statuses[staying]) <= {0, 11}
+    assert set(statuses[coming]) <= {0, 11, 20, 22}
+    assert statuses[staying].count(0) > len(statuses[staying]) / 2
+    assert turns > len(statuses[staying]) / 4
+    for name in _DATABASES:
+        with closing(sqlite3.connect(profile / name)) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+@contextmanager
+def _stopped(firefox: Firefox, profile: Path) -> Iterator[None]:
+    """Firefox stands still, and so does what it keeps in the profile."""
+    os.kill(firefox.pid, signal.SIGSTOP)
+    try:
+        before = _databases(profile), sorted(profile.iterdir())
+        yield
+        assert (_databases(profile), sorted(profile.iterdir())) == before
+    finally:
+        os.kill(firefox.pid, signal.SIGCONT)
+
+
+def _try_to_export(home: Path, folder: Path, expected: Expected) -> tuple[int, Path]:
+    (folder / "backup").write_text(_PASSWORD, encoding="utf-8")
+    pfx = folder / "again.pfx"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "nssbackup", "export", expected.fingerprint, "-o", pfx),
+            *("--force", "--kdf-rounds", "2048", "--password-file", folder / "backup"),
+        ],
+        check=False,
+        capture_output=True,
+        env={"HOME": str(home), "PATH": os.environ["PATH"]},
+        timeout=60,
+    )
+    return done.returncode, pfx
+
+
+def _key_in(pfx: Path) -> bytes:
+    key, _, _ = pkcs12.load_key_and_certificates(pfx.read_bytes(), _PASSWORD.encode())
+    assert key is not None
+    return key.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
 
 
 def _profile(home: Path, case: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,13 @@ _EXPORTS = [
     if not each.case.startswith("legacy") or each.case in ("legacy-password", "legacy-ec")
 ]
 
+# A password says nothing about a fixture: all of them with the first, and each in its turn.
+_TURNS = [
+    *((_EXPORTS[0], kind) for kind in PASSWORDS),
+    *zip(_EXPORTS[1:], itertools.cycle(PASSWORDS), strict=False),
+]
+every_turn = pytest.mark.parametrize(("expected", "kind"), _TURNS, ids=str)
+
 
 def test_both_generations_of_nss_read_our_files(require_peers: bool) -> None:
     names = [reader.name for reader in readers() if reader.name.startswith("pk12util")]
@@ -32,19 +40,19 @@ def test_both_generations_of_nss_read_our_files(require_peers: bool) -> None:
 
 @pytest.mark.parametrize("format_", _FORMATS)
 @pytest.mark.parametrize("reader", _OTHERS, ids=lambda reader: reader.name)
-@pytest.mark.parametrize("expected", _EXPORTS, ids=str)
+@every_turn
 def test_a_reader_finds_the_key_and_the_chain(
-    reader: Reader, expected: Expected, format_: str, require_peers: bool
+    reader: Reader, expected: Expected, kind: str, format_: str, require_peers: bool
 ) -> None:
     need(reader.missing(), required=require_peers)
-    for kind, password in PASSWORDS.items():
-        pfx = exported(expected, password, format_)
-        if _can(reader, kind, format_):
-            _check(reader.open(pfx, password), reader, expected)
-        else:
-            # What a peer can't do stays true: if it learns to, this fails and the README changes.
-            with pytest.raises(PeerError):
-                reader.open(pfx, password)
+    password = PASSWORDS[kind]
+    pfx = exported(expected, password, format_)
+    if _can(reader, kind, format_):
+        _check(reader.open(pfx, password), reader, expected)
+    else:
+        # What a peer can't do stays true: if it learns to, this fails and the README changes.
+        with pytest.raises(PeerError):
+            reader.open(pfx, password)
 
 
 @pytest.mark.parametrize("format_", _FORMATS)
@@ -66,21 +74,21 @@ def firefox(tmp_path_factory: pytest.TempPathFactory, require_peers: bool) -> It
         yield running
 
 
-@pytest.mark.parametrize("expected", _EXPORTS, ids=str)
+@every_turn
 def test_firefox_imports_it_and_has_the_same_key(
-    firefox: Firefox, expected: Expected, tmp_path: Path
+    firefox: Firefox, expected: Expected, kind: str, tmp_path: Path
 ) -> None:
+    password = PASSWORDS[kind]
     for format_ in _FORMATS:
-        for password in PASSWORDS.values():
-            firefox.import_pfx(exported(expected, password, format_), password)
-            (own,) = firefox.certificates()
-            assert own.sha256 == expected.fingerprint
-            copy = tmp_path / "copy.p12"
-            firefox.export_pfx(copy, "given back")
-            firefox.delete_certificate(own.sha256)
-            opened = OpenSsl().open(copy, "given back")
-            assert opened.key_pkcs8 == expected.key
-            assert fingerprint(opened.certificates[0]) == expected.fingerprint
+        firefox.import_pfx(exported(expected, password, format_), password)
+        (own,) = firefox.certificates()
+        assert own.sha256 == expected.fingerprint
+        copy = tmp_path / "copy.p12"
+        firefox.export_pfx(copy, "given back")
+        firefox.delete_certificate(own.sha256)
+        opened = OpenSsl().open(copy, "given back")
+        assert opened.key_pkcs8 == expected.key
+        assert fingerprint(opened.certificates[0]) == expected.fingerprint
 
 
 def _can(reader: Reader, kind: str, format_: str) -> bool:

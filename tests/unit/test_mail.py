@@ -21,7 +21,7 @@ from nssbackup.certificate import from_der
 from nssbackup.errors import OutputError, OutputExistsError, UsageError, VerificationError
 from nssbackup.export import ExportOptions, export_identity
 from nssbackup.files import write_verified
-from nssbackup.mail import Draft, MailOptions, WeakPasswordError
+from nssbackup.mail import MailDraft, MailOptions, WeakPasswordError
 from nssbackup.model import Identity, Profile
 from nssbackup.pkcs12 import Sealing
 from nssbackup.report import WrittenFile
@@ -65,7 +65,7 @@ def drafted(
 ) -> bytes:
     """The bytes of a message with these files."""
     of = of or identity()
-    draft = Draft.of(MailOptions(str(folder / "draft"), to), replace=True)
+    draft = MailDraft.of(MailOptions(str(folder / "draft"), to), replace=True)
     draft.write(draft.path(of), of, files)
     return (folder / "draft.eml").read_bytes()
 
@@ -269,7 +269,7 @@ def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
 def test_eml_is_added_to_the_name(tmp_path: Path, given: str, path: str) -> None:
     (tmp_path / "folder").mkdir()
     of = identity()
-    draft = Draft.of(MailOptions(f"{tmp_path}/{given}"))
+    draft = MailDraft.of(MailOptions(f"{tmp_path}/{given}"))
     end = f"{of.certificate.not_after:%Y-%m-%d}"
     assert draft.path(of) == tmp_path / path.format(end=end)
 
@@ -278,16 +278,16 @@ def test_a_file_is_replaced_only_where_that_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "a.eml").write_bytes(b"theirs")
     options = MailOptions(str(tmp_path / "a"))
     with pytest.raises(OutputExistsError) as info:
-        Draft.of(options)
+        MailDraft.of(options)
     assert "--eml" in (info.value.hint or "")
-    draft = Draft.of(options, replace=True)
+    draft = MailDraft.of(options, replace=True)
     draft.write(draft.path(identity()), identity(), [written(tmp_path / "a.pfx")])
     assert (tmp_path / "a.eml").read_bytes() != b"theirs"
 
 
 def test_a_default_name_that_is_taken_is_found_out_before_it_is_written(tmp_path: Path) -> None:
     of = identity()
-    draft = Draft.of(MailOptions(f"{tmp_path}/"))
+    draft = MailDraft.of(MailOptions(f"{tmp_path}/"))
     draft.path(of).write_bytes(b"theirs")
     with pytest.raises(OutputExistsError) as info:
         draft.path(of)
@@ -296,7 +296,7 @@ def test_a_default_name_that_is_taken_is_found_out_before_it_is_written(tmp_path
 
 def test_a_folder_that_is_missing_is_found_out_at_once(tmp_path: Path) -> None:
     with pytest.raises(OutputError) as info:
-        Draft.of(MailOptions(str(tmp_path / "no" / "a")))
+        MailDraft.of(MailOptions(str(tmp_path / "no" / "a")))
     assert "--eml" in (info.value.hint or "")
 
 
