@@ -125,7 +125,7 @@ class Items(Sequence[Json]):
 
     def add(self, item: BatchItem) -> None:
         """Put one more where it belongs."""
-        text = json.dumps(item.to_json(), separators=(",", ":"))
+        text = json.dumps(item.to_json())
         self._rows.append((_rank(item), zlib.compress(text.encode("ascii"), _LEVEL)))
         self._sorted = False
         self._counts[item.status] += 1
@@ -154,6 +154,11 @@ class Items(Sequence[Json]):
     def __iter__(self) -> Iterator[Json]:
         self._sort()
         return (_decoded(row) for _, row in self._rows)
+
+    def encoded(self) -> Iterator[bytes]:
+        """Each item as JSON, in the report's order: as it is kept."""
+        self._sort()
+        return (zlib.decompress(row) for _, row in self._rows)
 
     def _sort(self) -> None:
         if not self._sorted:
@@ -208,8 +213,10 @@ def encoded(document: Json) -> Iterator[bytes]:
     head = json.dumps({key: value for key, value in document.items() if key != "items"}, indent=1)
     yield head.removesuffix("\n}").encode("ascii") + b',\n "items": ['
     separator = b"\n"
-    for item in items if isinstance(items, Sequence) else ():
-        yield separator + json.dumps(item).encode("ascii")
+    given = items if isinstance(items, Sequence) else ()
+    rows = items.encoded() if isinstance(items, Items) else (json.dumps(x).encode() for x in given)
+    for row in rows:
+        yield separator + row
         separator = b",\n"
     yield b"\n ]\n}\n"
 

@@ -26,6 +26,10 @@ class FailureGroup:
     places: list[int] = field(default_factory=list)
 
 
+# Every item is looked at three times; so many are kept meanwhile, which is a few megabytes.
+_MOST_KNOWN = 2_000
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """One host of a fleet. A total is None where the fleet did not say it and no item does."""
@@ -74,14 +78,18 @@ class Survey:
     failures: Sequence[FailureGroup]
     ends: Mapping[tuple[int, str], int]
     _items: Sequence[object] = field(repr=False)
+    _known: Mapping[int, Item] = field(repr=False)
 
     @classmethod
     def of(cls, document: Mapping[str, object]) -> Survey:
         """Read a document."""
         items = sequence(document.get("items"))
         count = _Count(moment(text(document, "finished")))
+        known: dict[int, Item] = {}
         for place, item in enumerate(map(Item.read, items)):
             count.add(place, item)
+            if place < _MOST_KNOWN:
+                known[place] = item
         given = mapping(document.get("totals"))
         hosts = tuple(_host(mapping(each), count) for each in sequence(document.get("hosts")))
         return cls(
@@ -100,11 +108,12 @@ class Survey:
             failures=sorted(count.failures.values(), key=lambda group: -len(group.places)),
             ends=count.ends,
             _items=items,
+            _known=known,
         )
 
     def items(self, places: Iterable[int]) -> Iterator[Item]:
         """The items at some places of the document, read when they are asked for."""
-        return (Item.read(self._items[place]) for place in places)
+        return (self._known.get(place) or Item.read(self._items[place]) for place in places)
 
 
 class _Count:
