@@ -122,6 +122,7 @@ def _environment() -> Environment:
         amount=_amount,
         amounts=_amounts,
         day=_day,
+        facts=_facts,
         literals=_literals,
         minute=_minute,
         short=_short,
@@ -213,6 +214,23 @@ def _literals(text: str) -> Markup:
         Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
         for place, part in enumerate(parts)
     )
+
+
+def _facts(item: Item) -> Iterator[tuple[str, str]]:
+    """What few people look for in a row, each with its title."""
+    certificate = item.certificate
+    for title, value in (
+        ("Profile folder", item.profile),
+        ("Home", item.home),
+        ("Subject", certificate.subject if certificate else ""),
+        ("Issuer", certificate.issuer if certificate else ""),
+        ("Certificate SHA-256", certificate.sha256 if certificate else ""),
+        ("Serial number", certificate.serial if certificate else ""),
+        ("File size", "" if item.size is None else _size(item.size)),
+        ("File SHA-256", item.sha256),
+    ):
+        if value:
+            yield title, value
 
 
 def _amount(number: int) -> str:
