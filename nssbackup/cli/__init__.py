@@ -7,31 +7,68 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
 
 from nssbackup.cli.boundary import exit_status_of
-from nssbackup.cli.commands.batch import batch
-from nssbackup.cli.commands.doctor import doctor
-from nssbackup.cli.commands.export import export
-from nssbackup.cli.commands.fleet import fleet
-from nssbackup.cli.commands.guided import guided
-from nssbackup.cli.commands.listing import list_identities
-from nssbackup.cli.commands.profiles import profiles
-from nssbackup.cli.commands.repassword import repassword
-from nssbackup.cli.commands.restore import restore
-from nssbackup.cli.commands.verify import verify
 from nssbackup.cli.completion import ASKED_BY, ShowCompletion, answer
 from nssbackup.cli.passwords import is_interactive
+
+# Plain help and errors: no second library to load for them.
+_PLAIN: dict[str, Any] = {
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "pretty_exceptions_show_locals": False,
+}
+
+# Each with the module and the function that it is.
+_COMMANDS = {
+    "profiles": ("profiles", "profiles"),
+    "list": ("listing", "list_identities"),
+    "export": ("export", "export"),
+    "repassword": ("repassword", "repassword"),
+    "verify": ("verify", "verify"),
+    "restore": ("restore", "restore"),
+    "doctor": ("doctor", "doctor"),
+    "batch": ("batch", "batch"),
+    "fleet": ("fleet", "fleet"),
+}
 
 _EPILOG = "Exit statuses, JSON and formats: see README.md. Only `restore` writes to a profile."
 
 
+class _Commands(Mapping[str, Any]):
+    """The commands, each loaded when it is asked for: none has to wait for the others' options."""
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - Typer's class for it is private
+        return _command(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+@cache
+def _command(name: str) -> object:
+    module, function = _COMMANDS[name]
+    alone = typer.Typer(add_completion=False, **_PLAIN)
+    alone.command(name)(getattr(import_module(f"nssbackup.cli.commands.{module}"), function))
+    return typer.main.get_command(alone)
+
+
 class _Group(TyperGroup):
     """The single error boundary: every error becomes a sentence, a hint and an exit status."""
+
+    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - Typer's, handed on unread
+        super().__init__(**given)
+        self.commands = cast("MutableMapping[str, Any]", _Commands())  # nobody adds to them
 
     def main(  # type: ignore[override]  # Typer's own has five parameters that are handed on
         self,
@@ -54,9 +91,7 @@ app = typer.Typer(
     name="nssbackup",
     cls=_Group,
     add_completion=False,  # Typer's scripts would evaluate what stands in a profile: cli/shells.py
-    rich_markup_mode=None,  # plain help: no second library to load for it
-    pretty_exceptions_enable=False,
-    pretty_exceptions_show_locals=False,
+    **_PLAIN,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_EPILOG,
 )
@@ -89,15 +124,6 @@ def _main(
     if not is_interactive():
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(2)
+    from nssbackup.cli.commands.guided import guided
+
     guided()
-
-
-app.command("profiles")(profiles)
-app.command("list")(list_identities)
-app.command("export")(export)
-app.command("repassword")(repassword)
-app.command("verify")(verify)
-app.command("restore")(restore)
-app.command("doctor")(doctor)
-app.command("batch")(batch)
-app.command("fleet")(fleet)
