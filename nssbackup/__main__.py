@@ -12,9 +12,6 @@ def main() -> None:
     import signal
 
     try:
-        from nssbackup.hardening import keep_memory_private
-
-        keep_memory_private()
         from nssbackup.cli import app
 
         app(prog_name="nssbackup")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 
 from nssbackup.secret import Secret
 
@@ -19,6 +18,8 @@ _GROUP = 4
 
 def generate() -> Secret:
     """A password of 138 bits that is easy to type, as in `k3v9-...`."""
+    import secrets  # loads hashes, which a command without a password to make has no use for
+
     text = "".join(secrets.choice(_ALPHABET) for _ in range(_GENERATED))
     return Secret("-".join(text[i : i + _GROUP] for i in range(0, _GENERATED, _GROUP)))
 

@@ -119,6 +119,9 @@ def _main(
     Without a command, on a terminal, you are asked what is needed, question by question.
     """
     del version, show_completion
+    from nssbackup.hardening import keep_memory_private
+
+    keep_memory_private()  # before anything secret is read; help and version need not wait for it
     if context.invoked_subcommand is not None:
         return
     if not is_interactive():
