@@ -217,10 +217,14 @@ def _mismatches(contents: PfxContents, expected: Expected) -> Iterator[str]:
 def _protection_mismatches(contents: PfxContents, expected: Expected) -> Iterator[str]:
     description, wanted = contents.description, expected.format
     if description.mac != Protection(wanted.mac, expected.rounds):
-        yield f"(2) its MAC is {description.mac}"
+        yield f"(2) its MAC is {_in_words(description.mac)}"
     for found in (*description.keys, *description.certificates):
         if found != Protection(wanted.encryption, expected.rounds):
-            yield f"(3) it is encrypted with {found}"
+            yield f"(3) it is encrypted with {_in_words(found)}"
+
+
+def _in_words(protection: Protection | None) -> str:
+    return f"{protection.name}, {protection.rounds} rounds" if protection else "missing"
 
 
 def _protection_warnings(contents: PfxContents) -> Iterator[str]:

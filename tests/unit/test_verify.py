@@ -197,10 +197,9 @@ def test_every_check_that_fails_is_told_in_its_order(written: Written) -> None:
         )
     found = caught.value.mismatches
     assert found[0] == "(1) others may read it: its mode is not 0600"
-    assert [one.partition(" is Protection")[0] for one in found[1:2]] == ["(2) its MAC"]
-    assert [one.partition(" Protection")[0] for one in found[2:4]] == [
-        "(3) it is encrypted with"
-    ] * 2
+    assert found[1] == "(2) its MAC is HMAC-SHA-256, 2048 rounds"
+    encryption = "(3) it is encrypted with AES-256-CBC, PBKDF2-HMAC-SHA-256, 2048 rounds"
+    assert found[2:4] == (encryption, encryption)
     assert found[4:] == ("(7) its friendlyName is another one",)
     message = f"the file written is not what it should be: {'; '.join(found)}"
     assert caught.value.message == message

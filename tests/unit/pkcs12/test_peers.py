@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ from nssbackup.errors import WrongBackupPasswordError
 from nssbackup.pkcs12 import MODERN, Format, Protection, Sealer, describe, open_pfx
 from nssbackup.pkcs12.contents import NOT_ENCRYPTED
 from nssbackup.secret import Secret
+from tests.peers import need
 from tests.unit.pkcs12.identities import Case, identity_of, key_of, mac_of
 
 PASSWORD = Secret("correct horse")
@@ -25,8 +27,8 @@ JAVAS = sorted(Path("/usr/lib/jvm").glob("*/bin/keytool")) or [Path("keytool")]
 
 def run(*command: object) -> str:
     name = str(command[0])
-    if shutil.which(name) is None:
-        pytest.skip(f"{name} is not installed")
+    missing = None if shutil.which(name) else f"{name} is not installed"
+    need(missing, required=os.environ.get("CI") == "true")
     done = subprocess.run([str(each) for each in command], capture_output=True, check=False)
     output = (done.stdout + done.stderr).decode("utf-8", "replace")
     assert done.returncode == 0, output
