@@ -125,10 +125,7 @@ def safe_name(text: str) -> str:
     Control characters, separators and what else a system forbids become `_`, device names get
     one in front, and the length is bounded in bytes. Never empty, `.` or `..`.
     """
-    kept = "".join(
-        "_" if c in _FORBIDDEN or not c.isprintable() or "\ud800" <= c <= "\udfff" else c
-        for c in text
-    )
+    kept = "".join("_" if c in _FORBIDDEN or not c.isprintable() else c for c in text)
     # Windows drops blanks and dots at the end; a dot in front hides the file.
     name = _shorten(" ".join(kept.split()).strip(". "))
     if not name or name.split(".")[0].rstrip().casefold() in _RESERVED:

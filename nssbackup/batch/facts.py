@@ -40,7 +40,13 @@ def facts_of(paths: Iterable[str]) -> dict[str, str] | None:
     They have to be taken before what they stand for is read.
     """
     now = time.time_ns()
-    facts = {path: fact_of(path) for path in paths}
+    found = {path: fact_of(path) for path in paths}
+    # Of what is missing in a folder that is among them, the folder says when it comes.
+    facts = {
+        path: fact
+        for path, fact in found.items()
+        if fact != _ABSENT or found.get(os.path.dirname(path), _ABSENT) == _ABSENT  # noqa: PTH120 - as text
+    }
     return facts if all(_is_settled(fact, now) for fact in facts.values()) else None
 
 

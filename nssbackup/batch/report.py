@@ -1,8 +1,9 @@
 """The report of a batch: what became of every item, and the same as JSON.
 
 `BatchReport.to_json` is the document that `report.json` holds, that `batch --json` prints and that
-the other reports are made of. Its `items` are a sequence that is decoded as it is read: a building
-has many, and a list of them all would take more memory than the backing up. Keys are only added.
+the other reports are made of. Its `items` are a sequence that beyond the first few is packed, and
+unpacked as it is read: a building has many, and a list of them all would take more memory than the
+backing up. Keys are only added.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ Json = Mapping[str, object]
 Status = Literal["backed-up", "unchanged", "planned", "failed"]
 STATUSES: tuple[Status, ...] = ("backed-up", "unchanged", "planned", "failed")
 
-# Of the documents of one batch much is alike, and the fastest level halves them.
-_LEVEL = 1
+# Of the documents of one batch much is alike, and the fastest level halves them; the first few
+# megabytes are not worth the time.
+_MOST_PLAIN, _LEVEL = 2_000, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,9 @@ class BatchItem:
     @classmethod
     def of_json(cls, document: Json) -> BatchItem:
         """The item that `to_json` gave."""
-        fields: dict[str, Any] = {
-            "size" if name == "bytes" else name: value for name, value in document.items()
-        }
-        return cls(**{**fields, "warnings": tuple(fields["warnings"])})
+        fields: dict[str, Any] = dict(document)
+        size, warnings = fields.pop("bytes"), tuple(fields.pop("warnings"))
+        return cls(**fields, size=size, warnings=warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,21 +113,22 @@ class Outcome:
 
 
 class Items(Sequence[Json]):
-    """The items of a report, each decoded when it is read, in the report's order.
+    """The items of a report, in its order; when there are many, each is unpacked when it is read.
 
     That is: the ones that expire first, the soonest on top; then the failures; then the rest. Where
     that leaves a choice, by user, home and profile.
     """
 
     def __init__(self) -> None:
-        self._rows: list[tuple[tuple[int, str, str, str, str], bytes]] = []
+        self._rows: list[tuple[tuple[int, str, str, str, str], Json | bytes]] = []
         self._sorted = True
         self._counts = dict.fromkeys((*STATUSES, "expiring"), 0)
 
     def add(self, item: BatchItem) -> None:
         """Put one more where it belongs."""
-        text = json.dumps(item.to_json())
-        self._rows.append((_rank(item), zlib.compress(text.encode("ascii"), _LEVEL)))
+        row = item.to_json()
+        packed = _packed(row) if len(self._rows) >= _MOST_PLAIN else row
+        self._rows.append((_rank(item), packed))
         self._sorted = False
         self._counts[item.status] += 1
         self._counts["expiring"] += item.expiring
@@ -148,17 +150,17 @@ class Items(Sequence[Json]):
     def __getitem__(self, index: int | slice) -> Json | Sequence[Json]:
         self._sort()
         if isinstance(index, slice):
-            return [_decoded(row) for _, row in self._rows[index]]
-        return _decoded(self._rows[index][1])
+            return [_unpacked(row) for _, row in self._rows[index]]
+        return _unpacked(self._rows[index][1])
 
     def __iter__(self) -> Iterator[Json]:
         self._sort()
-        return (_decoded(row) for _, row in self._rows)
+        return (_unpacked(row) for _, row in self._rows)
 
     def encoded(self) -> Iterator[bytes]:
-        """Each item as JSON, in the report's order: as it is kept."""
+        """Each item as JSON, in the report's order."""
         self._sort()
-        return (zlib.decompress(row) for _, row in self._rows)
+        return (_encoded(row) for _, row in self._rows)
 
     def _sort(self) -> None:
         if not self._sorted:
@@ -243,6 +245,16 @@ def _rank(item: BatchItem) -> tuple[int, str, str, str, str]:
     return (1 if item.status == "failed" else 2, "", *where)
 
 
-def _decoded(row: bytes) -> Json:
-    document: Json = json.loads(zlib.decompress(row))
-    return document
+def _packed(row: Json) -> bytes:
+    return zlib.compress(json.dumps(row).encode("ascii"), _LEVEL)
+
+
+def _unpacked(row: Json | bytes) -> Json:
+    if isinstance(row, bytes):
+        document: Json = json.loads(zlib.decompress(row))
+        return document
+    return row
+
+
+def _encoded(row: Json | bytes) -> bytes:
+    return zlib.decompress(row) if isinstance(row, bytes) else json.dumps(row).encode("ascii")

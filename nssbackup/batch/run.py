@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nssbackup.batch.glance import glance
 from nssbackup.batch.locking import only_run
 from nssbackup.batch.naming import REPORT_FILES, STATE_FOLDER
 from nssbackup.batch.orders import Orders
-from nssbackup.batch.pool import Pool, Program
 from nssbackup.batch.report import (
     BatchItem,
     BatchReport,
@@ -26,6 +26,9 @@ from nssbackup.batch.report import (
 from nssbackup.batch.users import Places, User, users_in
 from nssbackup.errors import NssBackupError, OutputError, UsageError
 from nssbackup.files import make_folder, remove_leftovers, write_verified
+
+if TYPE_CHECKING:
+    from nssbackup.batch.pool import Program
 
 _LOCK_FILE = "lock"
 
@@ -135,12 +138,19 @@ class _Batch:
                     error=error_document(root.error),
                 )
             )
+        changed = list(self._changed(users))
+        if not changed:
+            return
+
+        from nssbackup.batch.pool import Pool
+
         jobs = self.options.jobs or os.cpu_count() or 1
         with Pool(self.orders, jobs, held, program) as pool:
-            for outcome in pool.outcomes(self._changed(users)):
+            for outcome in pool.outcomes(changed):
                 self._take(outcome)
 
-    def _changed(self, users: tuple[User, ...]) -> Iterator[User]:
+    def _changed(self, users: Iterable[User]) -> Iterator[User]:
+        """The users to look at; of the others the rows are taken as they are."""
         wanted = self.orders.wanted
         for user in users:
             rows = glance(user, self.orders, wanted)

@@ -27,6 +27,10 @@ _MAX_BYTES = 4 * 1024 * 1024
 # A PFX with a hundred certificates is 200 kB.
 _MAX_PFX_BYTES = 8 * 1024 * 1024
 
+_ROW = BatchItem("failed", host="", user="").to_json().keys()
+# What a row is put in its place by.
+_IDENTITY = {"status", "not_after"}
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -121,28 +125,28 @@ def read_whole(path: str, limit: int) -> bytes | None:
             facts = os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode) or facts.st_size > limit:
                 return None
-            parts = []
-            while part := os.read(descriptor, facts.st_size + 1):
-                parts.append(part)
-                if sum(map(len, parts)) > limit:
-                    return None
-            return b"".join(parts)
+            data = os.read(descriptor, facts.st_size)
+            while len(data) < facts.st_size:
+                part = os.read(descriptor, facts.st_size - len(data))
+                if not part:
+                    return None  # it was cut meanwhile
+                data += part
+            return data
         finally:
             os.close(descriptor)
     return None
 
 
-def _is_usable(item: BatchItem) -> bool:
+def _is_usable(row: Mapping[str, Any]) -> bool:
     """Whether a row can be put in its place in a report."""
-    texts: tuple[object, ...] = (item.user, item.home or "", item.profile or "", item.file or "")
-    neither = {"status": "", "not_after": ""}
-    identity: object = neither if item.identity is None else item.identity
-    flag: object = item.expiring
+    identity = row["identity"]
     return (
-        all(isinstance(text, str) for text in texts)
-        and isinstance(flag, bool)
-        and isinstance(identity, dict)
-        and {"status", "not_after"} <= set(identity)
+        row.keys() == _ROW
+        and isinstance(row["user"], str)
+        and all(isinstance(row[name] or "", str) for name in ("home", "profile", "file"))
+        and isinstance(row["expiring"], bool)
+        and isinstance(row["warnings"], list)
+        and (identity is None or identity.keys() >= _IDENTITY)
     )
 
 
@@ -156,7 +160,7 @@ def _parsed(document: Any) -> State | None:  # noqa: ANN401 - JSON of unknown ma
     selected = tuple(document["selected"])
     if not set(selected) <= set(files):
         return None
-    if not all(_is_usable(item_of(kept, "")) for kept in files.values()):
+    if not all(_is_usable(kept.item) for kept in files.values()):
         return None
     return State(
         wanted=document["wanted"],

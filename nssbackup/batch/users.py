@@ -111,11 +111,11 @@ def users_in(places: Places) -> tuple[tuple[User, ...], tuple[UnusableRoot, ...]
 
 
 def _grouped(members: Iterable[Member]) -> tuple[User, ...]:
-    groups: dict[str, list[Member]] = {}
+    groups: dict[str, tuple[str, list[Member]]] = {}
     for member in members:
-        groups.setdefault(folder_of_user(member.user).casefold(), []).append(member)
-    users = (User(folder_of_user(group[0].user), tuple(group)) for group in groups.values())
-    return tuple(sorted(users, key=lambda user: user.folder.casefold()))
+        folder = folder_of_user(member.user)
+        groups.setdefault(folder.casefold(), (folder, []))[1].append(member)
+    return tuple(User(folder, tuple(group)) for _, (folder, group) in sorted(groups.items()))
 
 
 def _home(path: Path) -> Iterator[Member]:
@@ -181,6 +181,8 @@ def _folders(path: Path) -> Sequence[Path]:
 
 def _is_junction(entry: os.DirEntry[str]) -> bool:
     # os.DirEntry.is_junction came with Python 3.12; the tag is IO_REPARSE_TAG_MOUNT_POINT.
+    if not hasattr(os.stat_result, "st_reparse_tag"):
+        return False
     facts = entry.stat(follow_symlinks=False)
     return getattr(facts, "st_reparse_tag", 0) == 0xA0000003  # noqa: PLR2004 - winnt.h's number
 

@@ -33,7 +33,7 @@ class Output:
     def __init__(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
         self.as_json = json
         self._quiet = quiet
-        self._verbose = verbose
+        self.is_verbose = verbose
         for name in ("stdout", "stderr"):
             if getattr(sys, name) is None:  # closed by the caller
                 nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for good
@@ -61,7 +61,7 @@ class Output:
 
     def detail(self, line: str) -> None:
         """A line for the person who wants to know everything."""
-        if self._verbose:
+        if self.is_verbose:
             _write(sys.stderr, printable(line))
 
     def warn(self, line: str) -> None:
@@ -70,7 +70,7 @@ class Output:
 
     def wants_bar(self) -> bool:
         """Whether somebody watches who would rather see a bar than lines."""
-        return not self._quiet and not self._verbose and sys.stderr.isatty()
+        return not self._quiet and not self.is_verbose and sys.stderr.isatty()
 
     def question(self, line: str, *, end: str = "\n") -> None:
         """A question, or a part of one."""

@@ -107,6 +107,8 @@ class Progress:
         self._advance()
 
     def _line(self, item: BatchItem) -> None:
+        if item.status == "unchanged" and not self._talk.is_verbose:
+            return  # thousands, most nights
         document = item.to_json()
         if item.status == "failed":
             self._talk.warn(_sentence(document))

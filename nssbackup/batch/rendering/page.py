@@ -122,7 +122,6 @@ def _environment() -> Environment:
         amount=_amount,
         amounts=_amounts,
         day=_day,
-        facts=_facts,
         literals=_literals,
         minute=_minute,
         short=_short,
@@ -194,11 +193,13 @@ def _verdict(survey: Survey) -> Verdict:
 
 def _shown(value: object) -> object:
     """Every value on its way into the page; what is markup already came through here before."""
-    return _cut(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    if type(value) is not str:
+        return _cut(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return value if len(value) <= _LONGEST and value.isprintable() else _cut(value)
 
 
 def _short(text: str) -> str:
-    return _cut(text, _LONGEST_NAME)
+    return text if len(text) <= _LONGEST_NAME else _cut(text, _LONGEST_NAME)
 
 
 def _cut(text: str, longest: int = _LONGEST) -> str:
@@ -214,23 +215,6 @@ def _literals(text: str) -> Markup:
         Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
         for place, part in enumerate(parts)
     )
-
-
-def _facts(item: Item) -> Iterator[tuple[str, str]]:
-    """What few people look for in a row, each with its title."""
-    certificate = item.certificate
-    for title, value in (
-        ("Profile folder", item.profile),
-        ("Home", item.home),
-        ("Subject", certificate.subject if certificate else ""),
-        ("Issuer", certificate.issuer if certificate else ""),
-        ("Certificate SHA-256", certificate.sha256 if certificate else ""),
-        ("Serial number", certificate.serial if certificate else ""),
-        ("File size", "" if item.size is None else _size(item.size)),
-        ("File SHA-256", item.sha256),
-    ):
-        if value:
-            yield title, value
 
 
 def _amount(number: int) -> str:

@@ -51,6 +51,7 @@ COLUMNS = (
 
 # OWASP, "CSV Injection": what begins with one of these is a formula; those of full width too.
 _FORMULA = "=+\\-@\t\r\n＝＋－＠"  # noqa: RUF001 - meant
+_HARMLESS = ("", "/")
 _BEGINS_FORMULA = re.compile(rf"[\s\"]*[{_FORMULA}]")
 # Where the list separator is `;`, as in most of Europe, a spreadsheet takes our line for one field
 # up to the first of them, and what stands behind it for another, in our quotes or not.
@@ -83,9 +84,10 @@ def inert(text: str) -> str:
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     if ";" in text:
         text = _HIDDEN_FORMULA.sub(r"\1'", text)
-    # Nearly every text begins with a letter or digit, and there are twenty in a row.
-    begins = not text[:1].isalnum() and _BEGINS_FORMULA.match(text)
-    return printable(f"'{text}" if begins else text)
+    # Nearly every text begins with a letter, a digit or `/`, and there are twenty in a row.
+    if not text[:1].isalnum() and text[:1] not in _HARMLESS and _BEGINS_FORMULA.match(text):
+        text = f"'{text}"
+    return text if text.isprintable() else printable(text)
 
 
 def _row(item: Item) -> list[str | int | None]:
@@ -93,43 +95,39 @@ def _row(item: Item) -> list[str | int | None]:
     certificate = item.certificate or _NO_CERTIFICATE
     problem = item.problem
     known = item.certificate is not None
-    texts: dict[str, str] = {
-        "status": item.status,
-        "not_after": certificate.not_after,
-        "common_name": certificate.common_name,
-        "email": certificate.email,
-        "host": item.host,
-        "user": item.user,
-        "application": item.application,
-        "profile_name": item.profile_name,
-        "file": item.file,
-        "error_code": problem.code if problem else "",
-        "error_message": problem.message if problem else "",
-        "error_hint": problem.hint if problem else "",
-        "warnings": " | ".join(item.warnings),
-        "issuer": certificate.issuer,
-        "subject": certificate.subject,
-        "nickname": certificate.nickname,
+    return [
+        inert(item.status),
+        _word(item.expiring),
+        inert(certificate.not_after),
+        inert(certificate.common_name),
+        inert(certificate.email),
+        inert(item.host),
+        inert(item.user),
+        inert(item.application),
+        inert(item.profile_name),
+        inert(item.file),
+        inert(problem.code) if problem else None,
+        inert(problem.message) if problem else None,
+        inert(problem.hint) if problem else None,
+        inert(" | ".join(item.warnings)),
+        inert(certificate.issuer),
+        inert(certificate.subject),
+        inert(certificate.nickname),
         # Bare digits would become a number, of which a spreadsheet keeps the first fifteen.
-        "serial": f"0x{certificate.serial}" if certificate.serial else "",
-        "certificate_sha256": certificate.sha256,
-        "certificate_status": certificate.status,
-        "not_before": certificate.not_before,
-        "key_type": certificate.key_type,
-        "home": item.home,
-        "profile": item.profile,
-        "file_sha256": item.sha256,
-    }
-    # Ours, not anybody's text.
-    others: dict[str, str | int | None] = {
-        "expiring": _word(item.expiring),
-        "wipo": _word(certificate.wipo) if known else None,
-        "key_bits": certificate.key_bits,
-        "chain_complete": _word(certificate.chain_complete) if known else None,
-        "file_bytes": item.size,
-        "error_status": problem.status if problem else None,
-    }
-    return [inert(texts[name]) if name in texts else others[name] for name in COLUMNS]
+        inert(f"0x{certificate.serial}") if certificate.serial else None,
+        inert(certificate.sha256),
+        inert(certificate.status),
+        inert(certificate.not_before),
+        _word(certificate.wipo) if known else None,
+        inert(certificate.key_type),
+        certificate.key_bits,
+        _word(certificate.chain_complete) if known else None,
+        inert(item.home),
+        inert(item.profile),
+        inert(item.sha256),
+        item.size,
+        problem.status if problem else None,
+    ]
 
 
 def _word(flag: bool) -> str:

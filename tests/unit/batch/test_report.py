@@ -79,6 +79,15 @@ def test_the_file_is_the_document() -> None:
         assert json.loads(written) == json.loads(json.dumps(plain(document)))
 
 
+def test_more_items_than_are_kept_as_they_are_read_the_same() -> None:
+    users = [f"user{number:05}" for number in range(2_500)]
+    items = report(*(item(user) for user in reversed(users))).items
+    assert [each["user"] for each in items] == users
+    assert [json.loads(each)["user"] for each in items.encoded()] == users
+    assert [each["user"] for each in items[2_000:]] == users[2_000:]
+    assert items[0] == {**items[-1], "user": users[0]}
+
+
 def test_the_keys_of_the_document_are_those_of_the_contract() -> None:
     document = json.loads(b"".join(encoded(report(item("a")).to_json())))
     assert set(document) == {
