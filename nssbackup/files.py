@@ -154,7 +154,7 @@ def remove_leftovers(folder: Path, *, abandoned: bool = False) -> None:
                 with contextlib.suppress(OSError):
                     path = folder / name
                     if not abandoned or _is_abandoned(path):
-                        path.unlink(missing_ok=True)
+                        path.unlink()
 
 
 def _is_abandoned(path: Path) -> bool:

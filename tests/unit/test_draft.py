@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from nssbackup import access, files
 from nssbackup import draft as drafts
-from nssbackup import files
 from nssbackup.draft import Draft
 from nssbackup.errors import OutputError, OutputExistsError, VerificationError
 from nssbackup.files import remove_leftovers, write_private, write_verified
@@ -131,6 +131,27 @@ def test_in_every_way_no_descriptor_is_left_open(tmp_path: Path) -> None:
     assert names(tmp_path) == ["0.pfx", "1.pfx", "2.pfx"]
 
 
+def test_where_an_open_file_can_not_be_renamed_it_is_closed_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way of Windows, but for the access list that it makes the file with."""
+    monkeypatch.setattr(drafts, "_ON_WINDOWS", True)
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    monkeypatch.setattr(access, "create_for_owner", lambda path: os.open(path, flags, 0o600))
+    descriptors = Path("/proc/self/fd")
+
+    def check(draft: Path) -> None:
+        assert draft.read_bytes() == DATA
+        assert str(draft) not in {os.path.realpath(each) for each in descriptors.iterdir()}
+
+    for replace in (False, True):
+        write_verified(tmp_path / "a.pfx", DATA, check, replace=replace)
+        assert names(tmp_path) == ["a.pfx"]
+    with Draft(tmp_path, DATA) as draft:
+        assert draft.is_at(tmp_path / "a.pfx")  # it can't be told there
+
+
 @pytest.mark.usefixtures("nameless")
 def test_without_a_name_there_is_nothing_in_the_folder_to_get_at(tmp_path: Path) -> None:
     write_verified(tmp_path / "a.pfx", DATA, lambda _: None)
@@ -228,6 +249,31 @@ def test_old_leftovers_go_and_nothing_else(tmp_path: Path) -> None:
     assert not old.exists()
     assert all(path.exists() for path in kept)
     assert {".nssbackup-folder.tmp", ".nssbackup-link.tmp"} <= set(names(tmp_path))
+
+
+@pytest.mark.usefixtures("_forgetful")
+def test_leftovers_are_looked_for_once_in_a_folder(tmp_path: Path) -> None:
+    write_verified(tmp_path / "a.pfx", DATA, lambda _: None)
+    left = _left(tmp_path)
+    write_verified(tmp_path / "b.pfx", DATA, lambda _: None)
+    assert left.exists()
+
+
+def test_a_leftover_that_can_not_be_removed_stops_nothing(tmp_path: Path) -> None:
+    stuck, left = tmp_path / ".nssbackup-0.tmp", _left(tmp_path)
+    stuck.mkdir()  # `unlink` takes no folder
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == [stuck.name]
+    assert not left.exists()
+
+
+def test_it_is_old_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = _left(tmp_path, hours=0)
+    then = left.stat().st_mtime
+    for seconds, there in ((86_400, True), (86_400.5, False)):
+        monkeypatch.setattr(time, "time", lambda now=then + seconds: now)
+        remove_leftovers(tmp_path, abandoned=True)
+        assert left.exists() == there
 
 
 @pytest.mark.skipif(os.name != "nt" and os.geteuid() != 0, reason="only root can give files away")

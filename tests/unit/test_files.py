@@ -72,8 +72,9 @@ def test_the_file_has_its_name_only_after_the_check(tmp_path: Path) -> None:
 def test_an_existing_file_is_never_replaced_unasked(tmp_path: Path) -> None:
     path = tmp_path / "a.pfx"
     path.write_bytes(b"old")
-    with pytest.raises(OutputExistsError):
+    with pytest.raises(OutputExistsError) as caught:
         write_verified(path, DATA, accept)
+    assert caught.value.message == f"`{path}` exists already"
     assert (names(tmp_path), path.read_bytes()) == (["a.pfx"], b"old")
 
 
@@ -83,8 +84,9 @@ def test_a_file_that_comes_into_being_meanwhile_is_not_replaced(tmp_path: Path) 
     def meanwhile(_: Path) -> None:
         path.write_bytes(b"new")
 
-    with pytest.raises(OutputExistsError):
+    with pytest.raises(OutputExistsError) as caught:
         write_verified(path, DATA, meanwhile)
+    assert caught.value.message == f"`{path}` exists already"
     assert (names(tmp_path), path.read_bytes()) == (["a.pfx"], b"new")
 
 
@@ -155,9 +157,24 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_name_too_long_for_the_file_system_is_an_error_of_ours(tmp_path: Path) -> None:
-    with pytest.raises(OutputError):
-        write_verified(tmp_path / ("a" * 300 + ".pfx"), DATA, accept)
+    path = tmp_path / ("a" * 300 + ".pfx")
+    with pytest.raises(OutputError) as caught:
+        write_verified(path, DATA, accept)
+    assert caught.value.message == f"`{path}` can't be written: file name too long"
     assert names(tmp_path) == []
+
+
+def test_a_folder_that_nothing_may_be_put_into_is_refused_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # To root the system allows everything; as another user: the test below.
+    asked = []
+    monkeypatch.setattr(os, "access", lambda *words: asked.append(words))
+    with pytest.raises(OutputError) as caught:
+        check_writable(tmp_path / "a.pfx")
+    assert caught.value.message == f"the folder `{tmp_path}` can't be written to"
+    assert caught.value.hint == "choose another with `--output`"
+    assert asked == [(tmp_path, os.W_OK | os.X_OK)]
 
 
 CLOSED = """
@@ -228,9 +245,41 @@ def test_any_other_failure_of_the_system_is_an_error_with_its_reason(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match="no space left"):
-        write_verified(tmp_path / "a.pfx", DATA, accept)
+    path = tmp_path / "a.pfx"
+    with pytest.raises(OutputError) as caught:
+        write_verified(path, DATA, accept)
+    assert caught.value.message == f"`{path}` can't be written: no space left on device"
     assert names(tmp_path) == []
+
+
+@posix
+def test_a_failure_without_words_is_told_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OutputError, match=r"can't be written: timeouterror$"):
+        write_verified(tmp_path / "a.pfx", DATA, accept)
+
+
+@posix
+def test_a_folder_that_can_not_be_flushed_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed, flush = [], os.fsync
+
+    def no_folder(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        flushed.append(is_folder)
+        if is_folder:  # as some shares have it
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", no_folder)
+    write_verified(tmp_path / "a.pfx", DATA, accept)
+    assert flushed == [False, True]
 
 
 # --- names
@@ -277,6 +326,10 @@ def test_a_long_name_is_cut_between_characters(text: str) -> None:
     name = safe_name(text)
     assert text.startswith(name)
     assert 170 < len(name.encode()) <= 181
+
+
+def test_a_name_is_cut_to_what_fits_and_no_more() -> None:
+    assert safe_name("x" * 180) == safe_name("x" * 181) == "x" * 180
 
 
 @given(st.text(st.characters(), max_size=400))
