@@ -11,12 +11,12 @@ from nssbackup.batch.facts import Facts, facts_of
 from nssbackup.batch.orders import Orders
 from nssbackup.batch.users import Member, User, unreadable
 from nssbackup.batch.watch import Watch, databases_of
-from nssbackup.errors import NoProfileError, NssBackupError
+from nssbackup.errors import NoProfileError, NssBackupError, UnreadableStoreError
 from nssbackup.inventory import Inventory, take_inventory
 from nssbackup.model import Profile
 from nssbackup.ownership import as_owner
-from nssbackup.profiles import System, applications_named, find_left_behind, find_profiles
-from nssbackup.profiles.locate import unlisted_profile
+from nssbackup.profiles import System, applications_named, find_left_behind
+from nssbackup.profiles.locate import find_profiles_and_strays, unlisted_profile
 from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
 
 _FIREFOX = "Firefox"
@@ -89,8 +89,11 @@ class Discovery:
         self._note(watch.paths if watch.small else None)
         self._searches.append((member, watch))
         wanted = applications_named(self.orders.applications)
-        profiles = find_profiles(system)
+        profiles, strays = find_profiles_and_strays(system)
         self._add([one for one in profiles if not wanted or one.application in wanted], member)
+        for stray in strays:
+            if not wanted or stray.application in wanted:
+                self.failures.append(Failure(_elsewhere(stray), member, stray))
         for folder, reason in watch.closed.items():
             self.failures.append(Failure(unreadable(Path(folder), reason), member, folder=folder))
 
@@ -144,3 +147,9 @@ class Discovery:
             found += self._add(find_left_behind(watch.system), member)
         self._note(databases_of(found))
         return found
+
+
+def _elsewhere(profile: Profile) -> NssBackupError:
+    message = f"`{profile.path}`, or a file in it, is a link out of the home, which is not followed"
+    hint = "name the folder that it leads to as a ROOT of its own"
+    return UnreadableStoreError(message, hint=hint)

@@ -31,6 +31,16 @@ def find_profiles(system: System | None = None) -> tuple[Profile, ...]:
     return profiles_of(find_roots(system), system)
 
 
+def find_profiles_and_strays(system: System) -> tuple[tuple[Profile, ...], tuple[Profile, ...]]:
+    """The same, and the profiles of another user's home that are kept elsewhere.
+
+    Those are the ones whose folder, or a file in it, is a link out of the home, which nobody
+    follows; only their names are known.
+    """
+    ranked, strays = _searched(find_roots(system), system)
+    return tuple(profile for _, profile in ranked), strays
+
+
 def profiles_of(roots: Iterable[Root], system: System) -> tuple[Profile, ...]:
     """Every profile of these roots, each folder once, in the order of `find_profiles`."""
     return tuple(profile for profile, _ in profiles_and_names(roots, system))
@@ -40,6 +50,12 @@ def profiles_and_names(
     roots: Iterable[Root], system: System
 ) -> tuple[tuple[Profile, tuple[str, ...]], ...]:
     """The same, each with all the names that lists and groups have for it, which may be none."""
+    return tuple((profile, one.names) for one, profile in _searched(roots, system)[0])
+
+
+def _searched(
+    roots: Iterable[Root], system: System
+) -> tuple[list[tuple[_Found, Profile]], tuple[Profile, ...]]:
     identity = cache(folder_identity)  # lists and scan meet the same folders
     found: dict[str, _Found] = {}
     seen: set[str] = set()
@@ -50,9 +66,12 @@ def profiles_and_names(
         for one in _found_in(root, system):
             key = identity(one.path)
             found[key] = found[key].joined(one) if key in found else one
-    ranked = [(one, one.profile(system)) for one in found.values() if system.holds(one.path)]
+    inside = [one for one in found.values() if system.holds(one.path)]
+    ranked = [(one, one.profile(system)) for one in inside]
     ranked.sort(key=lambda pair: pair[0].rank(pair[1]))
-    return tuple((profile, one.names) for one, profile in ranked)
+    strays = [one.stray for one in found.values() if one not in inside]
+    strays += [one.stray for one, profile in ranked if not profile.store and store_in(one.path)]
+    return ranked, tuple(strays)
 
 
 def unlisted_profile(folder: Path, application: str, system: System) -> Profile:
@@ -97,6 +116,12 @@ class _Found:
             listed=self.listed,
             last_used=last_start(self.path),
         )
+
+    @property
+    def stray(self) -> Profile:
+        """The profile, where nothing in its folder may be looked at."""
+        name = next(iter(self.names), self.path.name)
+        return Profile(self.path, name, self.application, listed=self.listed)
 
     def rank(self, profile: Profile) -> tuple[bool, float, bool, bool, str, str]:
         """What `profile`, made of this, is ordered by: the smallest is the likeliest."""

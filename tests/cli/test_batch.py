@@ -251,17 +251,28 @@ def test_the_environment_of_the_caller_leads_nowhere(tmp_path: Path, homes: Path
     assert [item["user"] for item in report_of(cli.here / "out")["items"]] == ["jane"]
 
 
-def test_a_link_out_of_a_home_is_not_followed(cli: Cli, homes: Path) -> None:
+def test_a_link_out_of_a_home_is_not_followed_but_told(cli: Cli, homes: Path) -> None:
     victim = profile_in(homes / "jane")
     thief = add_home(homes, "thief")
-    (profile_in(thief).parent / "stolen").symlink_to(victim)
+    stolen = profile_in(thief).parent / "stolen"
+    stolen.symlink_to(victim)
     other = profile_in(thief, 1)
     other.mkdir()
     for name in ("cert9.db", "key4.db"):
         (other / name).symlink_to(victim / name)
-    result = cli.run("batch", "--home", thief, "-o", "out", "--json")
-    assert result.status in (10, 20)
-    assert backups(cli.here / "out") == []
+    words = ("batch", "--home", thief, "-o", "out", "--json")
+    for _ in range(2):  # the second night as well
+        result = cli.run(*words)
+        assert result.status == 3
+        items = result.document["items"]
+        assert {one["profile"] for one in items} == {str(stolen), str(other)}
+        for one in items:
+            assert (one["status"], one["identity"], one["file"]) == ("failed", None, None)
+            assert one["error"]["code"] == "store-unreadable"
+            assert "link out of the home" in one["error"]["message"]
+            assert "ROOT" in one["error"]["hint"]
+        assert backups(cli.here / "out") == []
+    assert cli.run(*words, "--app", "Thunderbird").status == 10
 
 
 def test_a_nickname_that_is_a_formula_does_nothing(cli: Cli, tmp_path: Path) -> None:
