@@ -88,7 +88,7 @@ class BatchItem:
     def of_json(cls, document: Json) -> BatchItem:
         """The item that `to_json` gave."""
         fields: dict[str, Any] = dict(document)
-        size, warnings = fields.pop("bytes"), tuple(fields.pop("warnings"))
+        size, warnings = fields.pop("bytes", None), tuple(fields.pop("warnings"))
         return cls(**fields, size=size, warnings=warnings)
 
 

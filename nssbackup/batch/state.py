@@ -141,9 +141,9 @@ def _is_usable(row: Mapping[str, Any]) -> bool:
     """Whether a row can be put in its place in a report."""
     identity = row["identity"]
     return (
-        row.keys() == _ROW
+        row.keys() <= _ROW  # an earlier version knew fewer
         and isinstance(row["user"], str)
-        and all(isinstance(row[name] or "", str) for name in ("home", "profile", "file"))
+        and all(isinstance(row.get(name) or "", str) for name in ("home", "profile", "file"))
         and isinstance(row["expiring"], bool)
         and isinstance(row["warnings"], list)
         and (identity is None or identity.keys() >= _IDENTITY)
