@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from nssbackup.errors import NssBackupError
+
 PROFILES = Path(__file__).resolve().parent.parent / "fixtures" / "profiles"
 
 Facts = dict[str, tuple[int, int, int, int, bytes]]
@@ -46,6 +48,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def require_peers(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--require-peers"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _errors_are_clauses() -> Iterator[None]:
+    """Whatever error a test meets, expected or not, has words, without a full stop."""
+    with pytest.MonkeyPatch.context() as patch:
+        make = NssBackupError.__init__
+
+        def checked(self: NssBackupError, message: str, **more: str | None) -> None:
+            make(self, message, **more)
+            assert isinstance(message, str)
+            for text in (message, self.hint):
+                assert text is None or (text.strip() and not text.endswith(".")), text
+
+        patch.setattr(NssBackupError, "__init__", checked)
+        yield
 
 
 @pytest.fixture

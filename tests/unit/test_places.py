@@ -288,7 +288,7 @@ def test_what_was_made_goes_again_where_the_block_fails(
     (tmp_path / "there").mkdir()
     folders = [tmp_path / "there" / "a" / "b", tmp_path / "c"]
     with pytest.raises(error), new_folders(folders):
-        raise error(0)
+        raise error(str(tmp_path))
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "there"]
 
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nssbackup.engines.native import berkeley
 from nssbackup.engines.native.berkeley import read_records
 from nssbackup.errors import DamagedStoreError
 from tests.berkeley_builder import (
@@ -170,6 +171,23 @@ def test_what_was_deleted_is_not_read() -> None:
 @pytest.mark.parametrize("size", [0, 1, 100, 195])
 def test_less_than_a_header_is_damage(size: int) -> None:
     assert damage(bytes(size)) == "it is too short"
+
+
+def test_a_header_and_nothing_behind_it_is_no_header_too_short() -> None:
+    assert damage(berkeley_file([])[:196]) == "its header makes no sense"
+
+
+def test_a_key_or_data_may_be_empty() -> None:
+    records = {b"": b"data", b"key": b""}
+    assert read(berkeley_file(records.items())) == records
+
+
+def test_more_records_than_any_store_has_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = berkeley_file(some_records(3).items())
+    monkeypatch.setattr(berkeley, "_MAX_RECORDS", 3)
+    assert len(read(data)) == 3
+    monkeypatch.setattr(berkeley, "_MAX_RECORDS", 2)
+    assert damage(data) == "it has more records than any of NSS"
 
 
 @pytest.mark.parametrize(

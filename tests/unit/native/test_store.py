@@ -189,6 +189,23 @@ def test_what_the_store_says_of_a_certificate_comes_with_it(ec_store: StoreBuild
     )
 
 
+def test_trust_is_of_the_issuer_and_the_serial_number(ec_store: StoreBuilder) -> None:
+    certificates = [
+        issue(EC, issuer=issuer, by=RSA, serial=serial)
+        for issuer, serial in (("One CA", 7), ("One CA", 8), ("Another CA", 7))
+    ]
+    rows = [ec_store.add_certificate(der) for der in certificates]
+    for row, mark in zip(rows, (b"\xce\x53\x43\x51", b"\xce\x53\x43\x5a"), strict=False):
+        ec_store.add_trust(row, 0xCE534353, ace536358=mark)
+    with NativeEngine().open(opened(ec_store.write())) as store:
+        trust = {one.der: one.trust for one in store.certificates()}
+    assert [trust[der] for der in certificates] == [
+        (("server", "trusted"),),
+        (("server", "not-trusted"),),
+        (),
+    ]
+
+
 def test_a_certificate_that_is_none_is_noted_and_passed_over(ec_store: StoreBuilder) -> None:
     bad = ec_store.add_certificate(RSA_DER)
     bad["a11"] = RSA_DER[:-3]
@@ -204,8 +221,10 @@ def test_a_certificate_that_is_none_is_noted_and_passed_over(ec_store: StoreBuil
 
 
 def test_a_folder_without_databases_has_no_store(tmp_path: Path) -> None:
-    with pytest.raises(NoStoreError), NativeEngine().open(opened(tmp_path)):
+    with pytest.raises(NoStoreError) as caught, NativeEngine().open(opened(tmp_path)):
         pass
+    assert caught.value.message == f"there is no NSS database in `{tmp_path}`"
+    assert caught.value.hint == "`nssbackup profiles` shows the profiles there are"
 
 
 @pytest.mark.parametrize("keys", [True, False])
