@@ -9,12 +9,14 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nssbackup.engines.native import pbe, writer
+from nssbackup.engines.native import rows as rows_module
 from nssbackup.engines.native.objects import Additions, Change, Maker, NewObject
-from nssbackup.engines.native.rows import Rows
+from nssbackup.engines.native.rows import Rows, Table
 from nssbackup.errors import (
     DamagedStoreError,
     RestoreError,
@@ -262,6 +264,99 @@ def test_a_super_journal_that_was_left_behind_is_removed_and_one_in_use_is_not(
     assert left.exists()
 
 
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has the disk fail once where all is to be there for good: before that, or right after it."""
+
+    def arm(*, done: bool) -> None:
+        class Failing(sqlite3.Connection):
+            def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # noqa: ANN401 - SQLite's
+                if sql != "COMMIT":
+                    return super().execute(sql, *parameters)
+                if done:
+                    super().execute(sql)
+                message = "disk I/O error"
+                raise sqlite3.OperationalError(message)
+
+        kinds: list[type[sqlite3.Connection]] = [Failing]
+        connect = sqlite3.connect
+        monkeypatch.setattr(
+            sqlite3,
+            "connect",
+            lambda *words, **more: connect(
+                *words, **more, factory=kinds.pop() if kinds else sqlite3.Connection
+            ),
+        )
+
+    return arm
+
+
+def _changing(folder: Path, made: Additions) -> Additions:
+    """The same, with a change of an object that is there."""
+    with closing(sqlite3.connect(folder / "cert9.db")) as database, database:
+        database.execute("INSERT INTO nssPublic (id, a3) VALUES (5, ?)", (b"before",))
+    change = Change(private=False, id=5, before={"a3": b"before"}, after={"a3": b"after"})
+    return replace(made, changes=(change,))
+
+
+@pytest.mark.parametrize("change", [False, True])
+def test_a_failure_when_all_was_there_already_is_none(
+    folder: Path, failing: Callable[..., None], *, change: bool
+) -> None:
+    made, salt = additions(folder), salt_of(folder)
+    made = _changing(folder, made) if change else made
+    failing(done=True)
+    writer.add(folder, made, salt)
+    rows = Rows.read(folder)
+    assert rows.signatures == made.signatures
+    assert {*rows.public.objects, *rows.private.objects} >= {each.id for each in made.objects}
+    assert not change or rows.public.objects[5]["a3"] == b"after"
+
+
+@pytest.mark.parametrize("part", ["all", "objects", "changes"])
+def test_a_failure_before_all_is_there_is_told_and_nothing_is(
+    folder: Path, failing: Callable[..., None], part: str
+) -> None:
+    made, salt = _changing(folder, additions(folder)), salt_of(folder)
+    if part == "objects":
+        made = replace(made, changes=())
+    elif part == "changes":
+        made = replace(made, objects=(), signatures={})
+    before = state(folder)
+    failing(done=False)
+    with pytest.raises(StoreUnwritableError) as caught:
+        writer.add(folder, made, salt)
+    path = folder / "key4.db"
+    assert caught.value.message == f"`{path}` can't be written: disk i/o error"
+    assert caught.value.hint is None
+    assert state(folder) == before
+
+
+def test_a_database_that_stays_locked_says_what_to_close(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, salt = additions(folder), salt_of(folder)
+    monkeypatch.setattr(writer, "_BUSY_SECONDS", 0.1)
+    with closing(sqlite3.connect(folder / "key4.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnwritableError, match="is locked") as caught:
+            writer.add(folder, made, salt)
+    assert caught.value.hint == "close the application that uses the profile"
+
+
+def test_a_leftover_of_a_killed_run_goes_when_databases_are_placed(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    left = tmp_path / "other" / ".nssbackup-0123456789abcdef.tmp"
+    recent = tmp_path / "other" / ".nssbackup-1123456789abcdef.tmp"
+    for path in (left, recent):
+        path.touch()
+    os.utime(left, (0, 0))
+    writer.place(tmp_path / "other", state(folder))
+    assert sorted(state(tmp_path / "other")) == [recent.name, "cert9.db", "key4.db"]
+
+
 def test_additions_show_no_secret(folder: Path) -> None:
     made = additions(folder)
     writer.add(folder, made, salt_of(folder))
@@ -295,3 +390,50 @@ def test_free_ids_are_free_and_those_of_nss(folder: Path) -> None:
     assert len(set(found)) == 1000
     assert all(0 < number <= 0x3FFFFFFF for number in found)
     assert not set(found) & {*rows.public.objects, *rows.private.objects}
+
+
+def test_free_ids_begin_at_the_clock_and_leave_out_what_is_taken_or_zero(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 2001.0)
+    monkeypatch.setattr(rows_module, "_ID_MASK", 0xF)
+    assert 2_001_000 & 0xF == 8
+    taken = [Table({number: {}}, frozenset()) for number in (10, 12)]
+    for public, private in (taken, reversed(taken)):
+        ids = Rows(public, private, {}).free_ids()
+        assert [next(ids) for _ in range(6)] == [9, 11, 13, 14, 15, 1]
+
+
+def test_more_rows_than_any_nss_writes_are_not_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(folder / "cert9.db")) as database, database:
+        database.execute("INSERT INTO nssPublic (id) VALUES (5), (6)")
+    monkeypatch.setattr(rows_module, "_MAX_ROWS", 2)
+    assert len(Rows.read(folder).public.objects) == 2
+    monkeypatch.setattr(rows_module, "_MAX_ROWS", 1)
+    with pytest.raises(DamagedStoreError) as caught:
+        Rows.read(folder)
+    assert caught.value.message == "`cert9.db` is damaged: it holds more than any of NSS"
+
+
+@pytest.mark.parametrize("file", ["cert9.db", "key4.db", "signatures"])
+def test_of_rows_that_are_large_together_not_all_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    table, columns = {
+        "cert9.db": ("nssPublic", "id, a3"),
+        "key4.db": ("nssPrivate", "id, a3"),
+        "signatures": ("metaData", "id, item1"),
+    }[file]
+    name = "key4.db" if file == "signatures" else file
+    with closing(sqlite3.connect(folder / name)) as database, database:
+        for number in (1, 2, 3):
+            key = f"sig_{number}" if file == "signatures" else number
+            database.execute(f"INSERT INTO {table} ({columns}) VALUES (?, ?)", (key, bytes(100)))  # noqa: S608 - constants
+    size = 3 * 105 if file == "signatures" else 300
+    monkeypatch.setattr(rows_module, "_MAX_ROW_BYTES", size)
+    Rows.read(folder)
+    monkeypatch.setattr(rows_module, "_MAX_ROW_BYTES", size - 1)
+    with pytest.raises(DamagedStoreError, match=f"^`{name}` is damaged"):
+        Rows.read(folder)
