@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -21,7 +22,7 @@ from nssbackup.certificate import from_der, load_certificate
 from nssbackup.errors import VerificationError, WrongBackupPasswordError
 from nssbackup.keys import from_pkcs8
 from nssbackup.model import Identity, PrivateKey
-from nssbackup.pkcs12 import COMPATIBLE, MODERN, Sealer
+from nssbackup.pkcs12 import COMPATIBLE, MODERN, Sealer, structure
 from nssbackup.secret import Secret
 from nssbackup.verify import (
     EXPIRY_NOTICE,
@@ -131,6 +132,15 @@ def test_2_a_weaker_mac_is_noticed_though_the_rest_is_strong(written: Written) -
         )
     )
     assert written.mismatches(rounds=4_096) == ["(2)"]
+
+
+def test_2_a_missing_mac_is_noticed(written: Written) -> None:
+    found = structure.decode(structure.Pfx, written.path.read_bytes())
+    without = structure.Pfx(version=found.version, auth_safe=found.auth_safe, mac_data=None)
+    written.path.write_bytes(asn1.encode_der(without))
+    with pytest.raises(VerificationError) as caught:
+        verify_written(written.path, PASSWORD, written.expected)
+    assert caught.value.mismatches == ("(2) its MAC is missing",)
 
 
 def test_4_a_file_without_a_key_is_noticed(written: Written) -> None:

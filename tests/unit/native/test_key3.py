@@ -118,8 +118,9 @@ def test_a_certificate_without_its_key_is_that(builder: LegacyBuilder) -> None:
     builder.add_certificate(RSA_DER)
     builder.add_key(EC)
     assert not only(builder).has_private_key
-    with pytest.raises(KeyMissingError, match="Jane Doe"):
+    with pytest.raises(KeyMissingError, match="Jane Doe") as caught:
         key_of(builder)
+    assert caught.value.hint == "`nssbackup list` shows where keys are present"
 
 
 def test_a_dsa_key_is_there_and_refused_by_name(builder: LegacyBuilder) -> None:

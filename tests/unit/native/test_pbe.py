@@ -307,8 +307,9 @@ def test_rounds_of_thousands_of_digits_are_an_error_of_ours(rounds: int) -> None
 
 def test_two_million_rounds_in_all_are_accepted_and_one_more_is_not() -> None:
     pbe.check_total_rounds(pbe.MAX_ROUNDS)
-    with pytest.raises(UnsupportedStoreError, match="2,000,001"):
+    with pytest.raises(UnsupportedStoreError, match="2,000,001") as caught:
         pbe.check_total_rounds(pbe.MAX_ROUNDS + 1)
+    assert caught.value.hint == "no NSS writes so many; the limit is 2,000,000 for one key"
 
 
 def test_a_changed_ciphertext_is_a_decryption_error_or_another_text() -> None:

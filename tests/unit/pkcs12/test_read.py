@@ -65,7 +65,7 @@ def sealed(sealed_files: dict[str, bytes], case: Case, each_format: Format) -> b
 
 
 def encrypted_safe(
-    how: encryption.Encryption | Announcing, contents: bytes, password: Secret = PASSWORD
+    how: encryption.Encryption | Announcing | Reversed, contents: bytes, password: Secret = PASSWORD
 ) -> structure.ContentInfo:
     data = structure.EncryptedData(
         version=0,
@@ -190,6 +190,31 @@ def test_both_forms_of_the_empty_password(form: bytes, case: Case, clear_bags: C
     contents = open_pfx(asn1.encode_der(pfx), Secret(""))
     assert contents.key == case.key
     assert contents.description.keys == (NOT_ENCRYPTED,)
+
+
+class Reversed:
+    """An encryption with the second form of the empty password first."""
+
+    def __init__(self) -> None:
+        self.how = encryption.PbeSha1TripleDes(b"8 octets", 1)
+
+    def algorithm(self) -> structure.AlgorithmIdentifier:
+        return self.how.algorithm()
+
+    def keys(self, password: Secret) -> tuple[encryption.CipherKey, ...]:
+        return self.how.keys(password)[::-1]
+
+
+@pytest.mark.parametrize("how", [Reversed(), Reversed().how], ids=["nothing", "00 00"])
+def test_what_is_encrypted_with_either_form_of_the_empty_password_opens(
+    how: Reversed | encryption.PbeSha1TripleDes,
+    case: Case,
+    assemble: Assemble,
+    clear_bags: ClearBags,
+) -> None:
+    bags = contents_of(clear_bags(keys=(case.key.pkcs8,)))
+    data = assemble(encrypted_safe(how, bags, Secret("")), password="")
+    assert open_pfx(data, Secret("")).key == case.key
 
 
 @pytest.mark.parametrize("prf", ["sha1", "sha224", "sha256", "sha384", "sha512"])
