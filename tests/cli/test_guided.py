@@ -12,6 +12,8 @@ import pytest
 
 from tests.cli.runner import CTRL_C, CTRL_D, STRONG, Cli, Talk, finish, names, unprivileged
 from tests.conftest import Unchanged
+from tests.namespaces import enter, unshare
+from tests.peers import need
 
 MakeProfile = Callable[[str], Path]
 MakeHome = Callable[..., Cli]
@@ -457,14 +459,14 @@ class Stick:
 
 
 @pytest.fixture
-def stick(tmp_path: Path) -> Iterator[Stick]:
+def stick(tmp_path: Path, require_peers: bool) -> Iterator[Stick]:
     """It is memory, mounted under the name of a disk in a mount table that a process keeps."""
     script = (
         f"mount -t tmpfs none /media && mkdir -p '{DRIVE}' &&"
         f" mount -t tmpfs /dev/sdz1 '{DRIVE}' && echo mounted && read forever"
     )
     keeper = subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", script],
+        [*unshare("--mount"), "sh", "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -475,10 +477,11 @@ def stick(tmp_path: Path) -> Iterator[Stick]:
             assert keeper.stdout is not None
             assert keeper.stderr is not None
             if keeper.stdout.readline() != "mounted\n":
-                pytest.skip(f"no drive can be mounted here: {keeper.stderr.read().strip()}")
+                missing = f"no drive can be mounted here: {keeper.stderr.read().strip()}"
+                need(missing, required=require_peers)
             here = f'cd "{tmp_path / "here"}" && exec "$@"'
-            enter = ("nsenter", f"--mount=/proc/{keeper.pid}/ns/mnt", "sh", "-c", here, "sh")
-            yield Stick(enter, Path(f"/proc/{keeper.pid}/root{DRIVE}"))
+            inside = (*enter(keeper.pid, "--mount"), "sh", "-c", here, "sh")
+            yield Stick(inside, Path(f"/proc/{keeper.pid}/root{DRIVE}"))
         finally:
             keeper.kill()
 

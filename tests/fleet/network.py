@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.namespaces import enter, unshare
 from tests.peers.process import PeerError, run
 
 PROGRAMS = ("ip", "unshare", "nsenter", "mount", "ssh", "ssh-keygen", "sshd")
@@ -94,15 +95,14 @@ def lacking() -> str | None:
     if os.geteuid() != 0:
         return "network namespaces need root"
     try:
-        run([*_UNSHARE, "ip", "link", "add", "probe", "type", "veth", "peer", "name", "eborp"])
+        run([*_isolated(), "ip", "link", "add", "probe", "type", "veth", "peer", "name", "eborp"])
     except PeerError as error:
         return f"no network namespaces here: {error}"
     return None
 
 
-_UNSHARE = (
-    *("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
-)
+def _isolated() -> tuple[str, ...]:
+    return unshare("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
 def _program(name: str) -> str | None:
@@ -153,7 +153,7 @@ class Network:
     def _begin(self) -> None:
         # `cat` ends when its standard input does, which this process holds.
         holder = subprocess.Popen(
-            [*_UNSHARE, "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+            [*_isolated(), "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
         )
         self._processes.append(holder)
         children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children")
@@ -182,8 +182,7 @@ class Network:
 
     def command(self, *words: str | Path) -> list[str]:
         """The words that run a program on the controller."""
-        spaces = ("--net", "--mount", "--pid")
-        return ["nsenter", "--target", str(self._first), *spaces, "--", *map(str, words)]
+        return [*enter(self._first, "--net", "--mount", "--pid"), *map(str, words)]
 
     def run(self, *words: str | Path, env: Mapping[str, str] | None = None) -> str:
         """Run a program on the controller to its end and return what it printed."""
@@ -208,7 +207,7 @@ class Network:
         log = host.folder / "log"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                self.command("unshare", "--net", "--mount", "--", *words),
+                self.command(*unshare("--net", "--mount"), *words),
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=file,
