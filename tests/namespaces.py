@@ -12,8 +12,8 @@ def unshare(*spaces: str) -> tuple[str, ...]:
 
 
 def enter(process: int, *spaces: str) -> tuple[str, ...]:
-    """The words that run a program in those of another process, with the root that it has."""
-    root = ("--root",) if "--mount" in spaces else ()
+    """The words that run a program in those of another process, and in its current folder."""
+    root = ("--root", "--wd") if "--mount" in spaces else ()
     return ("nsenter", "--target", str(process), *spaces, *root, "--")
 
 

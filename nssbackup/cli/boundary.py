@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -58,11 +59,22 @@ def _translated(error: Exception) -> NssBackupError:
         command = context.command_path if context is not None else "nssbackup"
         text = str(complaint()).rstrip(".")
         return UsageError(text[:1].lower() + text[1:], hint=f"`{command} --help` shows the usage")
+    if isinstance(error, FileNotFoundError) and _has_no_current_folder():
+        message = "the current folder was removed, and a path that was given is relative to it"
+        return UsageError(message, hint="change to another folder first")
     print(_paste(error), file=sys.stderr)  # noqa: T201 - before the sentence, for the report
     return InternalError(
         f"a fault of nssbackup itself ({type(error).__name__})",
         hint="please report it with the lines above; they hold no password and no key",
     )
+
+
+def _has_no_current_folder() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - for its error
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _paste(error: BaseException) -> str:

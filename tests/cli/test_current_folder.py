@@ -1,4 +1,4 @@
-"""Nothing is loaded from the current folder, which may be one of downloads."""
+"""The current folder: nothing is loaded from it, which may be one of downloads; it may be gone."""
 
 from __future__ import annotations
 
@@ -39,6 +39,39 @@ def test_no_worker_loads_what_lies_there(cli: Cli, tmp_path: Path) -> None:
     done = cli.run("batch", "--homes", str(tmp_path / "homes"), "-o", str(tmp_path / "backups"))
     assert done.status == 0, done.stderr
     assert not (tmp_path / "sprung").exists()
+
+
+# In the current folder, which is then removed.
+_GONE = ("sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh")
+
+
+@pytest.mark.parametrize(
+    ("words", "statuses"),
+    [
+        ("profiles", {10}),
+        ("list --json", {10}),
+        ("doctor", {0, 10}),
+        ("export -o x.pfx --generate-password", {10, 31}),
+        ("verify x.pfx --password-file PASSWORD", {32}),
+        ("repassword x.pfx --password-file PASSWORD", {2, 32}),
+        ("restore x.pfx", {10}),
+        ("batch --homes homes -o out", {2}),
+        ("batch --homes HOMES -o out --json", {2}),
+        ("batch --homes HOMES -o OUT", {0}),
+        ("fleet hosts -o out", {2, 13}),
+    ],
+)
+def test_in_a_folder_that_is_gone_nothing_is_a_fault(
+    tmp_path: Path, words: str, statuses: set[int]
+) -> None:
+    cli = Cli(tmp_path)
+    homes = add_home(tmp_path / "homes", "jane", "nss387-nopassword").parent
+    places = {"HOMES": homes, "OUT": tmp_path / "out", "PASSWORD": cli.password_file()}
+    done = cli.run(*(str(places.get(word, word)) for word in words.split()), prefix=_GONE)
+    assert done.status in statuses, (done.status, done.stdout, done.stderr)
+    assert "fault of nssbackup" not in done.stderr
+    if words.startswith("batch") and done.status:
+        assert "the current folder was removed" in done.stderr + done.stdout
 
 
 def test_the_traps_work(cli: Cli, tmp_path: Path) -> None:
