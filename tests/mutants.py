@@ -277,10 +277,17 @@ class Driver:
             )
 
     def _tests_of(self, mutant: Mutant) -> list[str]:
-        """The tests that run one of its lines, the quickest first, as many as there is time for."""
+        """The tests that run one of its lines, as many as there is time for.
+
+        Those of the module itself and of bounds come first, then the quickest.
+        """
         lines = self.baseline.lines.get(str(mutant.path), {})
         found: set[str] = set().union(*(lines.get(line, set()) for line in mutant.lines))
-        ordered = sorted(found - self.baseline.failed, key=self.baseline.seconds.__getitem__)
+        own = (f"test_{mutant.path.stem}.", "test_bounds.")
+        ordered = sorted(
+            found - self.baseline.failed,
+            key=lambda name: (not any(o in name for o in own), self.baseline.seconds[name]),
+        )
         chosen: list[str] = []
         left = self._budget
         for name in ordered:
