@@ -1,0 +1,51 @@
+"""Bags: what they say of themselves, and how many of them there may be."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.hazmat import asn1
+
+from nssbackup.errors import DamagedBackupError
+from nssbackup.pkcs12 import safes, structure
+from nssbackup.pkcs12.safes import CertificateBag, KeyBag
+from tests.unit.pkcs12.identities import Case, certificate_bag, key_bag
+
+
+def holding(bags: list[structure.SafeBag]) -> structure.SafeBag:
+    """A bag of bags (RFC 7292, 4.2.6)."""
+    value = asn1.decode_der(asn1.TLV, structure.encode_bags(bags))
+    return structure.SafeBag(id=structure.SAFE_CONTENTS_BAG, value=value, attributes=None)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_64_bags_are_read_and_not_one_more_wherever_they_lie(case: Case, *, nested: bool) -> None:
+    one = certificate_bag(case.identity.certificate.der)
+
+    def encoded(count: int) -> bytes:
+        bags = [one] * count
+        # The bag that holds the others is one itself.
+        return structure.encode_bags([one, holding(bags[2:])] if nested else bags)
+
+    found = CertificateBag(case.identity.certificate.der, None, None)
+    assert safes.bags(encoded(64)) == (found,) * (63 if nested else 64)
+    with pytest.raises(DamagedBackupError, match="more than 64 keys and certificates"):
+        safes.bags(encoded(65))
+
+
+def test_a_key_in_the_clear_keeps_its_name_and_its_id(case: Case) -> None:
+    plain = key_bag(case.key.pkcs8)
+    name = structure.tlv(structure.BMP_STRING, "Zoë\0".encode("utf-16-be"))
+    attributes = asn1.SetOf(
+        [
+            structure.Attribute(id=structure.FRIENDLY_NAME, values=asn1.SetOf([name])),
+            structure.Attribute(
+                id=structure.LOCAL_KEY_ID, values=asn1.SetOf([structure.opened(b"id")])
+            ),
+        ]
+    )
+    bag = structure.SafeBag(id=plain.id, value=plain.value, attributes=attributes)
+    found = safes.bags(structure.encode_bags([bag, plain]))
+    assert found == (
+        KeyBag(None, case.key.pkcs8, "Zoë", b"id"),
+        KeyBag(None, case.key.pkcs8, None, None),
+    )
