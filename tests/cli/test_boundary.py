@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import typer
@@ -55,3 +56,38 @@ def test_the_end_of_the_input_at_a_question_is_4(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize("status", [0, 2, 32])
 def test_a_status_that_a_command_chose_is_kept(status: int) -> None:
     assert exit_status_of(lambda: status, json=False) == status
+
+
+def test_typers_own_word_for_ctrl_c_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status_of(lambda: 130, json=False) == 130
+    assert capsys.readouterr().err == "nssbackup: error: interrupted\n"
+
+
+def test_what_ctrl_c_became_in_the_middle_of_something_is_ctrl_c(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    def entangled() -> None:
+        try:
+            interrupted()
+        except KeyboardInterrupt:
+            raise RuntimeError(SECRET)  # noqa: B904 - as a lock does it
+
+    assert exit_status_of(entangled, json=False) == 130
+    assert capsys.readouterr().err == "nssbackup: error: interrupted\n"
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_missing_file_is_a_fault_unless_it_is_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, gone: bool
+) -> None:
+    def missing() -> None:
+        raise FileNotFoundError
+
+    if gone:
+        monkeypatch.setattr(os, "getcwd", missing)
+    assert exit_status_of(missing, json=False) == (2 if gone else 1)
+    said = "the current folder was removed" if gone else "a fault of nssbackup itself"
+    assert said in capsys.readouterr().err

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from nssbackup.cli.commands.fleet import _show as show
+from nssbackup.cli.output import Output
 from nssbackup.fleet import play
 from nssbackup.fleet.errors import FleetStuckError
 from nssbackup.fleet.play import Play, error_of, run_play
+from nssbackup.fleet.report import FleetReport, HostResult, totals_of
 from nssbackup.fleet.run import private_folder
 from tests.cli.runner import Cli, names
 
@@ -146,3 +150,29 @@ def test_an_error_is_told_in_the_words_of_who_knows(
     said = error_of("Pack", result)
     assert expected in said
     assert len(said) <= 2_000
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_the_hosts_are_shown_as_a_table_and_what_failed_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, *, dry_run: bool
+) -> None:
+    def totals(**counts: int) -> dict[str, int]:
+        return {**totals_of(()), **{name.replace("_", "-"): n for name, n in counts.items()}}
+
+    now = datetime.now(timezone.utc)
+    hosts = (
+        HostResult("one", reached=True, error=None, totals=totals(backed_up=3, planned=4)),
+        HostResult("two", reached=True, error="the disk is full", totals=totals(failed=1)),
+        HostResult("three", reached=False, error="it does not answer", totals=totals(failed=1)),
+    )
+    report = FleetReport(now, now, tmp_path, (), dry_run, None, hosts)
+    show(report, Output())
+    out, err = capsys.readouterr()
+    lines = [line.split() for line in out.splitlines()]
+    assert ["one", "4" if dry_run else "3", "0", "0", "0"] in lines
+    assert ["two", "0", "0", "1", "0", "failed"] in lines
+    assert ["three", "0", "0", "1", "0", "not", "reached"] in lines
+    assert ("planned" if dry_run else "backed") in lines[0]
+    assert "warning: two: the disk is full\n" in err
+    assert "warning: three: it does not answer\n" in err
+    assert (str(tmp_path / "report.html") in err) is not dry_run

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,10 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def luggage_with(folder: Path, *wheels: str) -> Path:
+_COMPLAINING = "import sys; sys.exit(f'no {sys.argv[1:]} here')"
+
+
+def luggage_with(folder: Path, *wheels: str, pip: str = _COMPLAINING) -> Path:
     backups = folder / "backups" / "jane"
     backups.mkdir(parents=True)
     (backups / "Jane.pfx").write_bytes(b"pfx")
@@ -32,7 +36,7 @@ def luggage_with(folder: Path, *wheels: str) -> Path:
     for name in wheels:
         # A pip that can do nothing but complain, so that no index is asked for anything.
         with zipfile.ZipFile(folder / "wheels" / name, "w") as file:
-            file.writestr("pip/__main__.py", "import sys; sys.exit(f'no {sys.argv[1:]} here')")
+            file.writestr("pip/__main__.py", pip)
     files = {"escrow-0.pem": folder / "it.pem", "wheels": folder / "wheels"}
     pack_luggage(backups.parent, folder / "luggage.zip", files)
     return folder / "luggage.zip"
@@ -121,3 +125,81 @@ def test_only_what_is_old_and_our_own_is_swept_away(luggage: Path, tmp_path: Pat
     install(luggage, before="sys.modules['ensurepip'] = None")
     kept = {path.name for path in tmp_path.iterdir()} & {*names, "nssbackup-fleet-link"}
     assert kept == {"nssbackup-fleet-new", "another", "nssbackup-fleet-link"}
+
+
+# --- the same in this process
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Path]]:
+    """Has the installer find some luggage; gives the folder that it works in."""
+    before = os.umask(0o077)
+
+    def prepared(luggage: Path) -> Path:
+        monkeypatch.setattr(sys, "argv", [str(luggage)])
+        work = luggage.with_name("nssbackup-fleet-now")
+        work.mkdir()
+        return work
+
+    yield prepared
+    os.umask(before)
+
+
+def test_another_version_of_python_is_named(
+    here: Callable[[Path], Path], luggage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = here(luggage)
+    monkeypatch.setattr(sys, "version_info", (3, 9, 2))
+    with pytest.raises(SystemExit, match=r"is 3\.9: name another"):
+        installer.main(work, "nssbackup")
+    assert list(work.iterdir()) == []
+
+
+def test_what_earlier_runs_left_is_removed_a_day_later_and_nothing_else(
+    here: Callable[[Path], Path], luggage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = here(luggage)
+    old, recent, other = (work.with_name(f"nssbackup-fleet-{name}") for name in "abc")
+    file, link = (work.with_name(f"nssbackup-fleet-{name}") for name in "de")
+    for folder in (old, recent, other):
+        folder.mkdir()
+        (folder / "file").touch()
+    file.touch()
+    link.symlink_to(recent)
+    for path in (old, other, file, work):
+        os.utime(path, (0, 0))
+    if os.geteuid() == 0:
+        os.chown(other, 12345, -1)
+    monkeypatch.setitem(sys.modules, "ensurepip", None)
+    with pytest.raises(SystemExit, match="apt install python3-venv"):
+        installer.main(work, "nssbackup")
+    assert not old.exists()
+    assert other.exists() is (os.geteuid() == 0)
+    assert all(path.exists() for path in (recent, file, link, work))
+    assert (work / "out" / "jane" / "Jane.pfx").read_bytes() == b"pfx"
+
+
+@pytest.mark.parametrize(
+    ("pip", "said"),
+    [
+        ("", None),
+        ("import sys; sys.exit('no index')", "can't be installed on this computer: no index$"),
+        ("import time; time.sleep(60)", "on this computer within 1 seconds$"),
+    ],
+    ids=["done", "refused", "stuck"],
+)
+def test_pip_does_it_or_says_why_not_or_is_not_waited_for(
+    here: Callable[[Path], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pip: str,
+    said: str | None,
+) -> None:
+    work = here(luggage_with(tmp_path, "pip-1-py3-none-any.whl", pip=pip))
+    monkeypatch.setattr(installer, "_LIMIT", 1.0 if "sleep" in pip else 60.0)
+    if said is None:
+        installer.main(work, "nssbackup")
+    else:
+        with pytest.raises(SystemExit, match=said):
+            installer.main(work, "nssbackup")
+    assert (work / "venv" / "pyvenv.cfg").exists()

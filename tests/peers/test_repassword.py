@@ -253,7 +253,13 @@ def test_both_empty_passwords_of_gnutls(
     cli: Cli, workshop: Workshop, form: str, require_peers: bool
 ) -> None:
     need(None if shutil.which("certtool") else "no certtool", required=require_peers)
-    check_in_place(cli, workshop, workshop.gnutls("--pkcs-cipher", "rc2-40", form), "")
+    try:
+        file = workshop.gnutls("--pkcs-cipher", "rc2-40", form)
+    except PeerError as error:
+        if "status -11" not in str(error):
+            raise
+        pytest.skip(f"this certtool crashes at {form} (that of GnuTLS 3.8.9 does)")
+    check_in_place(cli, workshop, file, "")
 
 
 def _javas() -> list[Path]:

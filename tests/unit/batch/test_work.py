@@ -589,3 +589,22 @@ def test_a_home_that_has_moved_is_told_of_where_it_is_now(tmp_path: Path, orders
     assert (second.status, second.file) == ("unchanged", first.file)
     assert second.home == str(moved / "jane")
     assert second.profile == str(profile_in(moved / "jane"))
+
+
+def test_a_profile_behind_a_link_out_of_the_home_is_a_failure_of_its_application(
+    orders: Orders, tmp_path: Path
+) -> None:
+    home = add_home(tmp_path / "homes", "jane", JANE)
+    folder = profile_in(home)
+    elsewhere = folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(elsewhere)
+    (failure,) = run(jane(home), orders)
+    assert (failure.status, failure.profile, failure.application) == (
+        "failed",
+        str(folder),
+        "Firefox",
+    )
+    assert failure.error is not None
+    assert failure.error["hint"] == "name the folder that it leads to as a ROOT of its own"
+    assert statuses(run(jane(home), replace(orders, applications=("firefox",)))) == ["failed"]
+    assert run(jane(home), replace(orders, applications=("thunderbird",))) == ()
