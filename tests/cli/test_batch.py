@@ -102,6 +102,46 @@ def test_a_terminal_gets_a_bar_and_no_question(cli: Cli, homes: Path) -> None:
     assert len(talk.stdout.splitlines()) == 3
 
 
+def test_a_terminal_is_told_of_twenty_failures_and_how_many_more(cli: Cli, tmp_path: Path) -> None:
+    for number in range(23):
+        add_home(tmp_path / "many", f"user{number:02}", JANE)
+        (profile_in(tmp_path / "many" / f"user{number:02}") / "key4.db").write_bytes(b"no database")
+    talk = cli.talk("batch", "--homes", str(tmp_path / "many"), "-o", "out", answers=[], split=True)
+    assert talk.status == 3
+    assert talk.text.count("warning: user") == 20
+    assert "warning: and 3 failures more: see the report" in talk.text
+    assert "0 backed up, 23 failed" in talk.text
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_a_report_that_can_not_be_written_is_told(cli: Cli, homes: Path, *, json: bool) -> None:
+    (cli.here / "out" / "report.html").mkdir(parents=True)
+    words = ("batch", "--home", homes / "jane", "-o", "out", *(("--json",) if json else ()))
+    done = cli.run(*words)
+    assert done.status == 31
+    assert "report.html" in done.stderr
+    assert len(backups(cli.here / "out")) == 1
+    if json:
+        assert done.document["totals"]["backed-up"] == 1
+
+
+def test_an_empty_password_is_refused(cli: Cli, homes: Path) -> None:
+    done = cli.run("batch", homes, "-o", "out", "--password-file", cli.password_file(""))
+    assert done.status == 2
+    assert "the backup password is empty" in done.stderr
+
+
+def test_what_is_wrong_with_passwords_and_certificates_is_told(cli: Cli, homes: Path) -> None:
+    expired = cli.file("it.der", issue(rsa_key(3), "IT", days=(-30, -1)))
+    done = cli.run("batch", "--home", homes / "jane", "-o", "a", "--escrow-cert", expired)
+    assert done.status == 0
+    assert "warning: the escrow certificate of `IT` is expired" in done.stderr
+    weak = cli.password_file("secret")
+    done = cli.run("batch", "--home", homes / "jane", "-o", "b", "--password-file", weak)
+    assert done.status == 0
+    assert done.stderr.startswith("warning: ")
+
+
 def test_homes_by_option(cli: Cli, homes: Path) -> None:
     result = cli.run("batch", "--home", homes / "jane", "--home", homes / "zoe", "-o", "a", "-q")
     assert result.status == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -10,12 +11,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nssbackup import snapshot
 from nssbackup.errors import DamagedStoreError, NssBackupError, UnreadableStoreError
 from nssbackup.snapshot import take_snapshot
-from tests.conftest import Unchanged
+from tests.conftest import PROFILES, Unchanged
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
 
@@ -393,3 +396,53 @@ def test_what_this_user_may_not_read_is_unreadable_and_not_absent(
             assert as_nobody(open_database) == "UnreadableStoreError"
         finally:
             shut.chmod(mode)
+
+
+# --- what changes while it is read
+
+
+def _restless(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Has a file look as if it were written to, so many times."""
+    look = snapshot._state  # noqa: SLF001 - what a writer would change
+    looks = iter(range(2 * times))
+
+    def state(path: Path) -> list[Any]:
+        number = next(looks, None)
+        found = look(path)
+        return found if number is None else [each._replace(modified_ns=number) for each in found]
+
+    monkeypatch.setattr(snapshot, "_state", state)
+    monkeypatch.setattr(snapshot, "_COPY_PAUSE", 0)
+
+
+@pytest.mark.parametrize("times", [1, 7, 8])
+def test_a_file_that_is_written_to_is_read_again_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    (tmp_path / "key3.db").write_bytes(b"all of it")
+    _restless(monkeypatch, times)
+    if times < 8:
+        assert snapshot.read_stable(tmp_path / "key3.db") == b"all of it"
+    else:
+        with pytest.raises(UnreadableStoreError, match="written to"):
+            snapshot.read_stable(tmp_path / "key3.db")
+
+
+@pytest.mark.parametrize("times", [1, 7, 8])
+def test_a_database_with_a_journal_that_is_written_to_is_copied_again_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    path = tmp_path / "cert9.db"
+    shutil.copy(PROFILES / "nss387-nopassword" / "cert9.db", path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode=WAL")
+        writer.execute("CREATE TABLE more (id)")
+        _restless(monkeypatch, times)
+        if times < 8:
+            connection = snapshot.take_snapshot(path)
+            assert connection is not None
+            with closing(connection):
+                assert connection.execute("SELECT count(*) FROM more").fetchone() == (0,)
+        else:
+            with pytest.raises(UnreadableStoreError, match="written to"):
+                snapshot.take_snapshot(path)
