@@ -30,7 +30,7 @@ def main() -> None:
         # Where Ctrl-C met a class being made by `exec` (as dataclasses are), Python remembers it
         # as unhandled and would end by the signal instead of with our status; this clears that.
         exec("")  # noqa: S102 - of nothing
-        gc.freeze()
+        gc.freeze()  # nothing is looked for any more
 
 
 def _forget_current_folder() -> None:

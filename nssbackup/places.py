@@ -36,6 +36,14 @@ _MOUNT_ESCAPE = re.compile(rb"\\([0-7]{3})")
 _VOLUMES = Path("/Volumes")
 
 
+def current_folder() -> Path | None:
+    """Where the caller is; None where that folder was removed."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A folder that files can be written to.

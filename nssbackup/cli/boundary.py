@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -59,9 +58,9 @@ def _translated(error: Exception) -> NssBackupError:
         command = context.command_path if context is not None else "nssbackup"
         text = str(complaint()).rstrip(".")
         return UsageError(text[:1].lower() + text[1:], hint=f"`{command} --help` shows the usage")
-    if isinstance(error, FileNotFoundError) and _has_no_current_folder():
-        message = "the current folder was removed, and a path that was given is relative to it"
-        return UsageError(message, hint="change to another folder first")
+    if isinstance(error, FileNotFoundError) and _is_nowhere():
+        # Ansible begins nothing there, and a relative path leads nowhere.
+        return UsageError("the current folder was removed", hint="change to another folder first")
     print(_paste(error), file=sys.stderr)  # noqa: T201 - before the sentence, for the report
     return InternalError(
         f"a fault of nssbackup itself ({type(error).__name__})",
@@ -69,12 +68,10 @@ def _translated(error: Exception) -> NssBackupError:
     )
 
 
-def _has_no_current_folder() -> bool:
-    try:
-        os.getcwd()  # noqa: PTH109 - for its error
-    except FileNotFoundError:
-        return True
-    return False
+def _is_nowhere() -> bool:
+    from nssbackup.places import current_folder
+
+    return current_folder() is None
 
 
 def _paste(error: BaseException) -> str:

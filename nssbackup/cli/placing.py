@@ -15,7 +15,7 @@ from nssbackup.files import check_writable
 from nssbackup.model import Identity
 from nssbackup.outputs import PFX_ENDINGS, default_name, with_ending
 from nssbackup.pkcs12 import Destination, destination_named
-from nssbackup.places import Kind, Place, backup_places, connected_drives
+from nssbackup.places import Kind, Place, backup_places, connected_drives, current_folder
 
 _SECOND_COPY = (
     "If this computer is lost or breaks, only a copy kept elsewhere, such as on a USB drive, saves",
@@ -73,7 +73,7 @@ class Plan:
 
 def ask_place(talk: Output, identity: Identity) -> Plan:
     """Ask where the backup goes, until that is a place where it can be written."""
-    places = backup_places(_current_folder())
+    places = backup_places(current_folder())
     name = default_name(identity)
     talk.say()
     talk.question("Where should the backup go?")
@@ -160,7 +160,7 @@ def _copy_places(plan: Plan) -> list[Place]:
     """The drives, and for a backup in PCT-SAFE's folder the places outside it."""
     places = [place for place in connected_drives() if not _holds(place.path, plan.folder)]
     if plan.pct_safe:
-        others = backup_places(_current_folder())
+        others = backup_places(current_folder())
         places += [place for place in others if not _is_same(place.path, plan.folder)]
     return places
 
@@ -197,7 +197,7 @@ def _path(talk: Output, answer: str, folder: Path | None = None) -> Path | None:
     elif os.sep == "/":
         answer = re.sub(r"\\(.)", r"\1", answer)
     path = Path(os.path.expanduser(answer))  # noqa: PTH111 - Path's own raises for an unknown user
-    current = folder or _current_folder()
+    current = folder or current_folder()
     return current / path if current else path
 
 
@@ -245,10 +245,3 @@ def _is_same(one: Path, other: Path) -> bool:
 def _holds(folder: Path, inner: Path) -> bool:
     """Whether a folder is another one or above it."""
     return Path(os.path.realpath(inner)).is_relative_to(os.path.realpath(folder))
-
-
-def _current_folder() -> Path | None:
-    try:
-        return Path.cwd()
-    except OSError:  # it was deleted
-        return None

@@ -119,7 +119,7 @@ def run_play(
         "private_data_dir": str(private),
         # The caller's folder, so that relative paths and an `ansible.cfg` in it mean what they do
         # for `ansible-playbook`.
-        "project_dir": str(_current_folder() or private),
+        "project_dir": str(Path.cwd()),
         "playbook": str(PLAYBOOKS / f"{name}.yml"),
         "inventory": [play.inventory],
         "limit": play.limit,
@@ -149,14 +149,6 @@ def run_play(
         message = f"Ansible said nothing for {watch.patience / 60:.0f} minutes and was ended"
         raise FleetStuckError(message)
     raise AnsibleError(*_why(done))
-
-
-def _current_folder() -> Path | None:
-    """Where the caller is; None where that folder is gone."""
-    try:
-        return Path.cwd()
-    except OSError:
-        return None
 
 
 @dataclass(slots=True)

@@ -66,11 +66,14 @@ def _searched(
         for one in _found_in(root, system):
             key = identity(one.path)
             found[key] = found[key].joined(one) if key in found else one
-    inside = [one for one in found.values() if system.holds(one.path)]
-    ranked = [(one, one.profile(system)) for one in inside]
+    ranked, strays = [], []
+    for one in found.values():
+        profile = one.profile(system) if system.holds(one.path) else None
+        if profile is not None:
+            ranked.append((one, profile))
+        if profile is None or (profile.store is None and store_in(one.path) is not None):
+            strays.append(one.stray)
     ranked.sort(key=lambda pair: pair[0].rank(pair[1]))
-    strays = [one.stray for one in found.values() if one not in inside]
-    strays += [one.stray for one, profile in ranked if not profile.store and store_in(one.path)]
     return ranked, tuple(strays)
 
 

@@ -87,7 +87,7 @@ def test_a_missing_file_is_a_fault_unless_it_is_the_current_folder(
         raise FileNotFoundError
 
     if gone:
-        monkeypatch.setattr(os, "getcwd", missing)
+        monkeypatch.setattr(os, "getcwd", missing)  # what Path.cwd asks
     assert exit_status_of(missing, json=False) == (2 if gone else 1)
     said = "the current folder was removed" if gone else "a fault of nssbackup itself"
     assert said in capsys.readouterr().err

@@ -256,9 +256,10 @@ def test_both_empty_passwords_of_gnutls(
     try:
         file = workshop.gnutls("--pkcs-cipher", "rc2-40", form)
     except PeerError as error:
-        if "status -11" not in str(error):
-            raise
-        pytest.skip(f"this certtool crashes at {form} (that of GnuTLS 3.8.9 does)")
+        release = run(["certtool", "--version"]).split()[1]
+        if "status -11" not in str(error) or release != b"3.8.9":
+            raise  # of another release that is news
+        pytest.skip(f"the certtool of GnuTLS 3.8.9 crashes at {form}")
     check_in_place(cli, workshop, file, "")
 
 

@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nssbackup.profiles import System, find_left_behind, find_profiles
+from nssbackup.profiles.locate import find_profiles_and_strays
 from nssbackup.profiles.system import Platform
+from tests.fuzz import guard
 from tests.unit.profiles.machine import Machine, snapshot
 from tests.unit.profiles.test_lock import unix
 from tests.unit.profiles.test_roots import EACH, Place
@@ -305,3 +307,21 @@ def test_no_list_leads_out(
     machine.write(f"[Profile0]\nIsRelative={int(mark)}\nPath={path}\n[Install1]\nDefault={path}\n")
     assert all(one.is_relative_to(machine.home) for one in found(machine.home, platform))
     assert machine.root / "ab12.mine" in found(machine.home, platform)
+
+
+def test_thousands_of_profiles_and_of_links_out_of_the_home_are_told_apart_soon(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "home" / ".mozilla" / "firefox"
+    elsewhere = tmp_path / "elsewhere"
+    for number in range(2_000):
+        for folder in (root / f"in{number}", elsewhere / f"{number}"):
+            folder.mkdir(parents=True)
+            (folder / "cert9.db").touch()
+        (root / f"out{number}").symlink_to(elsewhere / f"{number}")
+    (root / "profiles.ini").write_text("")
+    with guard.limits():
+        inside, strays = find_profiles_and_strays(System.of_home(tmp_path / "home", "linux"))
+    assert {one.path.name for one in inside} == {f"in{number}" for number in range(2_000)}
+    assert {one.path.name for one in strays} == {f"out{number}" for number in range(2_000)}
+    assert {one.application for one in strays} == {"Firefox"}
