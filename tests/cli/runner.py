@@ -210,7 +210,7 @@ class Cli:
         os.close(end)
         with process:
             try:
-                transcript = _converse(terminal, answers)
+                transcript = _converse(process.pid, terminal, answers)
                 status = process.wait(LIMIT)
             finally:
                 process.kill()
@@ -260,13 +260,34 @@ def without_one(mapping: Mapping[str, object], keys: Sequence[str]) -> set[str]:
     return set(keys) - set(mapping)
 
 
-def _converse(terminal: int, answers: Sequence[tuple[str, str]]) -> str:
+def _wait_until_asleep(pid: int) -> None:
+    """Wait until a process that has asked waits for the answer.
+
+    Python's `read` never hears of a signal that comes after its last look for one and before the
+    system call; no person presses Ctrl-C within these microseconds, but `_converse` may.
+    """
+    status = Path(f"/proc/{pid}/status")
+    fields = ("State:", "voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:")
+    deadline = time.monotonic() + LIMIT
+    before: list[str] = []
+    while time.monotonic() < deadline:
+        now = [line for line in status.read_text().splitlines() if line.startswith(fields)]
+        if now == before and "S (sleeping)" in now[0]:
+            return
+        before = now
+        time.sleep(0.01)
+    pytest.fail(f"the command asks and does not wait: {before}")
+
+
+def _converse(pid: int, terminal: int, answers: Sequence[tuple[str, str]]) -> str:
     shown, position = "", 0
     left = list(answers)
     while True:
         while left and (found := _ESCAPE.sub("", shown).find(left[0][0], position)) >= 0:
             expected, typed = left.pop(0)
             position = found + len(expected)
+            if CTRL_C in typed:
+                _wait_until_asleep(pid)
             os.write(terminal, typed.encode())
         ready, _, _ = select.select([terminal], [], [], SILENCE)
         if not ready:
