@@ -35,10 +35,12 @@ PATH_BYTES = 4_096
 NAME_BYTES = 1_024
 
 _SCAN_LIMIT = 10_000
-# Of the processor. Reading takes microseconds; a database made to be read for ever ends here.
+# Of the processor, for one and for all. Reading takes microseconds; a database made to be read for
+# ever ends here.
 _READ_SECONDS = 0.5
-# For all of them: one that another program has locked is waited for. No more is begun after it.
 _SECONDS_IN_ALL = 3.0
+# By the clock: one that another program has locked is waited for. After this no more is begun.
+_PATIENCE = 10.0
 
 _DRIVE = re.compile("[A-Za-z]:")
 
@@ -49,11 +51,12 @@ def read_group_members(root: Path, system: System) -> tuple[ListedProfile, ...]:
     A member's folder need not exist. A database that is no group's, damaged, or can't be read has
     no members. The databases are left as they are, and nothing is created beside them.
     """
-    end = time.monotonic() + _SECONDS_IN_ALL
+    used_up, over = time.thread_time() + _SECONDS_IN_ALL, time.monotonic() + _PATIENCE
     return tuple(
         ListedProfile(folder, name.decode("utf-8", "replace"))
         for database in takewhile(
-            lambda _: time.monotonic() < end, _databases(root / GROUPS_FOLDER)
+            lambda _: time.thread_time() < used_up and time.monotonic() < over,
+            _databases(root / GROUPS_FOLDER),
         )
         for path, name in _rows(database)
         if (folder := member_folder(_native(path, system), root, system)) is not None

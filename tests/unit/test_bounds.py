@@ -410,10 +410,22 @@ def test_a_list_of_modules_as_long_as_may_be(tmp_path: Path) -> None:
     assert len(modules.third_party_modules(tmp_path)) == count
 
 
+def _busy(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("limit", "spend"), [("_SECONDS_IN_ALL", _busy), ("_PATIENCE", time.sleep)]
+)
 def test_databases_of_groups_that_take_their_time_are_read_no_further(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    spend: Callable[[float], None],
 ) -> None:
-    monkeypatch.setattr(groups, "_SECONDS_IN_ALL", 0.2)
+    monkeypatch.setattr(groups, limit, 0.2)
     machine = Machine(tmp_path)
     folder = machine.root / groups.GROUPS_FOLDER
     folder.mkdir(parents=True)
@@ -424,7 +436,7 @@ def test_databases_of_groups_that_take_their_time_are_read_no_further(
 
     def slow(path: Path) -> sqlite3.Connection | None:
         opened.append(path)
-        time.sleep(0.05)
+        spend(0.05)
         return None
 
     monkeypatch.setattr(snapshot, "take_snapshot", slow)
