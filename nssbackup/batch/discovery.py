@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from nssbackup.batch.facts import Facts, facts_of
 from nssbackup.batch.orders import Orders
@@ -16,7 +16,8 @@ from nssbackup.inventory import Inventory, take_inventory
 from nssbackup.model import Profile
 from nssbackup.ownership import as_owner
 from nssbackup.profiles import System, applications_named, find_left_behind
-from nssbackup.profiles.locate import find_profiles_and_strays, unlisted_profile
+from nssbackup.profiles.folder import store_in
+from nssbackup.profiles.locate import search_home, unlisted_profile
 from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
 
 _FIREFOX = "Firefox"
@@ -42,6 +43,7 @@ class Discovery:
         owners: whose each profile is, those that a refresh left behind included.
         failures: what could not be read.
         inventory: what the profiles hold; None for nothing.
+        notes: what somebody should know that is no failure.
     """
 
     orders: Orders
@@ -49,6 +51,7 @@ class Discovery:
     owners: dict[Path, Member] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     inventory: Inventory | None = None
+    notes: list[str] = field(default_factory=list)
     _facts: dict[str, str] | None = field(default_factory=dict)
     _searches: list[tuple[Member, Watch]] = field(default_factory=list)
 
@@ -82,18 +85,30 @@ class Discovery:
         system = System.of_home(member.path)
         if not member.home:
             self._note([str(member.path)])
-            self._add([unlisted_profile(member.path, UNKNOWN_APPLICATION, system)], member)
+            profile = unlisted_profile(member.path, UNKNOWN_APPLICATION, system)
+            self._add([profile], member)
+            if profile.store is None and store_in(member.path) is not None:
+                self.failures.append(Failure(_elsewhere(member.path), member, profile))
             return
         # How it was has to be known before it is looked at.
         watch = Watch.of_search(system)
         self._note(watch.paths if watch.small else None)
         self._searches.append((member, watch))
         wanted = applications_named(self.orders.applications)
-        profiles, strays = find_profiles_and_strays(system)
-        self._add([one for one in profiles if not wanted or one.application in wanted], member)
-        for stray in strays:
+        found = search_home(system)
+        self._add(
+            [one for one in found.profiles if not wanted or one.application in wanted], member
+        )
+        for stray in found.strays:
             if not wanted or stray.application in wanted:
-                self.failures.append(Failure(_elsewhere(stray), member, stray))
+                self.failures.append(Failure(_elsewhere(stray.path), member, stray))
+        for link, applications in watch.outside.items():
+            if not wanted or applications & wanted:
+                self.failures.append(Failure(_elsewhere(Path(link)), member, folder=link))
+        self._note_absent(found.absent)
+        self._tell_of(
+            [one for one, name in found.elsewhere.items() if not wanted or name in wanted], member
+        )
         for folder, reason in watch.closed.items():
             self.failures.append(Failure(unreadable(Path(folder), reason), member, folder=folder))
 
@@ -107,6 +122,20 @@ class Discovery:
         """Take the facts of some paths down; None for more than can be watched."""
         known = None if paths is None or self._facts is None else facts_of(paths)
         self._facts = None if known is None or self._facts is None else {**self._facts, **known}
+
+    def _note_absent(self, folders: Iterable[Path]) -> None:
+        """Take down that listed folders are not there; one that has come since was not searched."""
+        absent = [str(folder) for folder in folders]
+        self._note(None if any(map(os.path.lexists, absent)) else absent)
+
+    def _tell_of(self, folders: Sequence[PurePath], member: Member) -> None:
+        """Folders that lists name outside a home are not touched: they may be other computers'."""
+        if folders:
+            more = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
+            self.notes.append(
+                f"a list of profiles of `{member.user}` names `{folders[0]}`{more}, outside the"
+                " home: if a profile is there, name it as a ROOT of its own"
+            )
 
     def _read(self) -> None:
         profiles = tuple(self.profiles)
@@ -149,7 +178,7 @@ class Discovery:
         return found
 
 
-def _elsewhere(profile: Profile) -> NssBackupError:
-    message = f"`{profile.path}`, or a file in it, is a link out of the home, which is not followed"
+def _elsewhere(path: Path) -> NssBackupError:
+    message = f"`{path}`, or a file in it, is a link out of the home, which is not followed"
     hint = "name the folder that it leads to as a ROOT of its own"
     return UnreadableStoreError(message, hint=hint)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 
 from nssbackup.batch import state as states
 from nssbackup.batch.facts import unchanged
 from nssbackup.batch.orders import Orders
-from nssbackup.batch.report import BatchItem
+from nssbackup.batch.report import Outcome
 from nssbackup.batch.users import User
 
 # So often everything is looked at anyway: what a glance can't see, as a folder that another one was
@@ -21,8 +20,8 @@ _DAYS = 7
 _DAY = 86_400
 
 
-def glance(user: User, orders: Orders, wanted: str) -> Sequence[BatchItem] | None:
-    """The rows of a user of whom nothing has changed; None where it has to be looked at.
+def glance(user: User, orders: Orders, wanted: str) -> Outcome | None:
+    """What there is of a user of whom nothing has changed; None where it has to be looked at.
 
     Args:
         user: whose files and profiles are looked at.
@@ -46,7 +45,7 @@ def glance(user: User, orders: Orders, wanted: str) -> Sequence[BatchItem] | Non
     kept = [state.files[key] for key in state.selected]
     if not all(states.is_intact(folder, one) for one in kept):
         return None
-    return [states.item_of(one, orders.host) for one in kept]
+    return Outcome(tuple(states.item_of(one, orders.host) for one in kept), state.notes, profiles=1)
 
 
 def _patience(user: User) -> float:

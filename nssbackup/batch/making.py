@@ -77,16 +77,14 @@ class Maker:
             return key, copy.profile, notes
         raise refused[0]
 
-    def pfx(self, identity: Identity, key: PrivateKey, format_name: str) -> Pfx:
+    def pfx(self, identity: Identity, key: PrivateKey, password: Secret, format_name: str) -> Pfx:
         """The file of an identity in a format.
 
         Raises:
-            NoBackupPasswordError: no password was given for it.
             NssBackupError: it can't be made.
         """
         written = self._written(identity)
         format_: Format = format_named(format_name)
-        password = self._password(identity)
         sealing = Sealing.begin(password, (format_,), self.orders.rounds, frugal=True)
         data = sealing.sealers[format_].seal(written, key)
         name = friendly_name_of(written)
@@ -101,7 +99,12 @@ class Maker:
             identity, self.orders.engine, lambda _, attempt: None if attempt else answer
         )
 
-    def _password(self, identity: Identity) -> Secret:
+    def password_of(self, identity: Identity) -> Secret:
+        """The password that its file is to have: a new one each time where none is given.
+
+        Raises:
+            NoBackupPasswordError: they are given, and there is none for it.
+        """
         if self.orders.passwords is None:
             return generate()
         password = password_of(self.orders.passwords, self._owner(identity))

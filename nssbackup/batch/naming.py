@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterator
 from itertools import count
 
@@ -12,6 +13,8 @@ from nssbackup.files import safe_name
 STATE_FOLDER = ".nssbackup"
 ESCROW_FOLDER = "escrow"
 PASSWORDS_FILE = "passwords.csv"
+# In the folder of the state: the passwords that were made up are not to be looked for here.
+PASSWORDS_ELSEWHERE = "passwords-elsewhere"
 REPORT_FILES = ("report.json", "report.csv", "report.html")
 _RESERVED = frozenset({ESCROW_FOLDER, PASSWORDS_FILE, *REPORT_FILES})
 
@@ -35,6 +38,11 @@ def folder_of_user(user: str) -> str:
     """
     name = safe_name(user)
     return f"{name}_" if name.casefold() in _RESERVED else name
+
+
+def alike(folder: str) -> str:
+    """What is the same for names that some file system takes for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", folder).casefold())
 
 
 def unused_name(name: str, fingerprint: str, taken: Collection[str]) -> str:

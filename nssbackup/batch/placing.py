@@ -19,7 +19,7 @@ from nssbackup.batch.orders import Orders
 from nssbackup.batch.report import BatchItem, rfc3339
 from nssbackup.batch.rows import failed
 from nssbackup.batch.state import Kept
-from nssbackup.batch.vault import Entry, Escrow, PasswordsFile, Vault
+from nssbackup.batch.vault import Entry, vault_of
 from nssbackup.errors import NssBackupError, OutputError
 from nssbackup.files import make_folder, remove_leftovers, write_verified
 from nssbackup.verify import verify_written
@@ -60,7 +60,7 @@ def place(
             remove_leftovers(folder)
             remove_leftovers(orders.folder / ESCROW_FOLDER / user_folder)
         if orders.passwords is None:
-            _vault(orders).keep([_entry(one) for one in pending])
+            vault_of(orders).keep([_entry(one) for one in pending])
         save()
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
@@ -84,12 +84,6 @@ def _placed(one: Pending, folder: Path, *, force: bool) -> BatchItem:
     except NssBackupError as error:
         return failed(one.item, error)
     return replace(one.item, warnings=tuple(warnings))
-
-
-def _vault(orders: Orders) -> Vault:
-    if orders.escrow:
-        return Escrow(orders.folder, orders.escrow)
-    return PasswordsFile(orders.folder)
 
 
 def _entry(one: Pending) -> Entry:

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nssbackup.batch import state as states
 from nssbackup.batch.glance import glance
 from nssbackup.batch.locking import only_run
-from nssbackup.batch.naming import REPORT_FILES, STATE_FOLDER
+from nssbackup.batch.naming import PASSWORDS_ELSEWHERE, REPORT_FILES, STATE_FOLDER
 from nssbackup.batch.orders import Orders
 from nssbackup.batch.report import (
     BatchItem,
@@ -24,6 +25,7 @@ from nssbackup.batch.report import (
     rfc3339,
 )
 from nssbackup.batch.users import Places, User, users_in
+from nssbackup.batch.vault import Finder, vault_of
 from nssbackup.errors import NssBackupError, OutputError, UsageError
 from nssbackup.files import make_folder, remove_leftovers, write_verified
 
@@ -118,6 +120,8 @@ class _Batch:
     items: Items = field(default_factory=Items)
     notes: list[str] = field(default_factory=list)
     profiles: int = 0
+    _has_password: Finder | None = None
+    _without_password: int = 0
 
     @property
     def orders(self) -> Orders:
@@ -126,7 +130,8 @@ class _Batch:
 
     def run(self, held: int | None, program: Program | None) -> None:
         """Look at every user, and have those backed up of whom something may have changed."""
-        users, unusable = users_in(self.options.places)
+        known = states.users(self.orders.folder)
+        users, unusable = users_in(self.options.places, known)
         self.watcher.begin(len(users))
         for root in unusable:
             self._add(
@@ -149,22 +154,28 @@ class _Batch:
             for outcome in pool.outcomes(changed):
                 self._take(outcome)
 
+    def _check_password(self, item: BatchItem) -> None:
+        """Count the backups that were made another night and whose passwords are gone."""
+        if self._has_password is None:
+            self._has_password = _finder(self.orders)
+        if not self._has_password(item.file or "", item.sha256 or ""):
+            self._without_password += 1
+
     def _changed(self, users: Iterable[User]) -> Iterator[User]:
         """The users to look at; of the others the rows are taken as they are."""
         wanted = self.orders.wanted
         for user in users:
-            rows = glance(user, self.orders, wanted)
-            if rows is None:
+            outcome = glance(user, self.orders, wanted)
+            if outcome is None:
                 yield user
             else:
-                self._take(Outcome(tuple(rows), profiles=1))
+                self._take(outcome)
 
     def _take(self, outcome: Outcome) -> None:
         for item in outcome.items:
             self._add(item)
         for note in outcome.notes:
-            self.notes.append(note)
-            self.watcher.warn(note)
+            self._note(note)
         self.profiles += outcome.profiles
         self.watcher.user()
 
@@ -172,11 +183,19 @@ class _Batch:
         identity, end = item.identity, _end_of(self.options.expiring_days, self.started)
         if end and identity and identity["status"] == "valid":
             item = replace(item, expiring=str(identity["not_after"]) <= end)
+        if item.status == "unchanged":
+            self._check_password(item)
         self.items.add(item)
         self.watcher.item(item)
 
+    def _note(self, note: str) -> None:
+        self.notes.append(note)
+        self.watcher.warn(note)
+
     def result(self) -> BatchResult:
         """The report, and the files that it is written to."""
+        if self._without_password:
+            self._note(passwords_gone(self._without_password))
         report = BatchReport(
             started=self.started,
             finished=datetime.now(timezone.utc),
@@ -208,6 +227,25 @@ def _end_of(days: int | None, now: datetime) -> str | None:
         return rfc3339(now + timedelta(days=days))
     except OverflowError:
         return rfc3339(datetime.max.replace(tzinfo=timezone.utc))
+
+
+def passwords_gone(count: int) -> str:
+    """What to say of backups whose made-up passwords are not where they were put."""
+    return (
+        f"the passwords of {count} backups are not where they were kept: if you have them nowhere"
+        " else, make the backups again with `--force`"
+    )
+
+
+def _finder(orders: Orders) -> Finder:
+    """What tells whether there is a password for a backup; there is where none was made up."""
+    elsewhere = orders.folder / STATE_FOLDER / PASSWORDS_ELSEWHERE
+    if orders.passwords is not None or elsewhere.exists():
+        return lambda *_: True
+    try:
+        return vault_of(orders).finder()
+    except OutputError:  # what can't be read is as good as gone
+        return lambda *_: False
 
 
 def _write_json(report: BatchReport) -> list[Path]:

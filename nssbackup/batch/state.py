@@ -22,11 +22,13 @@ from nssbackup.batch.report import BatchItem
 from nssbackup.files import write_verified
 
 _VERSION = 1
+_ENDING = ".json"
 # A user with a hundred identities needs 300 kB. What JSON makes of a byte takes up to thirty.
 _MAX_BYTES = 4 * 1024 * 1024
 # A PFX with a hundred certificates is 200 kB.
 _MAX_PFX_BYTES = 8 * 1024 * 1024
 
+_PLAIN = ("wanted", "places", "facts", "looked", "until", "selected", "notes")
 _ROW = BatchItem("failed", host="", user="").to_json().keys()
 # What a row is put in its place by.
 _IDENTITY = {"status", "not_after"}
@@ -63,6 +65,7 @@ class State:
         until: when the first of the certificates changes by time alone, as by its end.
         selected: the keys of `files` that the last run found, and no other.
         files: by the identity's fingerprint and the format.
+        notes: what the last run had to say that is about none of them.
     """
 
     wanted: str
@@ -72,11 +75,21 @@ class State:
     until: float = 0.0
     selected: tuple[str, ...] = ()
     files: Mapping[str, Kept] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def state_path(folder: Path, user_folder: str) -> str:
     """Where a user's state lies."""
-    return os.path.join(folder, STATE_FOLDER, f"{user_folder}.json")  # noqa: PTH118 - as text: thousands
+    return os.path.join(folder, STATE_FOLDER, f"{user_folder}{_ENDING}")  # noqa: PTH118 - as text: thousands
+
+
+def users(folder: Path) -> list[str]:
+    """The folders of the users that there is a state of, in no order."""
+    try:
+        names = os.listdir(folder / STATE_FOLDER)  # noqa: PTH208 - as text: thousands
+    except OSError:
+        return []
+    return [name.removesuffix(_ENDING) for name in names if name.endswith(_ENDING)]
 
 
 def load(path: str) -> State | None:
@@ -98,8 +111,7 @@ def save(path: str, state: State) -> None:
     """
     document = {
         "version": _VERSION,
-        **{name: getattr(state, name) for name in ("wanted", "places", "facts", "looked", "until")},
-        "selected": state.selected,
+        **{name: getattr(state, name) for name in _PLAIN},
         "files": {key: asdict(kept) for key, kept in state.files.items()},
     }
     write_verified(Path(path), json.dumps(document).encode("ascii"), lambda _: None, replace=True)
@@ -170,4 +182,5 @@ def _parsed(document: Any) -> State | None:  # noqa: ANN401 - JSON of unknown ma
         until=float(document["until"]),
         selected=selected,
         files=files,
+        notes=tuple(str(note) for note in document.get("notes", ())),  # an earlier version had none
     )

@@ -17,9 +17,7 @@ from nssbackup.errors import UsageError
 from nssbackup.secret import Secret
 
 _PASSWORD = "password"  # noqa: S105 - the name of a column
-# The one that says most first: a certificate is one person's, a profile's name is everybody's.
-_KEYS = ("fingerprint", "profile", "user")
-_COLUMNS = (*reversed(_KEYS), _PASSWORD)
+_COLUMNS = ("user", "profile", "fingerprint", _PASSWORD)
 # A building of ten thousand people needs 1 MB. What Python makes of a row takes half a kilobyte.
 _MAX_BYTES = 8 * 1024 * 1024
 _MAX_ROWS = 100_000
@@ -72,11 +70,18 @@ class PasswordTable:
     @classmethod
     def of_rows(cls, rows: Iterable[tuple[Mapping[str, str], Secret]]) -> PasswordTable:
         """The table of rows in any order."""
-        return cls(tuple(sorted(rows, key=lambda row: [not row[0].get(key) for key in _KEYS])))
+        return cls(tuple(sorted(rows, key=lambda row: _rank(row[0]))))
 
     def password_of(self, owner: Owner) -> Secret | None:
         """Whose password it is, by the row that says most; None where none fits."""
         return next((secret for row, secret in self.rows if _fits(row, owner)), None)
+
+
+def _rank(row: Mapping[str, str]) -> Sequence[bool]:
+    """The row that says most first: a certificate is one person's, a profile's name everybody's."""
+    profile = row.get("profile", "")
+    is_path = "/" in profile or "\\" in profile
+    return not row.get("fingerprint"), not is_path, not row.get("user"), not profile
 
 
 def _fits(row: Mapping[str, str], owner: Owner) -> bool:

@@ -9,11 +9,14 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nssbackup.batch.naming import folder_of_user, user_of_home
+from nssbackup.batch.naming import alike, folder_of_user, user_of_home
 from nssbackup.errors import NoProfileError, NssBackupError, UnreadableStoreError
 from nssbackup.ownership import refusal_hint
+
+if TYPE_CHECKING:
+    from nssbackup.profiles.system import System
 
 # Folders beside the homes that are nobody's: of Windows, of macOS, of ext4, and of automounters.
 _NO_HOMES = frozenset(
@@ -91,8 +94,15 @@ class UnusableRoot:
     error: NssBackupError
 
 
-def users_in(places: Places) -> tuple[tuple[User, ...], tuple[UnusableRoot, ...]]:
-    """The users under some roots, in the order of their folders, and the roots of no use."""
+def users_in(
+    places: Places, known: Iterable[str] = ()
+) -> tuple[tuple[User, ...], tuple[UnusableRoot, ...]]:
+    """The users under some roots, in the order of their folders, and the roots of no use.
+
+    Args:
+        places: the roots.
+        known: the folders of users that are there already: their spelling is kept.
+    """
     found: dict[str, Member] = {}
     unusable: list[UnusableRoot] = []
     for path, tell in (
@@ -107,15 +117,18 @@ def users_in(places: Places) -> tuple[tuple[User, ...], tuple[UnusableRoot, ...]
             unusable.append(UnusableRoot(path, unreadable(path, error)))
         except NssBackupError as error:
             unusable.append(UnusableRoot(path, error))
-    return _grouped(found.values()), tuple(unusable)
+    return _grouped(found.values(), known), tuple(unusable)
 
 
-def _grouped(members: Iterable[Member]) -> tuple[User, ...]:
-    groups: dict[str, tuple[str, list[Member]]] = {}
+def _grouped(members: Iterable[Member], known: Iterable[str]) -> tuple[User, ...]:
+    spelling = {alike(folder): folder for folder in sorted(known, reverse=True)}
+    groups: dict[str, list[Member]] = {}
     for member in members:
         folder = folder_of_user(member.user)
-        groups.setdefault(folder.casefold(), (folder, []))[1].append(member)
-    return tuple(User(folder, tuple(group)) for _, (folder, group) in sorted(groups.items()))
+        key = alike(folder)
+        spelling.setdefault(key, folder)
+        groups.setdefault(key, []).append(member)
+    return tuple(User(spelling[key], tuple(group)) for key, group in sorted(groups.items()))
 
 
 def _home(path: Path) -> Iterator[Member]:
@@ -124,9 +137,16 @@ def _home(path: Path) -> Iterator[Member]:
 
 
 def _children(path: Path) -> Iterator[Member]:
-    for child in _folders(path):
-        if child.name.casefold() not in _NO_HOMES and not child.name.startswith("."):
-            yield Member(user_of_home(child.name), child, home=True)
+    homes = [
+        child
+        for child in _folders(path)
+        if child.name.casefold() not in _NO_HOMES and not child.name.startswith(".")
+    ]
+    if not homes:
+        message = f"`{path}` holds no home"
+        raise NoProfileError(message, hint="is the share connected, and the image mounted?")
+    for home in homes:
+        yield Member(user_of_home(home.name), home, home=True)
 
 
 def _told(path: Path) -> Iterator[Member]:
@@ -163,9 +183,18 @@ def _profile_or_home(path: Path) -> Member | None:
         pass
     if store_in(path) is not None:
         return Member(path.name or str(path), path, home=False)
-    if next(find_roots(System.of_home(path)), None) is not None:
+    system = System.of_home(path)
+    if next(find_roots(system), None) is not None or _keeps_out(system):
         return Member(user_of_home(path.name) or str(path), path, home=True)
     return None
+
+
+def _keeps_out(system: System) -> bool:
+    """Whether something of a home can't be looked into: a profile may be in it."""
+    from nssbackup.batch.watch import Watch
+
+    watch = Watch.of_search(system)
+    return bool(watch.closed or watch.outside)
 
 
 def _folders(path: Path) -> Sequence[Path]:

@@ -14,23 +14,28 @@ import errno
 import io
 import json
 import os
+import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from nssbackup.batch.cells import inert
 from nssbackup.batch.locking import locked
 from nssbackup.batch.naming import ESCROW_FOLDER, PASSWORDS_FILE
+from nssbackup.batch.orders import Orders
 from nssbackup.draft import create_private
 from nssbackup.errors import OutputError, UsageError
 from nssbackup.files import PRIVATE_MODE, flush_folder, make_folder, write_verified
-from nssbackup.printable import printable
 from nssbackup.secret import Secret
 
+if TYPE_CHECKING:
+    from nssbackup.certificate import StoredCertificate
+
 _COLUMNS = ("user", "profile", "fingerprint", "file", "sha256", "created", "password")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_DIGEST = re.compile(rb"[0-9a-f]{64}")
 _FEWEST_BITS = 2048
 _BLOCK = 4096
 
@@ -63,6 +68,10 @@ class Entry:
         return (*facts, self.password.reveal())
 
 
+Finder = Callable[[str, str], bool]
+"""Whether something is there for a backup: its file, as in `Entry`, and its SHA-256."""
+
+
 class Vault(Protocol):
     """A place for passwords."""
 
@@ -71,6 +80,14 @@ class Vault(Protocol):
 
         Raises:
             OutputError: they can't be written.
+        """
+        ...
+
+    def finder(self) -> Finder:
+        """What tells whether the password of a backup is here, as of now.
+
+        Raises:
+            OutputError: what is here can't be read.
         """
         ...
 
@@ -99,6 +116,15 @@ class PasswordsFile:
                 os.close(descriptor)
             flush_folder(self.folder)
 
+    def finder(self) -> Finder:
+        """See `Vault`."""
+        digests: set[bytes] = set()
+        path = self.folder / PASSWORDS_FILE
+        with _reported(path), suppress(FileNotFoundError), path.open("rb") as file:
+            for line in file:
+                digests.update(_DIGEST.findall(line))
+        return lambda _, sha256: sha256.encode("ascii") in digests
+
 
 def _append(descriptor: int, entries: Sequence[Entry]) -> None:
     """Put lines behind what is there, and see to it that they are on the disk."""
@@ -106,42 +132,45 @@ def _append(descriptor: int, entries: Sequence[Entry]) -> None:
         with suppress(PermissionError):  # a file system without modes
             os.fchmod(descriptor, PRIVATE_MODE)
     size = os.fstat(descriptor).st_size
-    whole = _whole_lines(descriptor, size)
-    if whole < size:
-        os.ftruncate(descriptor, whole)
-    rows = [entry.cells() for entry in entries]
-    data = _csv(rows if whole else [_COLUMNS, *rows])
+    header, rows = _csv([_COLUMNS]), _csv(entry.cells() for entry in entries)
+    torn = _behind_last_line(descriptor, size)
+    if len(torn) == size and header.startswith(torn):
+        os.ftruncate(descriptor, 0)
+        size, data = 0, header + rows
+    else:
+        data = _ending(torn) + rows
     if os.write(descriptor, data) != len(data):
+        os.ftruncate(descriptor, size)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     os.fsync(descriptor)
 
 
-def _whole_lines(descriptor: int, size: int) -> int:
-    """Where the last whole line ends.
+def _ending(torn: bytes) -> bytes:
+    """What makes a line of the last one.
 
-    Half a line is what a killed run or a full disk leaves; the backup that it is about never got
-    its name. No cell has a line end in it.
+    A run that was killed leaves part of a row; an editor, a whole one without its line end. Which
+    it is can't be told, and a password that is cut off is lost: all of it stays.
     """
-    position = size
-    while position:
-        start = max(0, position - _BLOCK)
+    if not torn:
+        return b""
+    # No cell has a line end in it: quotation marks that are open would swallow the next rows.
+    return b'"\r\n' if torn.count(b'"') % 2 else b"\r\n"
+
+
+def _behind_last_line(descriptor: int, size: int) -> bytes:
+    """What stands behind the last line end."""
+    found = b""
+    while len(found) < size and b"\n" not in found:
+        start = max(0, size - len(found) - _BLOCK)
         os.lseek(descriptor, start, os.SEEK_SET)
-        found = os.read(descriptor, position - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        position = start
-    return 0
+        found = os.read(descriptor, size - len(found) - start) + found
+    return found.rpartition(b"\n")[2]
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([[_harmless(cell) for cell in row] for row in rows])
+    csv.writer(text).writerows([[inert(cell) for cell in row] for row in rows])
     return text.getvalue().encode("utf-8", "backslashreplace")
-
-
-def _harmless(cell: str) -> str:
-    """What is one line, and what a spreadsheet shows as it is and does not compute."""
-    return f"'{printable(cell)}" if cell.startswith(_FORMULA) else printable(cell)
 
 
 @contextmanager
@@ -167,14 +196,28 @@ class Escrow:
     def keep(self, entries: Sequence[Entry]) -> None:
         """See `Vault`."""
         for entry in entries:
-            where = self.folder / ESCROW_FOLDER / Path(entry.file).parent
+            where = self._path(entry.file, entry.sha256).parent
             with _reported(where):
                 make_folder(where)
             names = dict(zip(_COLUMNS, entry.cells(), strict=True))
             text = json.dumps(names, indent=1, ensure_ascii=False) + "\n"
-            name = f"{Path(entry.file).name}.{entry.sha256[:16]}.p7m"
             data = enveloped(text.encode("utf-8", "surrogatepass"), self.recipients)
-            write_verified(where / name, data, lambda _: None, replace=True)
+            path = self._path(entry.file, entry.sha256)
+            write_verified(path, data, lambda _: None, replace=True)
+
+    def finder(self) -> Finder:
+        """See `Vault`."""
+        return lambda file, sha256: self._path(file, sha256).is_file()
+
+    def _path(self, file: str, sha256: str) -> Path:
+        return self.folder / ESCROW_FOLDER / f"{file}.{sha256[:16]}.p7m"
+
+
+def vault_of(orders: Orders) -> Vault:
+    """Where the passwords that are made up go."""
+    if orders.escrow:
+        return Escrow(orders.folder, orders.escrow)
+    return PasswordsFile(orders.folder)
 
 
 def enveloped(data: bytes, recipients: Iterable[bytes]) -> bytes:
@@ -207,19 +250,21 @@ def recipients_in(paths: Sequence[Path]) -> tuple[tuple[bytes, ...], tuple[str, 
     for path in paths:
         certificates = read_certificates(path)
         # The chain that may be in the file is not the department.
-        people = [one for one in certificates if not one.is_ca] or certificates[:1]
+        issuers = {one.issuer for one in certificates if one.issuer != one.subject}
+        people = [one for one in certificates if not one.is_ca] or [
+            one for one in certificates if one.subject not in issuers
+        ]
+        notes += [
+            f"the CA certificate of `{_who(one)}` in `{path.name}` gets no passwords"
+            for one in certificates
+            if one not in people and one.subject not in issuers
+        ]
         for certificate in people:
-            who = certificate.common_name or certificate.subject
-            # As far as `cryptography` goes (PKCS7EnvelopeBuilder.add_recipient).
-            if certificate.key.type != "RSA":
-                message = f"the certificate of `{who}` has no RSA key"
-                hint = "passwords can be put into escrow for RSA certificates only"
-                raise UsageError(message, hint=hint)
-            if (certificate.key.bits or 0) < _FEWEST_BITS:
-                message = f"the RSA key of `{who}` is too short for escrow"
-                raise UsageError(message, hint=f"use a certificate of {_FEWEST_BITS} bits or more")
+            _check_recipient(certificate)
             if certificate.status() != "valid":
-                notes.append(f"the escrow certificate of `{who}` is {certificate.status()}")
+                notes.append(
+                    f"the escrow certificate of `{_who(certificate)}` is {certificate.status()}"
+                )
             found.setdefault(certificate.der)
     try:
         enveloped(b"", found)
@@ -227,3 +272,30 @@ def recipients_in(paths: Sequence[Path]) -> tuple[tuple[bytes, ...], tuple[str, 
         message = "this system's cryptography can't put passwords into escrow"
         raise UsageError(message, hint="RSA encryption is switched off here") from error
     return tuple(found), tuple(notes)
+
+
+def _who(certificate: StoredCertificate) -> str:
+    return certificate.common_name or certificate.subject
+
+
+def _check_recipient(certificate: StoredCertificate) -> None:
+    """As far as `cryptography` goes (PKCS7EnvelopeBuilder.add_recipient), which is PKCS#1 v1.5.
+
+    Raises:
+        UsageError: nothing can be encrypted to it, or nobody should.
+    """
+    from cryptography import x509
+    from cryptography.x509.oid import PublicKeyAlgorithmOID
+
+    who = _who(certificate)
+    if certificate.key.type != "RSA":
+        message = f"the certificate of `{who}` has no RSA key"
+        hint = "passwords can be put into escrow for RSA certificates only"
+        raise UsageError(message, hint=hint)
+    algorithm = x509.load_der_x509_certificate(certificate.der).public_key_algorithm_oid
+    if algorithm != PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5:  # the name for RSA of any kind
+        message = f"the RSA key of `{who}` is for signatures only"
+        raise UsageError(message, hint="use a certificate whose key is RSA, not RSA-PSS")
+    if (certificate.key.bits or 0) < _FEWEST_BITS:
+        message = f"the RSA key of `{who}` is too short for escrow"
+        raise UsageError(message, hint=f"use a certificate of {_FEWEST_BITS} bits or more")

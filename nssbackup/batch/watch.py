@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import translate
+from itertools import takewhile
 from pathlib import Path
 
 from nssbackup.model import Profile
@@ -35,11 +36,14 @@ class Watch:
         system: the home's.
         paths: folders and files; any of them may be missing.
         closed: the folders that could not be looked into, with the reason.
+        outside: the links on the way that lead out of the home, with the applications whose
+            profiles may be behind them.
     """
 
     system: System
     paths: dict[str, None] = field(default_factory=dict)
     closed: dict[str, OSError] = field(default_factory=dict)
+    outside: dict[str, set[str]] = field(default_factory=dict)
 
     @classmethod
     def of_search(cls, system: System) -> Watch:
@@ -47,7 +51,10 @@ class Watch:
         watch = cls(system)
         seen: set[tuple[str, str]] = set()
         for candidate in candidate_roots(system):
-            watch._follow(str(candidate.base), candidate.below.split("/"), seen)
+            steps = candidate.below.split("/")
+            way_out = watch._follow(str(candidate.base), steps, seen)
+            for link in way_out:
+                watch.outside.setdefault(link, set()).add(candidate.application)
         return watch
 
     def add_left_behind(self) -> None:
@@ -64,10 +71,17 @@ class Watch:
         """Whether it is less work to look at these than to search."""
         return len(self.paths) <= _MOST
 
-    def _follow(self, path: str, below: list[str], seen: set[tuple[str, str]]) -> None:
-        """Note the folders on the way to a root, as far as they are there, and then the root."""
+    def _follow(self, path: str, below: list[str], seen: set[tuple[str, str]]) -> Iterator[str]:
+        """Note the folders on the way to a root, as far as they are there, and then the root.
+
+        Yields the links that lead out of the home instead.
+        """
         key = (path, "/".join(below))
-        if key in seen or not self._is_folder(path):
+        if key in seen:
+            return
+        if not self._is_folder(path):
+            if self._leads_out(path, below):
+                yield path
             return
         seen.add(key)
         self.paths[path] = None
@@ -76,14 +90,21 @@ class Watch:
             return
         name, rest = below[0], below[1:]
         if not name:
-            self._follow(path, rest, seen)
-        elif any(sign in name for sign in "*["):
+            yield from self._follow(path, rest, seen)
+        elif _is_pattern(name):
             fits = re.compile(translate(name), re.IGNORECASE).match
             for child in self._folders(path):
                 if fits(os.path.basename(child)):  # noqa: PTH119 - as text
-                    self._follow(child, rest, seen)
+                    yield from self._follow(child, rest, seen)
         else:
-            self._follow(os.path.join(path, name), rest, seen)  # noqa: PTH118 - as text
+            yield from self._follow(os.path.join(path, name), rest, seen)  # noqa: PTH118 - as text
+
+    def _leads_out(self, path: str, below: list[str]) -> bool:
+        """Whether a link leads out of the home to what may be a root, or nowhere at present."""
+        if not os.path.islink(path) or self.system.holds(Path(path)):  # noqa: PTH114 - as text
+            return False
+        known = takewhile(lambda name: not _is_pattern(name), below)
+        return not os.path.exists(path) or os.path.isdir(os.path.join(path, *known))  # noqa: PTH110, PTH112, PTH118 - as text
 
     def _root(self, path: str) -> None:
         groups = os.path.join(path, GROUPS_FOLDER)  # noqa: PTH118 - as text
@@ -136,6 +157,10 @@ class Watch:
                 self.closed[os.path.dirname(path)] = error  # noqa: PTH120 - as text
             return False
         return found and self.system.holds(Path(path))
+
+
+def _is_pattern(name: str) -> bool:
+    return "*" in name or "[" in name
 
 
 def databases_of(profiles: Iterable[Profile]) -> Iterator[str]:

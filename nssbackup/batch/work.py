@@ -49,8 +49,10 @@ def _back_up(user: User, orders: Orders) -> Outcome:
     for each in chosen:
         files.prepare(each)
     items = files.items
+    keyless = _keyless(orders, found)
+    notes = (*found.notes, *(_key_missing(user, one) for one in keyless))
     if not orders.dry_run and (found.profiles or before.files):
-        after = files.state(chosen)
+        after = files.state((*(each.identity for each in chosen), *keyless), notes)
 
         def save() -> None:
             # When it was last looked is worth no writing, unless it is to be looked less often.
@@ -58,7 +60,7 @@ def _back_up(user: User, orders: Orders) -> Outcome:
                 states.save(path, after)
 
         items = [*items, *place(files.pending, user.folder, orders, save)]
-    return Outcome(tuple(items), tuple(_keys_missing(user, orders, found)), len(found.profiles))
+    return Outcome(tuple(items), notes, len(found.profiles))
 
 
 @dataclass(slots=True)
@@ -98,9 +100,6 @@ class _Files:
                 continue
             name = kept.file if kept else self._new_name(identity, format_name)
             item = replace(row, file=f"{self.user.folder}/{name}")
-            if self.orders.dry_run:
-                self.items.append(replace(item, status="planned"))
-                continue
             try:
                 if source is None:
                     private, profile, notes = maker.key_of(chosen.copies)
@@ -108,7 +107,11 @@ class _Files:
                     warnings += notes
                 private, profile = source
                 identity = replace(identity, profile=profile)
-                pfx = maker.pfx(identity, private, format_name)
+                password = maker.password_of(identity)
+                if self.orders.dry_run:
+                    self.items.append(replace(item, status="planned"))
+                    continue
+                pfx = maker.pfx(identity, private, password, format_name)
             except NssBackupError as error:
                 self.items.append(failed(row, error))
                 continue
@@ -122,8 +125,8 @@ class _Files:
             self.pending.append(Pending(new, pfx, item, replaces=kept is not None))
             self.selected.append(key)
 
-    def state(self, chosen: Iterable[Chosen]) -> State:
-        """What the next run is to know."""
+    def state(self, identities: Iterable[Identity], notes: tuple[str, ...]) -> State:
+        """What the next run is to know, as long as time changes none of these identities."""
         now = time.time()
         # What failed is tried again; for the rest the hashes of the files speak.
         settled = all(item.status != "failed" for item in self.items)
@@ -132,9 +135,10 @@ class _Files:
             places=self.user.places,
             facts=self.found.facts if settled else {},
             looked=now,
-            until=min([now + _FAR_AWAY, *(_change(one.identity, now) for one in chosen)]),
+            until=min([now + _FAR_AWAY, *(_change(one, now) for one in identities)]),
             selected=tuple(self.selected),
             files={**self.known, **self.updated},
+            notes=notes,
         )
 
     def _is_done(self, kept: Kept, content: str) -> bool:
@@ -180,19 +184,22 @@ def _change(identity: Identity, now: float) -> float:
     return min((each for each in times if each > now), default=now + _FAR_AWAY)
 
 
-def _keys_missing(user: User, orders: Orders, found: Discovery) -> Iterable[str]:
-    """A WIPO certificate without its key is nothing to back up, and somebody may look for it."""
-    identities = found.inventory.identities if found.inventory else ()
+def _keyless(orders: Orders, found: Discovery) -> list[Identity]:
+    """WIPO certificates without their keys: nothing to back up, but somebody may look for it."""
+    identities = found.inventory.identities if found.inventory and not orders.certificates else ()
     with_key = {one.certificate.sha256 for one in identities if one.certificate.has_private_key}
     now = datetime.now(timezone.utc)
-    told = set(with_key)
-    for one in identities:
-        certificate = one.certificate
-        wanted = one.wipo and not certificate.is_ca and certificate.status(now) != "expired"
-        if wanted and not orders.certificates and certificate.sha256 not in told:
-            told.add(certificate.sha256)
-            who = certificate.common_name or certificate.subject
-            yield (
-                f"the private key of the WIPO certificate of `{who}` is in no profile of"
-                f" `{user.folder}`: `nssbackup doctor` on that computer says why"
-            )
+    keyless = {
+        one.certificate.sha256: one
+        for one in identities
+        if one.wipo and not one.certificate.is_ca and one.certificate.status(now) != "expired"
+    }
+    return [one for digest, one in keyless.items() if digest not in with_key]
+
+
+def _key_missing(user: User, identity: Identity) -> str:
+    who = identity.certificate.common_name or identity.certificate.subject
+    return (
+        f"the private key of the WIPO certificate of `{who}` is in no profile of"
+        f" `{user.folder}`: `nssbackup doctor` on that computer says why"
+    )

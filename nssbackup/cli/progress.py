@@ -123,13 +123,14 @@ class Progress:
 def _sentence(item: Json) -> str:
     """An item in a line."""
     identity, error = item["identity"], item["error"]
-    what = item["user"]
+    what, place = item["user"], item["profile"] or item["home"]
+    message = error["message"] if isinstance(error, dict) else None
     if isinstance(identity, dict):
         what = f"{what}: {identity['common_name'] or identity['subject']}"
-    elif item["profile"] or item["home"]:
-        what = f"{what}: `{item['profile'] or item['home']}`"
-    if isinstance(error, dict):
-        return f"{what}: {error['message']}"
+    elif place and not (message and f"`{place}`" in message):
+        what = f"{what}: `{place}`"
+    if message:
+        return f"{what}: {message}"
     return f"{what}: {_WORDS[str(item['status'])]}: {item['file']}"
 
 

@@ -6,10 +6,10 @@ none at all, and lists get lost. So the folders of a root are looked at too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from nssbackup.model import Profile
 from nssbackup.profiles.folder import folder_identity, is_folder, store_in, without_climbing
@@ -31,14 +31,41 @@ def find_profiles(system: System | None = None) -> tuple[Profile, ...]:
     return profiles_of(find_roots(system), system)
 
 
-def find_profiles_and_strays(system: System) -> tuple[tuple[Profile, ...], tuple[Profile, ...]]:
-    """The same, and the profiles of another user's home that are kept elsewhere.
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a search through another user's home came upon.
 
-    Those are the ones whose folder, or a file in it, is a link out of the home, which nobody
-    follows; only their names are known.
+    Attributes:
+        profiles: in the order of `find_profiles`.
+        strays: the ones whose folder, or a file in it, is a link out of the home, which nobody
+            follows; only their names are known.
+        elsewhere: the folders that lists name and that are not of the home, with the application.
+        absent: those that would be, and are not there.
     """
-    ranked, strays = _searched(find_roots(system), system)
-    return tuple(profile for _, profile in ranked), strays
+
+    profiles: tuple[Profile, ...]
+    strays: tuple[Profile, ...]
+    elsewhere: Mapping[PurePath, str]
+    absent: tuple[Path, ...]
+
+
+def search_home(system: System) -> Search:
+    """The same as `find_profiles` for another user's home, and what it has to leave out."""
+    missing: dict[PurePath, str] = {}
+    ranked, strays = _searched(find_roots(system), system, missing)
+    inside = {Path(path): name for path, name in missing.items() if system.names(path)}
+    scanned = {one.path for one in strays}
+    links = [
+        _Found(one, name).stray
+        for one, name in inside.items()
+        if one not in scanned and not system.holds(one)
+    ]
+    return Search(
+        profiles=tuple(profile for _, profile in ranked),
+        strays=(*strays, *links),
+        elsewhere={path: name for path, name in missing.items() if not system.names(path)},
+        absent=tuple(one for one in inside if system.holds(one)),
+    )
 
 
 def profiles_of(roots: Iterable[Root], system: System) -> tuple[Profile, ...]:
@@ -54,8 +81,9 @@ def profiles_and_names(
 
 
 def _searched(
-    roots: Iterable[Root], system: System
+    roots: Iterable[Root], system: System, missing: dict[PurePath, str] | None = None
 ) -> tuple[list[tuple[_Found, Profile]], tuple[Profile, ...]]:
+    missing = {} if missing is None else missing
     identity = cache(folder_identity)  # lists and scan meet the same folders
     found: dict[str, _Found] = {}
     seen: set[str] = set()
@@ -63,7 +91,7 @@ def _searched(
         if (key := identity(root.path)) in seen:
             continue
         seen.add(key)
-        for one in _found_in(root, system):
+        for one in _found_in(root, system, missing):
             key = identity(one.path)
             found[key] = found[key].joined(one) if key in found else one
     ranked, strays = [], []
@@ -138,30 +166,33 @@ class _Found:
         )
 
 
-def _found_in(root: Root, system: System) -> Iterator[_Found]:
-    """What a root's lists name and then what its folders hold; a folder may come repeatedly."""
+def _found_in(root: Root, system: System, missing: dict[PurePath, str]) -> Iterator[_Found]:
+    """What a root's lists name and then what its folders hold; a folder may come repeatedly.
+
+    What lists name and is not there is put into `missing`, with the application.
+    """
     if root.bare:
         if store_in(root.path) is not None:
             yield _Found(root.path, root.application)
         return
     # First, because where both name a folder, the group's name is the one that Firefox shows.
-    yield from _members_in(root, system)
-    yield from _listed_in(root, system)
+    yield from _members_in(root, system, missing)
+    yield from _listed_in(root, system, missing)
     for parent in (root.path, root.path / "Profiles"):
         for child in subfolders(parent, system):
             if store_in(child) is not None:
                 yield _Found(child, root.application)
 
 
-def _members_in(root: Root, system: System) -> Iterator[_Found]:
+def _members_in(root: Root, system: System, missing: dict[PurePath, str]) -> Iterator[_Found]:
     if leads_out(root.path / GROUPS_FOLDER, system):
         return
-    for path, one in _there(read_group_members(root.path, system), system):
+    for path, one in _there(read_group_members(root.path, system), root, system, missing):
         yield _Found(without_climbing(path), root.application, _names(one), listed=True)
 
 
-def _listed_in(root: Root, system: System) -> Iterator[_Found]:
-    listed = _there(read_lists(root.path, system), system)
+def _listed_in(root: Root, system: System, missing: dict[PurePath, str]) -> Iterator[_Found]:
+    listed = _there(read_lists(root.path, system), root, system, missing)
     # As nsToolkitProfileService.cpp chooses: an install's default, else the one marked, else the
     # only one there is. Which install will be started can't be known, so each one's counts.
     by_install = any(one.install_default for _, one in listed)
@@ -189,7 +220,15 @@ def _names(listed: ListedProfile) -> tuple[str, ...]:
     return (listed.name,) if listed.name else ()
 
 
-def _there(listed: Sequence[ListedProfile], system: System) -> list[tuple[Path, ListedProfile]]:
+def _there(
+    listed: Sequence[ListedProfile], root: Root, system: System, missing: dict[PurePath, str]
+) -> list[tuple[Path, ListedProfile]]:
     """The entries whose folders exist, with these."""
-    found = [(system.brought_home(one.path), one) for one in listed]
-    return [(path, one) for path, one in found if path is not None and is_folder(path)]
+    found = []
+    for one in listed:
+        path = system.brought_home(one.path)
+        if path is not None and is_folder(path):
+            found.append((path, one))
+        else:
+            missing[one.path] = root.application
+    return found

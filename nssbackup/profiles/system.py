@@ -91,7 +91,7 @@ class System:
         try:
             # Nothing is asked about a path that says itself where it leads: on Windows that may be
             # another computer.
-            return self._names(path) and _is_below(os.path.realpath(path), self.confined_to)
+            return self.names(path) and _is_below(os.path.realpath(path), self.confined_to)
         except (OSError, ValueError):  # ValueError: what can't be a path, as with a NUL in it
             return False
 
@@ -108,7 +108,7 @@ class System:
 
     def _candidates(self, path: PurePath) -> Iterator[Path]:
         ours = isinstance(path, PureWindowsPath) == (os.name == "nt")
-        if ours and path.is_absolute() and self._names(path):
+        if ours and path.is_absolute() and self.names(path):
             yield Path(path)
             return
         names = path.parts[1:] if path.anchor else path.parts
@@ -117,8 +117,8 @@ class System:
         for start in range(max(0, len(names) - _TAIL_LIMIT), len(names)):
             yield Path(self.home).joinpath(*names[start:])
 
-    def _names(self, path: PurePath) -> bool:
-        """Whether a path is one of a place in the home, links aside."""
+    def names(self, path: PurePath) -> bool:
+        """Whether a path is one of a place in another user's home, links aside."""
         lexically = os.path.abspath(path)  # noqa: PTH100 - it follows no link
         return any(_is_below(lexically, top) for top in (str(self.home), self.confined_to or ""))
 

@@ -40,6 +40,7 @@ _DAYS, _MONTHS, _MONTH, _YEAR = 60, 24, 30.44, 365.25
 _KILO = 1_000
 _SHOWN_AT_ONCE = 12
 _ROOTS = 6
+_NOTES = 1_000
 _LITERAL = re.compile("`([^`]*)`")
 
 
@@ -97,6 +98,8 @@ def page(survey: Survey) -> Iterator[str]:
         timeline=timeline.Timeline.of(survey.ends, survey.finished),
         split=split,
         relative=relative,
+        notes=survey.notes[:_NOTES],
+        more_notes=len(survey.notes) - _NOTES,
         roots=survey.roots[:_ROOTS],
         more_roots=len(survey.roots) - _ROOTS,
         past=lambda time: survey.finished is not None and time < survey.finished,

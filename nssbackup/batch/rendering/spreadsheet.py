@@ -7,13 +7,12 @@ takes it for the code page of the machine.
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator
 from io import StringIO
 
+from nssbackup.batch.cells import inert
 from nssbackup.batch.rendering.items import Certificate, Item
 from nssbackup.batch.rendering.survey import Survey
-from nssbackup.printable import printable
 
 COLUMNS = (
     "status",
@@ -49,15 +48,6 @@ COLUMNS = (
 )
 """What somebody looks for first stands first; columns are only ever added, at the end."""
 
-# OWASP, "CSV Injection": what begins with one of these is a formula; those of full width too.
-_FORMULA = "=+\\-@\t\r\n＝＋－＠"  # noqa: RUF001 - meant
-_HARMLESS = ("", "/")
-_BEGINS_FORMULA = re.compile(rf"[\s\"]*[{_FORMULA}]")
-# Where the list separator is `;`, as in most of Europe, a spreadsheet takes our line for one field
-# up to the first of them, and what stands behind it for another, in our quotes or not.
-_HIDDEN_FORMULA = re.compile(rf"(;)(?=[\s\"]{{0,9}}[{_FORMULA}])")
-# Excel takes no more than 32,767 in a cell and puts the rest into the next row.
-_LONGEST = 32_000
 _BYTE_ORDER_MARK = "\ufeff"
 _NO_CERTIFICATE = Certificate.read({})
 
@@ -74,20 +64,6 @@ def spreadsheet(survey: Survey) -> Iterator[str]:
         line.truncate()
         writer.writerow(_row(item))
     yield line.getvalue()
-
-
-def inert(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: with an apostrophe before what makes it one.
-
-    Control and direction characters become visible, and what is too long for a cell is cut.
-    """
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-    if ";" in text:
-        text = _HIDDEN_FORMULA.sub(r"\1'", text)
-    # Nearly every text begins with a letter, a digit or `/`, and there are twenty in a row.
-    if not text[:1].isalnum() and text[:1] not in _HARMLESS and _BEGINS_FORMULA.match(text):
-        text = f"'{text}"
-    return text if text.isprintable() else printable(text)
 
 
 def _row(item: Item) -> list[str | int | None]:

@@ -52,6 +52,7 @@ class Survey:
         roots: what was searched.
         dry_run: whether nothing was written.
         expiring_days: what `--expiring` said.
+        notes: warnings that are about no single item.
         totals: of all items, by status; with "items" and "expiring".
         hosts: those of a fleet.
         several_hosts: whether a row must say whose it is.
@@ -70,6 +71,7 @@ class Survey:
     roots: tuple[str, ...]
     dry_run: bool
     expiring_days: int | None
+    notes: tuple[str, ...]
     totals: Mapping[str, int]
     hosts: tuple[Host, ...]
     several_hosts: bool
@@ -100,6 +102,7 @@ class Survey:
             roots=tuple(str(root) for root in sequence(document.get("roots"))),
             dry_run=document.get("dry_run") is True,
             expiring_days=number(document, "expiring_days"),
+            notes=tuple(str(note) for note in sequence(document.get("notes"))),
             totals=_totals(given, count.of_all),
             hosts=hosts,
             several_hosts=len(count.of_host) > 1 or not text(document, "host"),

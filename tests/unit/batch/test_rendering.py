@@ -234,6 +234,14 @@ def test_a_dry_run_says_that_nothing_was_written(tmp_path: Path) -> None:
     assert "nothing was written" not in page(tmp_path, planned).text
 
 
+def test_what_is_about_no_item_stands_there_and_acts_as_little_as_a_name(tmp_path: Path) -> None:
+    notes = ["the key of `<script>x</script>` is in no profile", *("x" for _ in range(1_100))]
+    shown = page(tmp_path, item(), notes=notes)
+    assert "the key of <script>x</script> is in no profile" in shown.text
+    assert "and 101 more: see report.json" in shown.text
+    assert "To be looked at" not in page(tmp_path, item()).text
+
+
 def test_what_ends_soon_is_on_top_the_soonest_first(tmp_path: Path) -> None:
     unknown = {**expiring(5, 0), "identity": identity(5, not_after="")}
     items = [unknown, item(0), failed(1), expiring(2, 20), item(3), expiring(4, 5)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from nssbackup.batch.run import BatchOptions, Watcher, run_batch
 from nssbackup.batch.users import Places
 from nssbackup.errors import OutputError, UsageError
 from tests.batch_homes import JANE, add_home, backups, everything, opened, report_of
+from tests.store_builder import issue, rsa_key
 
 HOLD = """
 import sys
@@ -70,6 +72,40 @@ def test_a_batch_from_homes_to_reports(tmp_path: Path) -> None:
     assert told.count("done") == 3
     assert sum(isinstance(one, BatchItem) for one in told) == 2
     assert len(opened(tmp_path / "backups")) == 2
+
+
+@pytest.mark.parametrize("escrow", [False, True])
+def test_passwords_that_are_gone_are_told_of_every_night(tmp_path: Path, *, escrow: bool) -> None:
+    for user in ("jane", "bob"):
+        add_home(tmp_path / "homes", user, JANE)
+    recipients = (issue(rsa_key(0), "IT"),) if escrow else ()
+    chosen = options(tmp_path, orders=Orders(tmp_path / "backups", "h", escrow=recipients))
+    assert run_batch(chosen).report.notes == ()
+    assert run_batch(chosen).report.notes == ()
+    if escrow:
+        shutil.rmtree(tmp_path / "backups" / "escrow" / "bob")
+    else:
+        (tmp_path / "backups" / "passwords.csv").rename(tmp_path / "safe.csv")
+    told: list[str] = []
+    for _ in range(2):
+        report = run_batch(chosen, Watcher(warn=told.append)).report
+        assert report.items.totals["unchanged"] == 2
+        assert report_of(tmp_path / "backups")["notes"] == list(report.notes)
+    (note, again) = told
+    assert note == again
+    assert note.startswith(f"the passwords of {1 if escrow else 2} backups are not where they were")
+    # They are not looked for where somebody else keeps them, or where none was made up.
+    (tmp_path / "backups" / ".nssbackup" / "passwords-elsewhere").touch()
+    assert run_batch(chosen).report.notes == ()
+
+
+def test_what_spelling_a_users_folder_has_is_kept(tmp_path: Path) -> None:
+    home = add_home(tmp_path / "homes", "jane", JANE)
+    run_batch(options(tmp_path))
+    home.rename(home.with_name("Jane"))
+    report = run_batch(options(tmp_path)).report
+    assert report.items.totals["unchanged"] == 1
+    assert [path.parent.name for path in backups(tmp_path / "backups")] == ["jane"]
 
 
 def test_what_expires_soon_is_marked(tmp_path: Path) -> None:

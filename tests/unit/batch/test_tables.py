@@ -47,11 +47,24 @@ def test_a_row_that_does_not(tmp_path: Path, row: str) -> None:
 
 def test_the_row_that_says_most_counts(tmp_path: Path) -> None:
     rows = ["jane,,,user", ",ab12.default,,profile", ",,abababab,print", "jane,ab12.default,,both"]
-    for count, expected in ((4, "print"), (1, "user"), (2, "profile")):
+    for count, expected in ((4, "print"), (1, "user"), (2, "user")):
         text = "user,profile,fingerprint,password\n" + "\n".join(rows[:count])
         assert found(table(tmp_path, text)) == expected
     text = "user,profile,password\n,ab12.default,profile\njane,ab12.default,both\n"
     assert found(table(tmp_path, text)) == "both"
+
+
+@pytest.mark.parametrize("path", ["/home/jane/ab12.default", "C:\\Users\\jane\\ab12.default"])
+def test_the_path_of_a_profile_says_more_than_its_user_and_its_name_less(
+    tmp_path: Path, path: str
+) -> None:
+    rows = ["jane,,user", ",default-release,everybody", f",{path},profile"]
+    for order in (rows, rows[::-1]):
+        known = table(tmp_path, "user,profile,password\n" + "\n".join(order))
+        names = ("default-release", "ab12.default")
+        assert found(known, Owner("jane", (*names, path))) == "profile"
+        assert found(known, Owner("jane", names)) == "user"
+        assert found(known, Owner("bob", names)) == "everybody"
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,50 @@ def test_a_closed_home_among_others_is_not_forgotten() -> None:
             assert found(Places(roots=(Path(top),))) == [("bob", True), ("jane", True)]
 
 
+@pytest.mark.parametrize("folder", [".mozilla", ".mozilla/firefox"])
+def test_a_home_whose_folder_of_profiles_is_closed_is_a_home(folder: str) -> None:
+    with tempfile.TemporaryDirectory() as top:
+        Path(top).chmod(0o755)
+        home = add_home(Path(top), "jane", JANE)
+        with closed(home / folder):
+            assert found(Places(roots=(home,))) == [("jane", True)]
+            assert found(Places(roots=(Path(top),))) == [("jane", True)]
+
+
+def test_a_home_whose_folder_of_profiles_is_elsewhere_is_a_home(tmp_path: Path) -> None:
+    home = add_home(tmp_path / "homes", "jane", JANE)
+    (home / ".mozilla").symlink_to((home / ".mozilla").rename(tmp_path / "elsewhere"))
+    assert found(Places(roots=(home,))) == [("jane", True)]
+    assert found(Places(roots=(tmp_path / "homes",))) == [("jane", True)]
+
+
+def test_a_folder_of_homes_without_one_is_of_no_use(tmp_path: Path) -> None:
+    (tmp_path / "share" / "lost+found").mkdir(parents=True)
+    users, (unusable,) = users_in(Places(parents=(tmp_path / "share",)))
+    assert users == ()
+    assert unusable.path == tmp_path / "share"
+    assert unusable.error.message == f"`{tmp_path / 'share'}` holds no home"
+
+
+@pytest.mark.parametrize(
+    ("known", "folder"), [((), "Jane"), (("jane",), "jane"), (("bob",), "Jane")]
+)
+def test_the_folder_of_a_user_keeps_its_spelling(
+    tmp_path: Path, known: tuple[str, ...], folder: str
+) -> None:
+    for name in ("jane", "Jane"):
+        (tmp_path / name).mkdir()
+    users, _ = users_in(Places(parents=(tmp_path,)), known)
+    assert [user.folder for user in users] == [folder]
+
+
+def test_one_name_in_two_normal_forms_is_one_user(tmp_path: Path) -> None:
+    for name in ("Zo\u00eb", "Zoe\u0308"):
+        (tmp_path / name).mkdir()
+    users, _ = users_in(Places(parents=(tmp_path,)))
+    assert len(users) == 1
+
+
 def test_homes_of_one_name_are_one_users(tmp_path: Path) -> None:
     add_home(tmp_path / "local", "jane", JANE)
     add_home(tmp_path / "share", "Jane.V6", JANE, platform="win32")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import stat
 import subprocess
 from dataclasses import replace
@@ -39,6 +41,14 @@ def department(folder: Path, number: int, name: str = "IT") -> tuple[Path, Path]
     path.write_bytes(certificate.public_bytes(Encoding.PEM))
     secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return path, secret
+
+
+def pem(der: bytes) -> bytes:
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+
+
+def run_openssl(*words: str) -> None:
+    subprocess.run(["openssl", *words], check=True, capture_output=True, timeout=60)
 
 
 def test_each_recipient_opens_the_escrow_with_openssl_and_nobody_else(tmp_path: Path) -> None:
@@ -101,6 +111,21 @@ def test_who_can_not_be_a_recipient(tmp_path: Path) -> None:
         path.write_bytes(der)
         with pytest.raises(UsageError, match=reason):
             recipients_in([path])
+    # OpenSSL can't decrypt with such a key what `cryptography` encrypts to it.
+    words = (
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa-pss",
+        "-nodes",
+        "-subj",
+        "/CN=PSS",
+        "-keyout",
+        os.devnull,
+    )
+    run_openssl(*words, "-out", str(path))
+    with pytest.raises(UsageError, match="is for signatures only"):
+        recipients_in([path])
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(UsageError, match="no certificate"):
         recipients_in([path])
@@ -118,10 +143,26 @@ def test_the_chain_in_a_recipients_file_is_no_recipient(tmp_path: Path) -> None:
     path = tmp_path / "it.pem"
     own = issue(rsa_key(0), "IT", "CA", by=rsa_key(1))
     ca = issue(rsa_key(1), "CA", ca=True)
-    path.write_bytes(
-        b"".join(x509.load_der_x509_certificate(d).public_bytes(Encoding.PEM) for d in (ca, own))
-    )
+    path.write_bytes(pem(ca) + pem(own))
     assert recipients_in([path, path])[0] == (own,)
+
+
+def test_all_of_several_that_signed_themselves_are_recipients(tmp_path: Path) -> None:
+    """`openssl req -x509` makes CA certificates."""
+    people = [issue(rsa_key(number), f"IT {number}", ca=True) for number in range(2)]
+    path = tmp_path / "it.pem"
+    path.write_bytes(b"".join(map(pem, people)))
+    assert recipients_in([path]) == (tuple(people), ())
+
+
+def test_a_ca_beside_somebody_that_it_did_not_certify_is_told_of(tmp_path: Path) -> None:
+    own, other = issue(rsa_key(0), "IT"), issue(rsa_key(1), "Root", ca=True)
+    path = tmp_path / "it.pem"
+    path.write_bytes(pem(own) + pem(other))
+    assert recipients_in([path]) == (
+        (own,),
+        ("the CA certificate of `Root` in `it.pem` gets no passwords",),
+    )
 
 
 def test_the_list_is_private_and_grows(tmp_path: Path) -> None:
@@ -145,20 +186,70 @@ def test_the_list_is_private_and_grows(tmp_path: Path) -> None:
 )
 def test_half_a_line_of_a_killed_run_does_no_harm(tmp_path: Path, torn: bytes) -> None:
     vault = PasswordsFile(tmp_path)
-    for before in (0, 1):
+    vault.keep([ENTRY])
+    for more in (1, 2):
         with (tmp_path / "passwords.csv").open("ab") as file:
             file.write(torn)
+        vault.keep([replace(ENTRY, user=f"user {more}")])
+    whole = [row for row in password_rows(tmp_path) if row["sha256"] == ENTRY.sha256]
+    assert [row["user"] for row in whole] == ["jane", "user 1", "user 2"]
+    assert {row["password"] for row in whole} == {"k3v9-k3v9"}
+
+
+def test_half_a_header_of_a_killed_run_is_no_line(tmp_path: Path) -> None:
+    (tmp_path / "passwords.csv").write_bytes(b"user,profile,fing")
+    PasswordsFile(tmp_path).keep([ENTRY])
+    (row,) = password_rows(tmp_path)
+    assert (row["user"], row["password"]) == ("jane", "k3v9-k3v9")
+
+
+@pytest.mark.parametrize("lost", [b"\r\n", b"\n", b""])
+def test_a_row_that_an_editor_left_without_its_line_end_stays(tmp_path: Path, lost: bytes) -> None:
+    vault = PasswordsFile(tmp_path)
+    vault.keep([ENTRY])
+    path = tmp_path / "passwords.csv"
+    path.write_bytes(path.read_bytes().removesuffix(lost))
+    vault.keep([replace(ENTRY, user="bob")])
+    rows = password_rows(tmp_path)
+    assert [row["user"] for row in rows] == ["jane", "bob"]
+    assert [row["password"].strip() for row in rows] == ["k3v9-k3v9"] * 2
+
+
+def test_whether_a_password_is_there(tmp_path: Path) -> None:
+    recipients, _ = recipients_in([department(tmp_path, 0)[0]])
+    for vault in (PasswordsFile(tmp_path / "list"), Escrow(tmp_path / "escrow", recipients)):
+        vault.folder.mkdir()
+        assert not vault.finder()(ENTRY.file, ENTRY.sha256)
         vault.keep([ENTRY])
-        assert len(password_rows(tmp_path)) == before + 1
+        has = vault.finder()
+        assert has(ENTRY.file, ENTRY.sha256)
+        assert not has(ENTRY.file, "12" * 32)
+    (tmp_path / "passwords.csv").mkdir()
+    with pytest.raises(OutputError):
+        PasswordsFile(tmp_path).finder()
 
 
 @pytest.mark.parametrize(
-    "user", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "a\r\nb,c", 'a","b', "Zoë"]
+    "user",
+    [
+        "=cmd|' /C calc'!A0",
+        "p;=cmd|' /C calc'!A0",
+        "\uff1d1",
+        ' "=1',
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "a\r\nb,c",
+        'a","b',
+        "Zoë",
+    ],
 )
 def test_what_a_user_is_called_computes_nothing_and_is_one_line(tmp_path: Path, user: str) -> None:
     PasswordsFile(tmp_path).keep([replace(ENTRY, user=user)])
     (row,) = password_rows(tmp_path)
-    assert not row["user"].startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert not re.match(r"[\s\"]*[=+\-@\uff1d\t\r]", row["user"])
+    assert ";=" not in row["user"]
     assert row["password"] == "k3v9-k3v9"
     assert len((tmp_path / "passwords.csv").read_bytes().splitlines()) == 2
     if user.isalpha():

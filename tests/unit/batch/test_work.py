@@ -462,11 +462,24 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
 ) -> None:
     home = add_home(tmp_path / "homes", "jane", JANE, LOCKED)
     before = everything(orders.folder)
-    found = run(jane(home), replace(orders, dry_run=True))
+    orders = replace(orders, primary=Secret(PRIMARY), dry_run=True)
+    found = run(jane(home), orders)
     assert statuses(found) == ["planned"] * 2
     assert {item.sha256 for item in found} == {None}
     assert {item.file for item in found} >= {f"jane/{JANES_FILE}"}
     assert everything(orders.folder) == before
+
+
+def test_a_dry_run_fails_where_the_run_would(tmp_path: Path, orders: Orders) -> None:
+    home = add_home(tmp_path / "homes", "jane", JANE, LOCKED, "dsa")
+    table = PasswordTable.of_rows([({"user": "bob"}, GIVEN)])
+    for other in (orders, replace(orders, passwords=table)):
+        planned = run(jane(home), replace(other, all_issuers=True, dry_run=True))
+        done = run(jane(home), replace(other, all_issuers=True))
+        failures = [(item.profile, item.error) for item in done if item.error]
+        assert [(item.profile, item.error) for item in planned if item.error] == failures
+        assert len(failures) in (2, len(done))
+        assert len(planned) == len(done)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a matter of Unix permissions")
@@ -497,7 +510,9 @@ def test_a_glance_is_enough_where_nothing_was_touched(tmp_path: Path, orders: Or
     first = run(jane(home), orders)
     seen = glance(jane(home), orders, orders.wanted)
     assert seen is not None
-    assert sorted(map(repr, seen)) == sorted(repr(replace(i, status="unchanged")) for i in first)
+    assert sorted(map(repr, seen.items)) == sorted(
+        repr(replace(i, status="unchanged")) for i in first
+    )
 
 
 @pytest.mark.usefixtures("settled")
@@ -608,3 +623,87 @@ def test_a_profile_behind_a_link_out_of_the_home_is_a_failure_of_its_application
     assert failure.error["hint"] == "name the folder that it leads to as a ROOT of its own"
     assert statuses(run(jane(home), replace(orders, applications=("firefox",)))) == ["failed"]
     assert run(jane(home), replace(orders, applications=("thunderbird",))) == ()
+
+
+@pytest.mark.parametrize("link", [".mozilla", ".mozilla/firefox"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_of_profiles_behind_a_link_out_of_the_home_is_a_failure(
+    orders: Orders, tmp_path: Path, link: str, *, there: bool
+) -> None:
+    home = add_home(tmp_path / "homes", "jane", JANE)
+    elsewhere = (home / link).rename(tmp_path / "elsewhere")
+    (home / link).symlink_to(elsewhere)
+    if not there:
+        elsewhere.rename(tmp_path / "unmounted")
+    (failure,) = run(jane(home), orders)
+    assert (failure.status, failure.profile) == ("failed", str(home / link))
+    assert "is a link out of the home" in messages([failure])[0]
+    assert statuses(run(jane(home), replace(orders, applications=("Firefox",)))) == ["failed"]
+    # A dangling link may have led to anything's profiles; that of `.mozilla/firefox` is one's own.
+    assert run(jane(home), replace(orders, applications=("Tor Browser",))) == ()
+
+
+def test_a_link_out_of_the_home_that_no_profile_can_be_behind_is_nothing(
+    orders: Orders, tmp_path: Path
+) -> None:
+    home = add_home(tmp_path / "homes", "jane", JANE)
+    for name in (".config", ".thunderbird-data", "Downloads"):
+        (tmp_path / name).mkdir()
+        (home / name).symlink_to(tmp_path / name)
+    assert statuses(run(jane(home), orders)) == ["backed-up"]
+
+
+def test_a_plain_profile_whose_databases_are_links_is_a_failure(
+    orders: Orders, tmp_path: Path
+) -> None:
+    folder = tmp_path / "profile"
+    shutil.copytree(PROFILES / JANE, folder)
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("cert9.db", "key4.db"):
+        (folder / name).rename(tmp_path / "elsewhere" / name)
+        (folder / name).symlink_to(tmp_path / "elsewhere" / name)
+    user = User("profile", (Member("profile", folder, home=False),))
+    (failure,) = run(user, orders)
+    assert (failure.status, failure.profile) == ("failed", str(folder))
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_folder_that_a_list_names_outside_the_home_is_said_every_night(
+    orders: Orders, tmp_path: Path
+) -> None:
+    home = add_home(tmp_path / "homes", "jane", JANE)
+    with (profile_in(home).parent / "profiles.ini").open("a") as file:
+        for number in (1, 2):
+            file.write(f"\n[Profile{number}]\nIsRelative=0\nPath=/srv/{number}\n")
+    outcome = back_up_user(jane(home), orders)
+    (note,) = outcome.notes
+    assert note.startswith("a list of profiles of `jane` names `/srv/1` and 1 more, outside the h")
+    assert statuses(outcome.items) == ["backed-up"]
+    again = glance(jane(home), orders, orders.wanted)
+    assert again is not None
+    assert again.notes == outcome.notes
+    assert back_up_user(jane(home), replace(orders, applications=("tor",))).notes == ()
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_certificate_without_its_key_is_said_every_night(orders: Orders, tmp_path: Path) -> None:
+    home = add_home(tmp_path / "homes", "jane", "certificate-without-key")
+    outcome = back_up_user(jane(home), orders)
+    (note,) = outcome.notes
+    assert note.startswith("the private key of the WIPO certificate of `")
+    again = glance(jane(home), orders, orders.wanted)
+    assert again is not None
+    assert (again.items, again.notes) == ((), outcome.notes)
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_listed_folder_that_comes_later_is_seen(orders: Orders, tmp_path: Path) -> None:
+    home = add_home(tmp_path / "homes", "jane", JANE)
+    vault = home / "Vault" / "ff"
+    with (profile_in(home).parent / "profiles.ini").open("a") as file:
+        file.write(f"\n[Profile1]\nIsRelative=0\nPath={vault}\n")
+    run(jane(home), orders)
+    assert glance(jane(home), orders, orders.wanted)
+    shutil.copytree(PROFILES / "chain3", vault)
+    assert glance(jane(home), orders, orders.wanted) is None
+    assert sorted(statuses(run(jane(home), orders))) == ["backed-up", "unchanged"]

@@ -7,14 +7,14 @@ import shutil
 import sqlite3
 import sys
 from contextlib import closing
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nssbackup.profiles import System, find_left_behind, find_profiles
-from nssbackup.profiles.locate import find_profiles_and_strays
+from nssbackup.profiles.locate import search_home
 from nssbackup.profiles.system import Platform
 from tests.fuzz import guard
 from tests.unit.profiles.machine import Machine, snapshot
@@ -321,7 +321,37 @@ def test_thousands_of_profiles_and_of_links_out_of_the_home_are_told_apart_soon(
         (root / f"out{number}").symlink_to(elsewhere / f"{number}")
     (root / "profiles.ini").write_text("")
     with guard.limits():
-        inside, strays = find_profiles_and_strays(System.of_home(tmp_path / "home", "linux"))
-    assert {one.path.name for one in inside} == {f"in{number}" for number in range(2_000)}
-    assert {one.path.name for one in strays} == {f"out{number}" for number in range(2_000)}
-    assert {one.application for one in strays} == {"Firefox"}
+        search = search_home(System.of_home(tmp_path / "home", "linux"))
+    assert {one.path.name for one in search.profiles} == {f"in{number}" for number in range(2_000)}
+    assert {one.path.name for one in search.strays} == {f"out{number}" for number in range(2_000)}
+    assert {one.application for one in search.strays} == {"Firefox"}
+
+
+def test_what_a_list_names_and_is_not_looked_at_is_said(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    machine = Machine(home)
+    mine = machine.profile("ab12.mine")
+    Machine(tmp_path / "other").profile("ab12.hers").rename(elsewhere)
+    (home / "link").symlink_to(elsewhere)
+    (home / "dangling").symlink_to(tmp_path / "unmounted" / "x")
+    paths = (mine, elsewhere, home / "link", home / "dangling", home / "gone", "/no/such/folder")
+    machine.write("".join(f"[Profile{n}]\nIsRelative=0\nPath={p}\n" for n, p in enumerate(paths)))
+    search = search_home(System.of_home(home, "linux"))
+    assert [one.path for one in search.profiles] == [mine]
+    assert [(one.path, one.application) for one in search.strays] == [
+        (home / "link", "Firefox"),
+        (home / "dangling", "Firefox"),
+    ]
+    assert list(search.elsewhere.items()) == [
+        (PurePosixPath(elsewhere), "Firefox"),
+        (PurePosixPath("/no/such/folder"), "Firefox"),
+    ]
+    assert search.absent == (home / "gone",)
+
+
+def test_a_folder_on_another_drive_of_a_windows_home_is_said(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "home", "win32")
+    machine.write("[Profile0]\nIsRelative=0\nPath=D:\\Profiles\\work\n")
+    search = search_home(System.of_home(machine.home, "win32"))
+    assert [str(one) for one in search.elsewhere] == ["D:\\Profiles\\work"]
+    assert (search.strays, search.absent) == ((), ())
