@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 import pkgutil
 import re
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 import typer
 
 import nssbackup
+from nssbackup.batch.report import BatchItem, BatchReport, Items
 from nssbackup.cli import app
 from nssbackup.errors import NssBackupError
+from nssbackup.fleet.report import FleetReport, HostResult
 from nssbackup.pkcs12 import DESTINATIONS, FORMATS
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -154,3 +158,41 @@ def test_the_library_example_runs(tmp_path: Path) -> None:
     written = tmp_path / "MyWIPOCert.pfx"
     digest = hashlib.sha256(written.read_bytes()).hexdigest()
     assert done.stdout == f"MyWIPOCert.pfx {digest}\n"
+
+
+def test_the_example_of_json_is_what_is_printed(tmp_path: Path) -> None:
+    blocks = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", readme(), re.DOTALL)]
+    (shown,) = (block for block in blocks if "identity" in block)
+    (tmp_path / "password").write_text("Correct-Horse-Battery-Staple-47\n")
+    profile = README.parent / "fixtures" / "profiles" / "firefox-nopassword"
+    words = ("export", "--json", "--profile", str(profile), "--password-file", "password")
+    printed = json.loads(
+        subprocess.run(
+            [sys.executable, "-m", "nssbackup", *words],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+            cwd=tmp_path,
+        ).stdout
+    )
+    identity = printed["identity"]
+    assert identity.pop("profile") == str(profile)
+    assert shown["identity"].pop("profile")
+    assert identity == shown.pop("identity")
+    assert {key: printed[key] for key in shown if key not in ("sha256", "bytes")} == {
+        key: value for key, value in shown.items() if key not in ("sha256", "bytes")
+    }
+    assert printed.keys() == {"identity", *shown}
+
+
+def test_the_readme_names_every_key_of_a_report() -> None:
+    (text,) = re.findall(r"\*\*Reports\.\*\*.*", readme())
+    now = datetime.now(timezone.utc)
+    items = Items()
+    items.add(BatchItem("failed", "host", "jane"))
+    batch = BatchReport(now, now, "host", Path("/"), (), items=items).to_json()
+    fleet = FleetReport(now, now, Path("/"), (), False, None, (HostResult("h", True, None, {}),))
+    one = batch["items"][0]  # type: ignore[index] # JSON
+    for key in (*batch, *items.totals, *one, *fleet.to_json(), *fleet.hosts[0].to_json()):
+        assert f"`{key}`" in text, key
