@@ -125,6 +125,8 @@ def safe_name(text: str) -> str:
     Control characters, separators and what else a system forbids become `_`, device names get
     one in front, and the length is bounded in bytes. Never empty, `.` or `..`.
     """
+    encoding = sys.getfilesystemencoding()  # a locale may know fewer letters than there are
+    text = text.encode(encoding, "replace").decode(encoding)
     kept = "".join("_" if c in _FORBIDDEN or not c.isprintable() else c for c in text)
     # Windows drops blanks and dots at the end; a dot in front hides the file.
     name = _shorten(" ".join(kept.split()).strip(". "))

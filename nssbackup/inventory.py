@@ -109,12 +109,12 @@ def take_inventory(
     return _assembled(readings, tuple(failures), given, reader)
 
 
-def primary_password_set(profile: Profile, engine: EngineName = "auto") -> bool | None:
+def primary_password_set(profile: Profile) -> bool | None:
     """Whether a profile has a primary password; None where that can't be told."""
     if profile.store is None:
         return None
     try:
-        with engine_named(engine).open(profile) as store:
+        with engine_named("auto").open(profile) as store:
             return store.needs_password()
     except NssBackupError:
         return None

@@ -13,11 +13,9 @@ from nssbackup.errors import BackupError, NssBackupError, VerificationError
 from nssbackup.files import PRIVATE_MODE
 from nssbackup.model import Identity, PrivateKey
 from nssbackup.pkcs12 import Format, PfxContents, Protection, open_pfx
+from nssbackup.pkcs12.limits import FILE_BYTES
 from nssbackup.report import VerifiedFile
 from nssbackup.secret import Secret
-
-# A PFX with a hundred certificates is 200 kB.
-_MAX_BYTES = 8 * 1024 * 1024
 
 # WIPO mails its holders two weeks before the end; a month leaves time to act.
 EXPIRY_NOTICE = timedelta(days=30)
@@ -138,7 +136,7 @@ def read_backup(path: Path) -> bytes:
         if not stat.S_ISREG(facts.st_mode):
             message = f"`{path}` is not a file"
             raise UnreadableBackupError(message)
-        if facts.st_size > _MAX_BYTES:
+        if facts.st_size > FILE_BYTES:
             message = f"`{path}` is too large for a PFX ({facts.st_size:,} bytes)"
             raise UnreadableBackupError(message)
         with path.open("rb") as file:

@@ -20,13 +20,12 @@ from typing import Any
 from nssbackup.batch.naming import STATE_FOLDER
 from nssbackup.batch.report import BatchItem
 from nssbackup.files import write_verified
+from nssbackup.pkcs12.limits import FILE_BYTES
 
 _VERSION = 1
 _ENDING = ".json"
 # A user with a hundred identities needs 300 kB. What JSON makes of a byte takes up to thirty.
 _MAX_BYTES = 4 * 1024 * 1024
-# A PFX with a hundred certificates is 200 kB.
-_MAX_PFX_BYTES = 8 * 1024 * 1024
 
 _PLAIN = ("wanted", "places", "facts", "looked", "until", "selected", "notes")
 _ROW = BatchItem("failed", host="", user="").to_json().keys()
@@ -119,7 +118,7 @@ def save(path: str, state: State) -> None:
 
 def is_intact(folder: str, kept: Kept) -> bool:
     """Whether a file is there as it was when it was verified."""
-    data = read_whole(os.path.join(folder, kept.file), _MAX_PFX_BYTES)  # noqa: PTH118 - as text: thousands
+    data = read_whole(os.path.join(folder, kept.file), FILE_BYTES)  # noqa: PTH118 - as text: thousands
     return data is not None and hashlib.sha256(data).hexdigest() == kept.sha256
 
 

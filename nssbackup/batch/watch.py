@@ -19,13 +19,13 @@ from nssbackup.model import Profile
 from nssbackup.profiles.desktops import desktops
 from nssbackup.profiles.folder import DATABASES, INSTALLS_LIST, PROFILES_LIST, store_in
 from nssbackup.profiles.groups import GROUPS_FOLDER
+from nssbackup.profiles.left_behind import NOT_IN_HOME
 from nssbackup.profiles.roots import candidate_roots
 from nssbackup.profiles.system import System
 
 _JOURNALS = ("", "-journal", "-wal")
 # Folders and links that a home may have thousands of: such a home is looked through every night.
 _MOST = 1_000
-_HIDDEN_FROM_REFRESH = frozenset({"AppData", "Library"})
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Watch:
             self.paths[place] = None
             for child in self._folders(place):
                 name = os.path.basename(child)  # noqa: PTH119 - as text
-                if not name.startswith(".") and name not in _HIDDEN_FROM_REFRESH:
+                if not name.startswith(".") and name not in NOT_IN_HOME:
                     self.paths[child] = None
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 from nssbackup.certificate import StoredCertificate
 from nssbackup.doctor.elsewhere import managed
@@ -13,9 +13,7 @@ from nssbackup.doctor.findings import Finding
 from nssbackup.identities import assemble, display_name, matching
 from nssbackup.model import Identity, OrphanKey, Profile
 from nssbackup.profiles.modules import third_party_modules
-
-# WIPO mails its holders two weeks before the end; a month leaves time to act.
-_EXPIRY_NOTICE = timedelta(days=30)
+from nssbackup.verify import EXPIRY_NOTICE
 
 _REQUESTED_AGAIN = (
     "WIPO's certificates are not renewed but requested anew, from the holder's WIPO account; WIPO"
@@ -194,7 +192,7 @@ def _judgement(identity: Identity) -> Iterator[Finding]:
             f"The certificate of `{who}` is not valid before {certificate.not_before:%Y-%m-%d}.",
             "If that is in the past, the clock of this computer is wrong.",
         )
-    elif certificate.not_after - now < _EXPIRY_NOTICE:
+    elif certificate.not_after - now < EXPIRY_NOTICE:
         yield Finding.of(
             "certificate-expiring",
             f"The certificate of `{who}` expires on {until}.",

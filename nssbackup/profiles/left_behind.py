@@ -34,7 +34,7 @@ TOTAL_LIMIT = 20_000
 _CERTIFICATES = tuple(names[0] for names in DATABASES.values())
 
 # In a home folder the large ones by far, in which no refresh puts anything.
-_NOT_IN_HOME = frozenset({"AppData", "Library"})
+NOT_IN_HOME = frozenset({"AppData", "Library"})
 
 
 def find_left_behind(system: System | None = None) -> tuple[Profile, ...]:
@@ -65,7 +65,7 @@ def _candidates(system: System) -> Iterator[tuple[str, str]]:
         seen.add(key)
         for container in _folders(place, PLACE_LIMIT, system):
             # Not one that a program hides from the user: the refresh wants the data to be seen.
-            if container.name.startswith(".") or container.name in _NOT_IN_HOME:
+            if container.name.startswith(".") or container.name in NOT_IN_HOME:
                 continue
             for folder in _folders(Path(container.path), CONTAINER_LIMIT, system):
                 yield container.name, folder.path

@@ -13,10 +13,10 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
-from tests.batch_homes import profile_in
+from tests.batch_homes import add_home, backups, profile_in
 from tests.cli.forks import Ended, Forks, serving
 from tests.cli.runner import FAST, STRONG, Cli, names
-from tests.store_builder import StoreBuilder, ec_key, issue, name
+from tests.store_builder import StoreBuilder, ec_key, issue, name, rsa_key
 
 # Nickname in the store, common name in the certificate.
 NAMES: dict[str, tuple[bytes, str]] = {
@@ -139,3 +139,20 @@ def test_in_a_batch_and_its_reports(
     tame(forks.run(*batch, "--json"), 3)
     assert names(forks.cli.temporary) == []
     assert STRONG not in (out / "report.json").read_text("utf-8")
+
+
+def test_a_name_that_the_locale_has_no_letters_for_is_written_as_far_as_it_has(
+    tmp_path: Path,
+) -> None:
+    variables = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    cli = Cli(tmp_path, variables)
+    builder = StoreBuilder(cli.folder / "store")
+    builder.add_identity(rsa_key(0), issue(rsa_key(0), "Łukasz Żak", WIPO, rsa_key(9)), b"x")
+    assert cli.export(builder.write()).status == 0
+    (made,) = names(cli.here)
+    assert made.startswith("_ukasz _ak-WIPO")
+    out = cli.folder / "out"
+    home = add_home(cli.folder / "homes", "lukasz")
+    (cli.folder / "store").rename(home / ".mozilla" / "firefox" / "p")
+    assert cli.run("batch", "--home", home, "-o", out).status == 0
+    assert len(backups(out)) == 1
