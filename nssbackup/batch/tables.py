@@ -77,7 +77,7 @@ class PasswordTable:
         return next((secret for row, secret in self.rows if _fits(row, owner)), None)
 
 
-def _rank(row: Mapping[str, str]) -> Sequence[bool]:
+def _rank(row: Mapping[str, str]) -> tuple[bool, ...]:
     """The row that says most first: a certificate is one person's, a profile's name everybody's."""
     profile = row.get("profile", "")
     is_path = "/" in profile or "\\" in profile

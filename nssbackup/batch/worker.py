@@ -8,6 +8,7 @@ a line of answer goes back for each; all JSON.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 
@@ -17,8 +18,7 @@ def main() -> None:
     sys.path.extend(folder for folder in sys.argv[1:] if folder not in sys.path)
     # In front for this one import, so that nothing of ours hides a module of Python's.
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))  # noqa: PTH100, PTH120 - pathlib is slow to load
-    import nssbackup  # noqa: F401 - its submodules come from where it lies
-
+    importlib.import_module("nssbackup")  # whose modules then come from where it lies
     del sys.path[0]
     from nssbackup.batch.serving import serve
 

@@ -29,14 +29,24 @@ DestinationName = Literal[
 ]
 EngineName = Literal["auto", "native", "nss"]
 
+_CERT = "Nickname, name, e-mail, issuer, serial number or fingerprint of the certificate."
+
 Cert = Annotated[
     str | None,
     typer.Argument(
         metavar="CERT",
         show_default=False,
         autocompletion=completion.certificates,
-        help="Nickname, name, e-mail, issuer, serial number or fingerprint of the certificate."
-        " Default: the WIPO certificate.",
+        help=f"{_CERT} Default: the WIPO certificate.",
+    ),
+]
+CertShown = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="CERT",
+        show_default=False,
+        autocompletion=completion.certificates,
+        help=f"{_CERT} Default: all that have their key, and WIPO's without it.",
     ),
 ]
 BackupFile = Annotated[
@@ -222,6 +232,45 @@ ExpiringFirst = Annotated[
 Again = Annotated[bool, typer.Option("--force", help="Back up again what is backed up already.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
+]
+Escrow = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--escrow-cert",
+        metavar="FILE",
+        show_default=False,
+        help="Encrypt the generated passwords to this certificate (RSA), for `openssl cms"
+        " -decrypt`. Repeatable: each of them can open all. Without it they are kept in the clear,"
+        " in a file for its owner alone.",
+    ),
+]
+PasswordTableFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--passwords",
+        metavar="CSV",
+        show_default=False,
+        help="A password for each backup: a table with the columns user, profile, fingerprint"
+        " (one or more of them) and password.",
+    ),
+]
+PrimaryOfAll = Annotated[
+    str | None,
+    typer.Option(
+        "--primary-password-file",
+        metavar="FILE",
+        show_default=False,
+        help="Firefox's Primary Password, if all have the same: the first line of FILE.",
+    ),
+]
+PrimaryTableFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--primary-passwords",
+        metavar="CSV",
+        show_default=False,
+        help="The Primary Passwords, as a table like that of --passwords.",
+    ),
 ]
 
 

@@ -50,13 +50,18 @@ class Progress:
             warn=_nothing if self._bar else self._talk.warn,
         )
 
-    def summary(self, result: BatchResult, *, passwords_kept: bool) -> None:
-        """What came of it on stderr, and the paths of the reports on stdout.
+    def passwords_kept(self, result: BatchResult) -> None:
+        """Warn of the passwords that were put into the file beside the reports, if any were."""
+        if result.report.items.totals["backed-up"]:
+            from nssbackup.batch.naming import PASSWORDS_FILE
 
-        Args:
-            result: of the batch.
-            passwords_kept: whether passwords were put into the file beside the reports.
-        """
+            self._talk.warn(
+                f"the passwords stand in `{result.report.folder / PASSWORDS_FILE}`: keep it apart"
+                " from the backups, or have them encrypted with `--escrow-cert`"
+            )
+
+    def summary(self, result: BatchResult) -> None:
+        """What came of it on stderr, and the paths of the reports on stdout."""
         talk, report = self._talk, result.report
         totals = report.items.totals
         if self._bar:
@@ -75,13 +80,6 @@ class Progress:
         talk.say(", ".join(counts) + ("; nothing was written" if report.dry_run else ""))
         if report.expiring_days is not None:
             talk.say(f"{totals['expiring']} end within {report.expiring_days} days")
-        if passwords_kept and totals["backed-up"]:
-            from nssbackup.batch.naming import PASSWORDS_FILE
-
-            talk.warn(
-                f"the passwords stand in `{report.folder / PASSWORDS_FILE}`: keep it apart from the"
-                " backups, or have them encrypted with `--escrow-cert`"
-            )
         for path in result.files:
             talk.data(str(path))
 

@@ -1,17 +1,20 @@
-"""Documents: the report of one host, read with as little trust as any file of another computer."""
+"""Documents: the report of one host, read with as little trust as any file of another computer.
+
+What is taken from it can be put into the report of all hosts and shown there: one host's nonsense
+is that host's failure, and never the others'.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from nssbackup.batch.report import BatchItem, Status
 from nssbackup.errors import NoProfileError, NssBackupError
+from nssbackup.fleet.contents import is_inside
 from nssbackup.fleet.errors import HostError
-from nssbackup.fleet.transfer import is_inside
 from nssbackup.identities import NoMatchError
 from nssbackup.report import Json, error_json
 
@@ -22,6 +25,10 @@ _NOTHING = frozenset({NoProfileError.code, NoMatchError.code})
 # Of a host with more certificates than any has. A value takes up to a hundred bytes of memory.
 _MAX_BYTES = 32 * 1024 * 1024
 _MAX_VALUES = 1_000_000
+# Beyond that JSON's numbers are not the same in every program (RFC 8259, section 6).
+_MAX_NUMBER = 2**53 - 1
+# Of an identity or an error, which need two.
+_MAX_DEPTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +61,8 @@ def read_document(path: Path, host: str) -> HostDocument:
         if "error" in document and document["error"]["code"] in _NOTHING:
             return HostDocument()
         return HostDocument(
-            roots=tuple(_text(root) for root in document["roots"]),
-            notes=tuple(_text(note) for note in document["notes"]),
+            roots=_texts(document["roots"]),
+            notes=_texts(document["notes"]),
             items=tuple(_item(item, host) for item in document["items"]),
         )
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
@@ -84,10 +91,10 @@ def _item(item: Any, host: str) -> BatchItem:  # noqa: ANN401 - JSON of unknown 
         identity=None if identity is None else _mapping(identity),
         file=f"{host}/{name}" if name is not None and is_inside(name) else None,
         sha256=_optional(item["sha256"]),
-        size=None if item["bytes"] is None else int(item["bytes"]),
+        size=_size(item["bytes"]),
         # Without an end it could not be put in its place.
         expiring=item["expiring"] is True and identity is not None and "not_after" in identity,
-        warnings=tuple(_text(warning) for warning in item["warnings"]),
+        warnings=_texts(item["warnings"]),
         error=None if item["error"] is None else _mapping(item["error"]),
     )
 
@@ -102,7 +109,28 @@ def _optional(value: object) -> str | None:
     return None if value is None else _text(value)
 
 
-def _mapping(value: object) -> Json:
-    if not isinstance(value, Mapping):
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError
+    return tuple(_text(one) for one in value)
+
+
+def _size(value: object) -> int | None:
+    if value is not None and (type(value) is not int or not 0 <= value <= _MAX_NUMBER):
         raise TypeError
     return value
+
+
+def _mapping(value: object) -> Json:
+    if not isinstance(value, dict) or not _is_plain(value, _MAX_DEPTH):
+        raise TypeError
+    return value
+
+
+def _is_plain(value: object, depth: int) -> bool:
+    """Whether all of it can be shown and written again: no infinite number, no endless depth."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_plain(one, depth - 1) for one in inner)
+    # Python's JSON has NaN as well, which is in no order with any number.
+    return not isinstance(value, int | float) or abs(value) <= _MAX_NUMBER

@@ -263,8 +263,10 @@ def _summary(result: Mapping[str, Any]) -> str:
     if not isinstance(totals, dict):
         return "nothing"
     if isinstance(totals.get("message"), str):  # nothing was found to be backed up
-        return str(totals["message"])
-    counts = [f"{totals[key]} {words}" for key, words in _WORDS.items() if totals.get(key)]
+        return str(totals["message"])[:_MAX_MESSAGE]
+    # The host's own words: what is no number is not counted.
+    found = {key: count for key, count in totals.items() if type(count) is int and count}
+    counts = [f"{found[key]} {words}" for key, words in _WORDS.items() if key in found]
     return ", ".join(counts) or "nothing"
 
 

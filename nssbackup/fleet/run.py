@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -19,15 +19,24 @@ from nssbackup.batch.report import Items, encoded
 from nssbackup.batch.vault import recipients_in
 from nssbackup.errors import NssBackupError, OutputError, UsageError
 from nssbackup.files import make_folder, write_verified
+from nssbackup.fleet.contents import LOCK_FILE
 from nssbackup.fleet.documents import HostDocument, failed_host, read_document
 from nssbackup.fleet.errors import FleetStuckError, HostError, HostUnreachableError
 from nssbackup.fleet.play import Outcome, Play, Progress, run_play, runner_module
 from nssbackup.fleet.report import FleetReport, HostResult, totals_of
-from nssbackup.fleet.transfer import LOCK_FILE
 
 # Every POSIX system has it, and anybody may make private folders in it.
 _SHORT = "/tmp"  # noqa: S108 - a private folder in it
 _MAX_TEMPORARY = 50
+
+# What one of these says takes the place of all that the inventory says of its group, as where to
+# look or which password; of most of them only one may be said.
+_INSTEAD: tuple[Mapping[str, object], ...] = (
+    {"roots": [], "home": [], "homes": []},
+    {"for": "", "format": ""},
+    {"password_file": "", "passwords": "", "escrow_certificates": []},
+    {"primary_password_file": "", "primary_passwords": ""},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +51,48 @@ class FleetOptions:
         secrets: files with passwords, by the role's variable.
         expiring_days: marks the identities that end within so many days.
         variables: others of the role. All are called as they are there, without `nssbackup_` in
-            front.
+            front. For those that are not named the inventory's own hold, or the role's defaults.
     """
 
     play: Play
     output: Path
     wheels: Path | None = None
     escrow: tuple[Path, ...] = ()
-    secrets: Mapping[str, Path | None] = field(default_factory=dict)
+    secrets: Mapping[str, Path] = field(default_factory=dict)
     expiring_days: int | None = None
     variables: Mapping[str, object] = field(default_factory=dict)
 
 
-def back_up_fleet(options: FleetOptions, progress: Progress) -> FleetReport:
+def back_up_fleet(
+    options: FleetOptions, progress: Progress, warn: Callable[[str], None]
+) -> FleetReport:
     """Back up the certificates on all hosts of an inventory.
 
     Each host has its folder in the output, and the report of all is beside them. With a dry run
     nothing is written.
 
+    Args:
+        options: what is to be done.
+        progress: is told what happens.
+        warn: is told what is about no item; it is in the report as well.
+
     Raises:
         FleetUnavailableError: Ansible is not installed.
         AnsibleError: Ansible could not begin.
         FleetStuckError: it came to no end.
-        UsageError: there are no wheels where they should be, or no host.
+        UsageError: there are no wheels where they should be, or no host, or a certificate is of no
+            use for escrow.
         OutputError: the output can't be written.
         KeyboardInterrupt: Ctrl-C. What was on the hosts has been removed, as far as they answer.
     """
     started = datetime.now(timezone.utc)
     folder = options.output.absolute()
     runner_module()
-    notes = _checked(options)
+    if options.wheels is not None:
+        _check_wheels(options.wheels)
+    notes = list(recipients_in(options.escrow)[1]) if options.escrow else []
+    for note in notes:
+        warn(note)
     with _kept(folder, options), private_folder() as private:
         documents = _new(private / "documents")
         variables = _variables(options, folder, documents)
@@ -93,48 +114,39 @@ def back_up_fleet(options: FleetOptions, progress: Progress) -> FleetReport:
             for one in outcomes
         )
         found = [_result(*pair, progress) for pair in zip(outcomes, paths, strict=True)]
+        for outcome, document in found:
+            for note in document.notes:
+                notes.append(f"{outcome.host}: {note}")
+                warn(notes[-1])
         report = _merged(options, folder, started, notes, found)
         if not options.play.check:
             _write(report, folder)
     return report
 
 
-def _checked(options: FleetOptions) -> tuple[str, ...]:
-    """Find out here what would fail on every host; returns what is to be said.
-
-    Raises:
-        UsageError: a file is missing, or a certificate is of no use for escrow.
-    """
-    for key, path in options.secrets.items():
-        if path is not None and not path.is_file():
-            message = f"the file of `--{key.replace('_', '-')}` is not there"
-            raise UsageError(message)
-    if not options.escrow:
-        return ()
-    given = [key for key in ("password_file", "passwords") if options.secrets.get(key)]
-    if given:
-        message = f"`--escrow-cert` and `--{given[0].replace('_', '-')}` exclude each other"
-        raise UsageError(message, hint="a password that is given is known to whoever gave it")
-    return recipients_in(options.escrow)[1]
-
-
 def _variables(options: FleetOptions, folder: Path, documents: Path) -> dict[str, object]:
-    """What the role is told; paths that hold whatever Ansible's own folder is."""
+    """What the role is told, whatever the inventory says; paths that hold in any folder."""
     values: dict[str, object] = {
         **options.variables,
-        **{key: str(path.absolute()) for key, path in options.secrets.items() if path},
-        "folder": str(folder),
-        "requirement": f"nssbackup=={version('nssbackup')}",
-        "escrow_certificates": [str(path.absolute()) for path in options.escrow],
-        "run": secrets.token_hex(8),
-        "timeout": options.play.time_limit,
+        **{key: str(path.absolute()) for key, path in options.secrets.items()},
     }
+    if options.escrow:
+        values["escrow_certificates"] = [str(path.absolute()) for path in options.escrow]
     if options.wheels is not None:
-        values["wheels"] = str(_with_wheels(options.wheels))
+        values["wheels"] = str(options.wheels.absolute())
     if options.expiring_days is not None:
         values["expiring"] = options.expiring_days
+    for group in _INSTEAD:
+        if not group.keys().isdisjoint(values):
+            values = {**group, **values}
     if options.play.check:
         values["documents"] = str(documents)
+    # These are not the inventory's to say: this program has to find what comes home, to read it,
+    # and to know how long it may take.
+    values["folder"] = str(folder)
+    values["requirement"] = f"nssbackup=={version('nssbackup')}"
+    values["run"] = secrets.token_hex(8)
+    values["timeout"] = options.play.time_limit
     return {f"nssbackup_{key}": value for key, value in values.items()}
 
 
@@ -157,7 +169,7 @@ def _merged(
     options: FleetOptions,
     folder: Path,
     started: datetime,
-    notes: tuple[str, ...],
+    notes: Sequence[str],
     found: Sequence[tuple[Outcome, HostDocument]],
 ) -> FleetReport:
     items = Items()
@@ -175,10 +187,7 @@ def _merged(
             HostResult(outcome.host, outcome.reached, outcome.error, totals_of(document.items))
             for outcome, document in found
         ),
-        notes=(
-            *notes,
-            *(f"{outcome.host}: {note}" for outcome, document in found for note in document.notes),
-        ),
+        notes=tuple(notes),
         items=items,
     )
 
@@ -228,12 +237,12 @@ def _new(folder: Path) -> Path:
     return folder
 
 
-def _with_wheels(folder: Path) -> Path:
-    """The folder, as an absolute path."""
+def _check_wheels(folder: Path) -> None:
+    """Find out here what would fail on every host."""
     if not any(folder.glob("*.whl")):
         message = f"there are no wheels in `{folder}`"
-        raise UsageError(message, hint="`pip wheel --wheel-dir FOLDER nssbackup pip` makes them")
-    return folder.absolute()
+        hint = "`pip wheel --wheel-dir FOLDER . pip` in nssbackup's sources makes them"
+        raise UsageError(message, hint=hint)
 
 
 def _silent(host: str, step: str) -> None:

@@ -12,28 +12,33 @@ import hashlib
 import json
 import shutil
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from nssbackup.batch.naming import ESCROW_FOLDER, PASSWORDS_FILE, REPORT_FILES, STATE_FOLDER
+from nssbackup.batch.naming import PASSWORDS_ELSEWHERE, PASSWORDS_FILE, STATE_FOLDER
 from nssbackup.errors import DamagedBackupError, OutputError
 from nssbackup.files import make_folder, write_private, write_verified
 from nssbackup.fleet import installer
+from nssbackup.fleet.contents import is_backup, is_for_next_run, is_inside, is_working_file, rank
 from nssbackup.fleet.installer import PROGRAM
-
-LOCK_FILE = "fleet.lock"
-"""Keeps two runs out of one folder of hosts; in the folder of the state, like that of a batch."""
 
 # Far above what a building full of people needs, far below what fills a disk.
 MAX_FILES = 200_000
 MAX_FILE = 256 * 1024 * 1024
 MAX_ALL = 4 * 1024 * 1024 * 1024
 
-# The folder may be a user's home on a file system that knows no more than this.
-_MAX_PART = 255
+# What `pack` makes. The errors of the other methods are many, and none of an archive's own.
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+# What zipfile may raise for an archive that is damaged, or was made to be.
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class Unpacked:
     @property
     def changed(self) -> bool:
         """Whether a backup, or what belongs to one, is new: a report always is."""
-        return any(_is_backup(name) for name in (*self.new, *self.replaced))
+        return any(is_backup(name) for name in (*self.new, *self.replaced))
 
     def to_json(self) -> Mapping[str, object]:
         """What the role reads."""
@@ -83,8 +88,9 @@ def pack(folder: Path, archive: Path) -> None:
 def pack_luggage(folder: Path, archive: Path, files: Mapping[str, Path]) -> None:
     """Pack what goes to a host: the program that installs nssbackup there, and what it is to have.
 
-    That is what the next run goes by, the backups and the state, below `out`. Reports are of no use
-    there, and passwords of earlier nights, in escrow or not, leave the controller for nobody.
+    That is what the next run goes by, the backups and the state, below `out`, and nothing else that
+    may lie in the folder: passwords of earlier nights, in escrow or not, leave the controller for
+    nobody. So the run there is told that they are elsewhere.
 
     Args:
         folder: where the host's backups are; need not exist.
@@ -97,8 +103,9 @@ def pack_luggage(folder: Path, archive: Path, files: Mapping[str, Path]) -> None
     with _new_archive(archive) as file:
         _add(file, PROGRAM, Path(installer.__file__))
         for name in _names(folder):
-            if _is_needed(name):
+            if is_for_next_run(name):
                 _add(file, f"out/{name}", folder / name)
+        file.writestr(f"out/{STATE_FOLDER}/{PASSWORDS_ELSEWHERE}", b"")
         for name, path in files.items():
             if path.is_dir():
                 for wheel in sorted(path.glob("*.whl")):
@@ -125,10 +132,11 @@ def unpack(archive: Path, folder: Path) -> Unpacked:
         with zipfile.ZipFile(archive) as file:
             entries = _checked(file)
             _check_digests(file, entries)
-            for name in sorted(entries, key=_rank):
+            for name in sorted(entries, key=rank):
                 _place(file, entries[name], folder, name, done)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
-        message = f"`{archive.name}` is damaged: {error}"
+    except _UNREADABLE as error:
+        said = str(error).rstrip(". ") or type(error).__name__
+        message = f"`{archive.name}` is damaged: {said}"
         raise DamagedBackupError(message) from error
     except OSError as error:
         message = f"`{folder}` can't be written: {_reason(error)}"
@@ -162,35 +170,8 @@ def _names(folder: Path) -> Iterator[str]:
     if not folder.is_dir():
         return
     for path in sorted(folder.rglob("*")):
-        if stat.S_ISREG(path.lstat().st_mode) and not _is_working_file(path.name):
+        if stat.S_ISREG(path.lstat().st_mode) and not is_working_file(path.name):
             yield path.relative_to(folder).as_posix()
-
-
-def _is_working_file(name: str) -> bool:
-    """Whether a file is of use only while a program runs: a lock, a half-written one."""
-    return name in {"lock", LOCK_FILE} or name.endswith(".tmp")
-
-
-def _is_needed(name: str) -> bool:
-    kept_here = (*REPORT_FILES, PASSWORDS_FILE)
-    return name not in kept_here and PurePosixPath(name).parts[0] != ESCROW_FOLDER
-
-
-def _is_backup(name: str) -> bool:
-    return name not in REPORT_FILES and not _is_state(name)
-
-
-def _is_state(name: str) -> bool:
-    return PurePosixPath(name).parts[0] == STATE_FOLDER
-
-
-def _rank(name: str) -> tuple[int, str]:
-    """Passwords and escrow, then backups, then what the next run goes by, then the reports."""
-    if name in REPORT_FILES:
-        return 3, name
-    if _is_state(name):
-        return 2, name
-    return int(name.endswith(".pfx")), name
 
 
 def _checked(file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -204,6 +185,9 @@ def _checked(file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         if not is_inside(name) or kind not in (0, stat.S_IFREG):
             message = f"a name in the archive is not one of a file below the folder: `{name}`"
             raise DamagedBackupError(message)
+        if entry.compress_type not in _METHODS:
+            message = f"`{name}` is packed in a way that is not ours"
+            raise DamagedBackupError(message)
         if name in entries:
             message = f"`{name}` is in the archive twice"
             raise DamagedBackupError(message)
@@ -213,16 +197,6 @@ def _checked(file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         message = f"the archive is too large: {len(sizes)} files, {sum(sizes)} bytes"
         raise DamagedBackupError(message)
     return entries
-
-
-def is_inside(name: str) -> bool:
-    """Whether a name is a plain relative path on every system."""
-    parts = name.split("/")
-    return (
-        all(part not in ("", ".", "..") and len(part.encode()) <= _MAX_PART for part in parts)
-        and name.isprintable()
-        and not set(name) & set('\\:*?"<>|')
-    )
 
 
 def _check_digests(file: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo]) -> None:

@@ -10,6 +10,7 @@ TEST-NET-1 (RFC 5737), which is nobody's.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -227,8 +228,19 @@ class Network:
         self.hosts[name] = host
         return host
 
-    def inventory(self, path: Path, unknown: Collection[str] = ()) -> Path:
-        """An Ansible inventory of all the computers, whose keys are known but for the named."""
+    def inventory(
+        self,
+        path: Path,
+        unknown: Collection[str] = (),
+        variables: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> Path:
+        """An Ansible inventory of all the computers, whose keys are known but for the named.
+
+        Args:
+            path: of the new file.
+            unknown: the computers whose keys are not known.
+            variables: more of some computers.
+        """
         known = path.with_suffix(".known_hosts")
         known.write_text(
             "".join(
@@ -250,9 +262,9 @@ class Network:
         }
         lines = ["all:", "  vars:", *(f"    {key}: {value!r}" for key, value in common.items())]
         lines += ["  hosts:"]
-        lines += [
-            f"    {host.name}: {{ansible_host: {host.address}}}" for host in self.hosts.values()
-        ]
+        for host in self.hosts.values():
+            own = {"ansible_host": host.address, **(variables or {}).get(host.name, {})}
+            lines.append(f"    {host.name}: {json.dumps(own)}")
         path.write_text("\n".join(lines) + "\n")
         return path
 

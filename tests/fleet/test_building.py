@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,12 +84,18 @@ class Controller:
     inventory: Path
 
     @classmethod
-    def of(cls, network: Network, folder: Path, unknown: Collection[str] = ()) -> Controller:
+    def of(
+        cls,
+        network: Network,
+        folder: Path,
+        unknown: Collection[str] = (),
+        variables: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> Controller:
         folder.mkdir()
         cli = Cli(folder)
         # Ansible looks a thousand times a second whether a task has ended, and there is work to do.
         (cli.home / ".ansible.cfg").write_text("[defaults]\ninternal_poll_interval = 0.05\n")
-        return cls(network, cli, network.inventory(folder / "inventory.yml", unknown))
+        return cls(network, cli, network.inventory(folder / "inventory.yml", unknown, variables))
 
     @property
     def output(self) -> Path:
@@ -164,7 +170,9 @@ def test_a_building_is_backed_up_night_after_night(
     broken = put(hosts["carl"], "kurt", "firefox-nopassword")
     (broken / "cert9.db").write_bytes(b"this is no database" * 1000)
     put(hosts["fritz"], "jane", "firefox-nopassword")
-    controller = Controller.of(network, tmp_path / "controller", unknown=["fritz"])
+    # What no option says the inventory may: of one computer, that there is but one home.
+    variables = {"ada": {"nssbackup_home": ["/home/jane"]}}
+    controller = Controller.of(network, tmp_path / "controller", ["fritz"], variables)
     run(
         [
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=IT"),
@@ -224,7 +232,8 @@ def check_document(document: dict[str, Any]) -> None:
     assert statuses(document, "ada") == ["backed-up", "backed-up"]
     assert statuses(document, "berta") == ["backed-up", "backed-up"]
     assert statuses(document, "carl") == ["backed-up", "failed"]
-    assert (document["host"], document["roots"], document["expiring_days"]) == (None, ["/home"], 30)
+    assert (document["host"], document["expiring_days"]) == (None, 30)
+    assert document["roots"] == ["/home/jane", "/home"]
     assert document["totals"]["failed"] == 3
     (unread,) = (one for one in document["items"] if one["host"] == "carl" and one["error"])
     assert (unread["user"], unread["error"]["code"]) == ("kurt", "store-damaged")

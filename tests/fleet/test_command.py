@@ -15,6 +15,7 @@ from nssbackup.cli.output import Output
 from nssbackup.fleet import play
 from nssbackup.fleet.errors import FleetStuckError
 from nssbackup.fleet.play import Play, error_of, run_play
+from nssbackup.fleet.play import _summary as summary
 from nssbackup.fleet.report import FleetReport, HostResult, totals_of
 from nssbackup.fleet.run import private_folder
 from tests.cli.runner import Cli, names
@@ -104,19 +105,50 @@ def test_an_ansible_that_comes_to_no_end_is_ended(
     [
         (["--wheels", "absent"], "no wheels in `absent`"),
         (["--password-file", "absent"], "`--password-file` is not there"),
-        (["--escrow-cert", "it.pem", "--password-file", "p"], "exclude each other"),
+        (["--password-file", "-"], "`--password-file` is not there"),
+        (["--primary-passwords", "absent"], "`--primary-passwords` is not there"),
+        (["--escrow-cert", "absent"], "`--escrow-cert` is not there"),
+        (["--passwords", "x" * 300], "`--passwords` is not there"),
+        (["--passwords", "pipe"], "is no plain file"),
+        (["--passwords", "."], "is no plain file"),
+        (
+            ["--escrow-cert", "it.pem", "--password-file", "p"],
+            "`--escrow-cert` and `--password-file` exclude each other",
+        ),
+        (
+            ["--password-file", "p", "--passwords", "t"],
+            "`--password-file` and `--passwords` exclude each other",
+        ),
+        (
+            ["--primary-password-file", "p", "--primary-passwords", "t"],
+            "`--primary-password-file` and `--primary-passwords` exclude each other",
+        ),
         (["--format", "modern", "--for", "windows"], "exclude each other"),
-        (["--escrow-cert", "absent.pem"], "absent.pem"),
+        (["--escrow-cert", "p"], "holds no certificate"),
+        (["--password-file", "empty"], "the backup password is empty"),
+        (["--passwords", "t"], "line 2 of the file of `--passwords` has 3 cells"),
+        (["--primary-passwords", "t"], "line 2 of the file of `--primary-passwords` has 3 cells"),
+        (["--passwords", "empty"], "line 1 of the file of `--passwords`"),
     ],
 )
 def test_what_would_fail_everywhere_is_found_out_here(
     cli: Cli, words: list[str], said: str
 ) -> None:
     (cli.here / "p").write_text("password\n")
+    (cli.here / "t").write_text("user,password\njane,one,two\n")
+    (cli.here / "empty").write_text("")
+    os.mkfifo(cli.here / "pipe")
     done = cli.run("fleet", "one,two", "-o", "out", *words)
     assert done.status == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (cli.here / "out").exists()
+
+
+def test_hosts_may_be_many(cli: Cli) -> None:
+    hosts = ",".join(f"host{number}.example" for number in range(100))
+    done = cli.run("fleet", hosts, "-o", "out", "--wheels", "absent")
+    assert (done.status, "no wheels in `absent`" in done.stderr) == (2, True)
 
 
 def test_a_second_run_in_the_same_folder_is_kept_out(cli: Cli) -> None:
@@ -152,6 +184,24 @@ def test_an_error_is_told_in_the_words_of_who_knows(
     assert len(said) <= 2_000
 
 
+@pytest.mark.parametrize(
+    ("totals", "expected"),
+    [
+        ({"backed-up": 2, "unchanged": 0, "failed": 1}, "2 backed up, 1 failed"),
+        (
+            {"backed-up": "x" * 10_000, "failed": [[]], "planned": True, "unchanged": 1e999},
+            "nothing",
+        ),
+        ({"message": "there is no profile"}, "there is no profile"),
+        ({"message": "x" * 10_000}, "x" * 2_000),
+        ("nonsense", "nothing"),
+        (None, "nothing"),
+    ],
+)
+def test_the_totals_of_a_host_are_numbers_or_nothing(totals: object, expected: str) -> None:
+    assert summary({"msg": totals}) == expected
+
+
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_the_hosts_are_shown_as_a_table_and_what_failed_is_told(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, *, dry_run: bool
@@ -166,7 +216,7 @@ def test_the_hosts_are_shown_as_a_table_and_what_failed_is_told(
         HostResult("three", reached=False, error="it does not answer", totals=totals(failed=1)),
     )
     report = FleetReport(now, now, tmp_path, (), dry_run, None, hosts)
-    show(report, Output())
+    show(report, Output(), passwords_kept=True)
     out, err = capsys.readouterr()
     lines = [line.split() for line in out.splitlines()]
     assert ["one", "4" if dry_run else "3", "0", "0", "0"] in lines
@@ -176,3 +226,32 @@ def test_the_hosts_are_shown_as_a_table_and_what_failed_is_told(
     assert "warning: two: the disk is full\n" in err
     assert "warning: three: it does not answer\n" in err
     assert (str(tmp_path / "report.html") in err) is not dry_run
+
+
+@pytest.mark.parametrize(
+    ("backed_up", "kept", "there", "said"),
+    [
+        (1, True, True, True),
+        (0, True, True, False),
+        (1, False, True, False),
+        (1, True, False, False),
+    ],
+)
+def test_passwords_in_the_clear_are_told_of_where_there_are_any(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    *,
+    backed_up: int,
+    kept: bool,
+    there: bool,
+    said: bool,
+) -> None:
+    (tmp_path / "one").mkdir()
+    if there:
+        (tmp_path / "one" / "passwords.csv").write_text("password\n")
+    now = datetime.now(timezone.utc)
+    totals = {**totals_of(()), "backed-up": backed_up}
+    hosts = (HostResult("one", reached=True, error=None, totals=totals),)
+    report = FleetReport(now, now, tmp_path, (), dry_run=False, expiring_days=None, hosts=hosts)
+    show(report, Output(), passwords_kept=kept)
+    assert ("the passwords stand in" in capsys.readouterr().err) is said

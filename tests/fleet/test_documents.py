@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nssbackup.batch.report import Items
+from nssbackup.batch.rendering import write_reports
+from nssbackup.batch.report import Items, encoded, plain
 from nssbackup.fleet.documents import failed_host, read_document
 from nssbackup.fleet.errors import HostError, HostUnreachableError
-from nssbackup.fleet.report import totals_of
+from nssbackup.fleet.report import FleetReport, totals_of
 
 ITEM: dict[str, Any] = {
     "status": "backed-up",
@@ -55,7 +58,11 @@ def test_an_item_is_the_host_s_and_its_file_is_in_the_host_s_folder(tmp_path: Pa
         ("home", []),
         ("file", 7),
         ("bytes", "many"),
+        ("bytes", "5103"),
+        ("bytes", -1),
+        ("bytes", 2**53),
         ("warnings", 7),
+        ("warnings", "text"),
         ("warnings", [7]),
         ("identity", "who"),
         ("error", "what"),
@@ -118,3 +125,60 @@ def test_a_host_without_a_report_is_a_row_of_the_report() -> None:
     items.add(row)
     assert items.totals["failed"] == 1
     assert totals_of((row,)) == {**items.totals}
+
+
+# What a JSON file may hold where another value is expected; as text, as Python writes not all.
+NONSENSE = (
+    *("null", "true", "7", "-1", "1.5", '""', '"x"', "[]", "[[]]", "{}", '{"not_after": 7}'),
+    *("1e999", "-1e999", "NaN", "Infinity", "1" * 400, "1" * 5000, '"\\ud800"', '"\\u0000"'),
+    *('"0001-01-01T00:00:00+23:59"', '"9999-12-31T23:59:59-23:59"', '{"bits": 1e999}'),
+    *("[" * deep + "]" * deep for deep in (9, 500, 5_000, 100_000)),
+)
+IDENTITY = {"sha256": "0", "not_after": "2056-05-01T00:00:00Z", "key": {"bits": 1}, "chain": ["x"]}
+
+
+def nonsense(value: object) -> Iterator[str]:
+    """A JSON value with nonsense in the place of each part of it."""
+    yield from NONSENSE
+    if isinstance(value, dict):
+        for key in value:
+            others = ", ".join(
+                f"{json.dumps(other)}: {json.dumps(value[other])}"
+                for other in value
+                if other != key
+            )
+            for part in nonsense(value[key]):
+                yield f"{{{others}{', ' if others else ''}{json.dumps(key)}: {part}}}"
+    elif isinstance(value, list):
+        yield from (f"[{part}]" for one in value for part in nonsense(one))
+
+
+def test_whatever_a_host_says_the_report_of_all_hosts_can_be_written(tmp_path: Path) -> None:
+    error = {"status": 11, "code": "x", "message": "y", "hint": None}
+    item = {**ITEM, "identity": IDENTITY, "error": error}
+    items, refused = Items(), 0
+    roots: list[str] = []
+    notes: list[str] = []
+    for text in nonsense({**DOCUMENT, "items": [item]}):
+        (tmp_path / "one.json").write_text(text)
+        try:
+            found = read_document(tmp_path / "one.json", "ada")
+        except HostError:
+            refused += 1
+            continue
+        roots += found.roots
+        notes += found.notes
+        for one in found.items:
+            items.add(one)
+    assert refused > 300
+    assert len(items) > 200
+    now = datetime.now(timezone.utc)
+    report = FleetReport(now, now, tmp_path, tuple(roots), False, 30, (), tuple(notes), items)
+    text = b"".join(encoded(report.to_json())).decode()
+
+    def never(constant: str) -> None:
+        pytest.fail(f"`{constant}` is no JSON")
+
+    assert len(json.loads(text, parse_constant=never)["items"]) == len(items)
+    assert json.dumps(plain(report.to_json()), indent=2)
+    write_reports(report.to_json(), tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import zipfile
@@ -93,12 +94,44 @@ def test_no_password_and_no_report_goes_to_a_host(tmp_path: Path) -> None:
             "__main__.py",
             "escrow-0.pem",
             "out/.nssbackup/jane.json",
+            "out/.nssbackup/passwords-elsewhere",
             f"out/{BACKUP}",
             "wheels/a-1-py3-none-any.whl",
         }
     pack_luggage(tmp_path / "absent", tmp_path / "first.zip", {})
     with zipfile.ZipFile(tmp_path / "first.zip") as file:
-        assert file.namelist() == ["__main__.py"]
+        assert file.namelist() == ["__main__.py", "out/.nssbackup/passwords-elsewhere"]
+
+
+# What people, their editors and file managers leave beside what a batch makes.
+OTHERS = (
+    *("passwords.csv~", "passwords.csv.bak", ".~lock.passwords.csv#", "#passwords.csv#"),
+    *("passwords (copy).csv", "Passwords.csv", "passwords.pfx", "note 10:30.txt", ".DS_Store"),
+    *("jane/opened by IT.json", "jane/note 10:30.txt", "jane/note 10:30.pfx", "jane/a.pfx.txt"),
+    *("jane/old/Jane Doe.pfx", "jane/lock", "jane/.nssbackup-0123456789abcdef.tmp"),
+    *(".nssbackup/jane.json~", ".nssbackup/jane/passwords.json", ".nssbackup/a.pfx"),
+    *(".nssbackup/.nssbackup-0123456789abcdef.tmp", ".nssbackup/fleet.lock", ".trash/a.pfx"),
+    *("escrow/passwords.json", "escrow/a.pfx", "Escrow/b.pfx", "report.json.bak"),
+    *("reports/report.json", "jane/undecodable\udcff.pfx"),
+)
+
+
+def test_what_no_batch_made_stays_on_the_controller(tmp_path: Path) -> None:
+    here = fill(tmp_path / "here", {**CONTENTS, **dict.fromkeys(OTHERS, b"secret")})
+    pack_luggage(here, tmp_path / "luggage.zip", {})
+    with zipfile.ZipFile(tmp_path / "luggage.zip") as file:
+        assert set(file.namelist()) == {
+            "__main__.py",
+            "out/.nssbackup/jane.json",
+            "out/.nssbackup/passwords-elsewhere",
+            f"out/{BACKUP}",
+        }
+        file.extractall(tmp_path / "there")
+    # And what the host has can come home: with its mark, no run here would miss a password.
+    pack(tmp_path / "there" / "out", tmp_path / "after.zip")
+    done = unpack(tmp_path / "after.zip", here)
+    assert (done.new, done.replaced) == ([], [])
+    assert set(done.unchanged) == {".nssbackup/jane.json", BACKUP}
 
 
 def test_what_is_there_already_is_not_touched(
@@ -214,6 +247,28 @@ def test_half_an_archive_leaves_everything_as_it_was(tmp_path: Path, cut: int) -
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_an_archive_that_is_damaged_anywhere_is_refused_in_words(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - no secret: the same bytes every time
+    method = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)[seed]
+    archive = tmp_path / "after.zip"
+    with zipfile.ZipFile(archive, "w", method) as file:
+        file.writestr("jane/Jan\u00e9.pfx", b"pfx" * 300)
+        file.writestr("report.json", b'{"items": []}')
+    whole = archive.read_bytes()
+    refused = 0
+    for _ in range(200):
+        data = bytearray(whole)
+        for _ in range(chance.randint(1, 3)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        archive.write_bytes(data)
+        try:
+            unpack(archive, tmp_path / "home")
+        except (DamagedBackupError, OutputError):
+            refused += 1
+    assert refused > 100
+
+
 def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "after.zip", "w") as file:
         file.writestr(BACKUP, b"one")
@@ -270,7 +325,12 @@ def test_the_programs_of_the_role_say_what_is_the_matter(tmp_path: Path) -> None
     done = run("pack-luggage", "there", files)
     packed = Path(done.stdout)
     with zipfile.ZipFile(packed / "luggage.zip") as file:
-        assert file.namelist() == ["__main__.py", f"out/{BACKUP}", "password-file"]
+        assert file.namelist() == [
+            "__main__.py",
+            f"out/{BACKUP}",
+            "out/.nssbackup/passwords-elsewhere",
+            "password-file",
+        ]
     assert packed.stat().st_mode & 0o077 == 0
     again = run("pack-luggage", "there", json.dumps({"passwords": "absent"}))
     assert (again.returncode, again.stdout) == (31, "")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nssbackup.cli import passwords
 from nssbackup.cli.options import (
     SOME_FAILED,
     Again,
@@ -15,6 +14,7 @@ from nssbackup.cli.options import (
     Apps,
     DryRun,
     Engine,
+    Escrow,
     Expired,
     ExpiringFirst,
     For,
@@ -22,15 +22,18 @@ from nssbackup.cli.options import (
     Json,
     NoChain,
     OnlyCerts,
+    PasswordTableFile,
+    PrimaryOfAll,
+    PrimaryTableFile,
     Quiet,
     Verbose,
     chosen_formats,
 )
 from nssbackup.cli.output import Output
+from nssbackup.cli.sources import Sources
 from nssbackup.errors import UsageError
 
 if TYPE_CHECKING:
-    from nssbackup.batch.orders import Passwords
     from nssbackup.batch.run import BatchResult
     from nssbackup.batch.users import Places
     from nssbackup.pkcs12 import Destination
@@ -83,44 +86,6 @@ _PasswordFile = Annotated[
         help="One password for all backups: the first line of FILE; - is stdin.",
     ),
 ]
-_Passwords = Annotated[
-    Path | None,
-    typer.Option(
-        "--passwords",
-        metavar="CSV",
-        show_default=False,
-        help="A password for each backup: a table with the columns user, profile, fingerprint"
-        " (one or more of them) and password.",
-    ),
-]
-_PrimaryFile = Annotated[
-    str | None,
-    typer.Option(
-        "--primary-password-file",
-        metavar="FILE",
-        show_default=False,
-        help="Firefox's Primary Password, if all have the same: the first line of FILE.",
-    ),
-]
-_Primaries = Annotated[
-    Path | None,
-    typer.Option(
-        "--primary-passwords",
-        metavar="CSV",
-        show_default=False,
-        help="The Primary Passwords, as a table like that of --passwords.",
-    ),
-]
-_Escrow = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--escrow-cert",
-        metavar="FILE",
-        show_default=False,
-        help="Encrypt the generated passwords to this certificate (RSA), for `openssl cms"
-        " -decrypt`. Repeatable: each of them can open all.",
-    ),
-]
 _Rounds = Annotated[
     int | None,
     typer.Option(
@@ -154,10 +119,10 @@ def batch(  # noqa: PLR0913 - one parameter an option
         ),
     ] = False,
     password_file: _PasswordFile = None,
-    passwords_csv: _Passwords = None,
-    escrow_cert: _Escrow = None,
-    primary_password_file: _PrimaryFile = None,
-    primary_passwords: _Primaries = None,
+    passwords: PasswordTableFile = None,
+    escrow_cert: Escrow = None,
+    primary_password_file: PrimaryOfAll = None,
+    primary_passwords: PrimaryTableFile = None,
     expiring: ExpiringFirst = None,
     jobs: Annotated[
         int | None,
@@ -184,21 +149,15 @@ def batch(  # noqa: PLR0913 - one parameter an option
     report.json.
     """
     talk = Output(json=json, quiet=quiet, verbose=verbose)
-    _check_sources(
-        backup={
-            "--generate-passwords": generate_passwords,
-            "--password-file": password_file,
-            "--passwords": passwords_csv,
-        },
-        primary={
-            "--primary-password-file": primary_password_file,
-            "--primary-passwords": primary_passwords,
-        },
+    sources = Sources(
+        password_file,
+        passwords,
+        primary_password_file,
+        primary_passwords,
+        generate=generate_passwords,
         escrow=bool(escrow_cert),
     )
-    passwords.check_one_source(
-        password_file=password_file, generate=False, primary=primary_password_file
-    )
+    sources.check()
     if not (roots or home or homes):
         message = "there is nothing to look into"
         hint = "name a ROOT, a home with `--home` or a folder of homes with `--homes`"
@@ -212,7 +171,7 @@ def batch(  # noqa: PLR0913 - one parameter an option
     from nssbackup.batch.users import Places
     from nssbackup.cli.progress import Progress
 
-    given = _backup_passwords(password_file, passwords_csv, destination, talk)
+    given = sources.of_backups(destination, talk)
     _check_apps(app)
     orders = Orders(
         folder=output.absolute(),
@@ -225,12 +184,7 @@ def batch(  # noqa: PLR0913 - one parameter an option
         rounds=_rounds(kdf_rounds, destination, made_up=given is None),
         chain=not no_chain,
         passwords=given,
-        primary=_source(
-            primary_password_file,
-            "--primary-password-file",
-            primary_passwords,
-            "--primary-passwords",
-        ),
+        primary=sources.of_profiles(),
         escrow=_recipients(escrow_cert, talk),
         force=force,
         dry_run=dry_run,
@@ -240,12 +194,14 @@ def batch(  # noqa: PLR0913 - one parameter an option
     with Progress(talk) as progress:
         result = run_batch(BatchOptions(places, orders, jobs, expiring), progress.watcher)
     _check_found(result, places)
+    if given is None and not orders.escrow:
+        progress.passwords_kept(result)
     if json:
         from nssbackup.batch.report import plain
 
         talk.document(plain(result.report.to_json()))
     else:
-        progress.summary(result, passwords_kept=given is None and not orders.escrow)
+        progress.summary(result)
     if result.unwritten is not None:
         if not json:
             raise result.unwritten
@@ -253,52 +209,6 @@ def batch(  # noqa: PLR0913 - one parameter an option
         raise typer.Exit(result.unwritten.exit_status)
     if result.report.failed:
         raise typer.Exit(SOME_FAILED)
-
-
-def _check_sources(*, backup: dict[str, object], primary: dict[str, object], escrow: bool) -> None:
-    """Refuse two sources for one password, and escrow for one that is not made up here."""
-    for options in (backup, primary):
-        named = [option for option, value in options.items() if value not in (None, False)]
-        if len(named) > 1:
-            message = f"`{named[0]}` and `{named[1]}` exclude each other"
-            raise UsageError(message)
-        if escrow and named and options is backup and named != ["--generate-passwords"]:
-            message = f"`--escrow-cert` and `{named[0]}` exclude each other"
-            raise UsageError(message, hint="a password that is given is known to whoever gave it")
-
-
-def _backup_passwords(
-    file: str | None, table: Path | None, destination: Destination | None, talk: Output
-) -> Passwords | None:
-    """The passwords of the backups, with a word on a weak one; None where they are made up."""
-    from nssbackup.pkcs12 import password_warnings
-    from nssbackup.secret import Secret
-
-    found = _source(file, "--password-file", table, "--passwords")
-    if isinstance(found, Secret):
-        if not found:
-            message = "the backup password is empty"
-            raise UsageError(message, hint="Firefox and Windows can't open such a file")
-        weak = passwords.weakness(found)
-        for warning in (*((weak,) if weak else ()), *password_warnings(destination, found)):
-            talk.warn(warning)
-    elif found is not None:
-        weak_ones = sum(1 for _, secret in found.rows if passwords.weakness(secret))
-        if weak_ones:
-            talk.warn(f"{weak_ones} of the passwords in the table are easy to guess")
-    return found
-
-
-def _source(
-    file: str | None, file_option: str, table: Path | None, table_option: str
-) -> Passwords | None:
-    if file is not None:
-        return passwords.read_file(file, file_option)
-    if table is not None:
-        from nssbackup.batch.tables import PasswordTable
-
-        return PasswordTable.read(table, table_option)
-    return None
 
 
 def _check_apps(apps: list[str] | None) -> None:

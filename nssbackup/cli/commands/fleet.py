@@ -15,16 +15,23 @@ from nssbackup.cli.options import (
     Again,
     AllIssuers,
     DryRun,
+    Escrow,
     Expired,
     ExpiringFirst,
     For,
     FormatOption,
     Json,
     OnlyCerts,
+    PasswordTableFile,
+    PrimaryOfAll,
+    PrimaryTableFile,
     Quiet,
     Verbose,
+    chosen_formats,
 )
 from nssbackup.cli.output import Output
+from nssbackup.cli.sources import Sources
+from nssbackup.errors import UsageError
 
 if TYPE_CHECKING:
     from nssbackup.fleet.report import FleetReport
@@ -115,16 +122,6 @@ _Parents = Annotated[
         help="A folder on the hosts with a home for each user. Repeatable.",
     ),
 ]
-_Escrow = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--escrow-cert",
-        metavar="FILE",
-        show_default=False,
-        help="Encrypt the generated passwords to this certificate (RSA), on the hosts."
-        " Repeatable. Without it they come home in the clear, in a file for its owner alone.",
-    ),
-]
 _PasswordFile = Annotated[
     Path | None,
     typer.Option(
@@ -132,33 +129,6 @@ _PasswordFile = Annotated[
         metavar="FILE",
         show_default=False,
         help="One password for all backups: the first line of FILE.",
-    ),
-]
-_Passwords = Annotated[
-    Path | None,
-    typer.Option(
-        "--passwords",
-        metavar="CSV",
-        show_default=False,
-        help="A password for each backup, as a table: see `nssbackup batch`.",
-    ),
-]
-_PrimaryFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--primary-password-file",
-        metavar="FILE",
-        show_default=False,
-        help="Firefox's Primary Password, if all have the same: the first line of FILE.",
-    ),
-]
-_Primaries = Annotated[
-    Path | None,
-    typer.Option(
-        "--primary-passwords",
-        metavar="CSV",
-        show_default=False,
-        help="The Primary Passwords, as a table.",
     ),
 ]
 
@@ -184,13 +154,13 @@ def fleet(  # noqa: PLR0913 - one parameter an option
     all_issuers: AllIssuers = False,
     expired: Expired = False,
     expiring: ExpiringFirst = None,
-    escrow_cert: _Escrow = None,
+    escrow_cert: Escrow = None,
     for_: For = None,
     format_: FormatOption = None,
     password_file: _PasswordFile = None,
-    passwords: _Passwords = None,
-    primary_password_file: _PrimaryFile = None,
-    primary_passwords: _Primaries = None,
+    passwords: PasswordTableFile = None,
+    primary_password_file: PrimaryOfAll = None,
+    primary_passwords: PrimaryTableFile = None,
     force: Again = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -200,16 +170,39 @@ def fleet(  # noqa: PLR0913 - one parameter an option
     """Back up every user's certificates on many computers, by Ansible, into one folder.
 
     Needs the extra: pip install 'nssbackup[fleet]'. The inventory says how Ansible reaches the
-    hosts. What is put on them for the time of the run is removed at its end. What fails is a line
-    of the report and stops nothing else: the status is then 3.
+    hosts, and by the role's variables what no option here says. What is put on the hosts for the
+    time of the run is removed at its end. What fails is a line of the report and stops nothing
+    else: the status is then 3.
     """
+    talk = Output(json=json, quiet=quiet, verbose=verbose)
+    secrets = {
+        key: Path(file).absolute()
+        for key, file in {
+            "password_file": password_file,
+            "passwords": passwords,
+            "primary_password_file": primary_password_file,
+            "primary_passwords": primary_passwords,
+        }.items()
+        if file is not None
+    }
+    sources = Sources(
+        _text(secrets.get("password_file")),
+        secrets.get("passwords"),
+        _text(secrets.get("primary_password_file")),
+        secrets.get("primary_passwords"),
+        escrow=bool(escrow_cert),
+    )
+    sources.check()
+    destination, _ = chosen_formats(for_, format_)
+
     from nssbackup.batch.report import plain
-    from nssbackup.cli.options import chosen_formats
     from nssbackup.fleet.play import Play
     from nssbackup.fleet.run import FleetOptions, back_up_fleet
 
-    talk = Output(json=json, quiet=quiet, verbose=verbose)
-    chosen_formats(for_, format_)
+    for key, file in (*secrets.items(), *(("escrow_cert", one) for one in escrow_cert or ())):
+        _check_file(key, file)
+    made_up = sources.of_backups(destination, talk) is None
+    sources.of_profiles()
     play = Play(
         _source(inventory),
         limit=limit,
@@ -223,23 +216,22 @@ def fleet(  # noqa: PLR0913 - one parameter an option
         output,
         wheels=wheels,
         escrow=tuple(escrow_cert or ()),
-        secrets={
-            "password_file": password_file,
-            "passwords": passwords,
-            "primary_password_file": primary_password_file,
-            "primary_passwords": primary_passwords,
-        },
+        secrets=secrets,
         expiring_days=expiring,
         variables={
-            "python": python or "",
-            "home": home or [],
-            "homes": homes or [],
-            "certificates": cert or [],
-            "all_issuers": all_issuers,
-            "expired": expired,
-            "for": for_ or "",
-            "format": format_ or "",
-            "force": force,
+            key: value
+            for key, value in {
+                "python": python,
+                "home": home,
+                "homes": homes,
+                "certificates": cert,
+                "all_issuers": all_issuers,
+                "expired": expired,
+                "for": for_,
+                "format": format_,
+                "force": force,
+            }.items()
+            if value
         },
     )
 
@@ -247,18 +239,28 @@ def fleet(  # noqa: PLR0913 - one parameter an option
         talk.say(f"{host}: {step}" if host else step)
 
     with _private():
-        report = back_up_fleet(options, progress)
+        report = back_up_fleet(options, progress, talk.warn)
     if json:
         talk.document(plain(report.to_json()))
     else:
-        _show(report, talk)
-        if not (escrow_cert or password_file or passwords or dry_run):
-            talk.warn(
-                f"the passwords stand in `{report.folder / 'HOST' / 'passwords.csv'}`: keep them"
-                " apart from the backups, or have them encrypted with `--escrow-cert`"
-            )
+        _show(report, talk, passwords_kept=made_up and not escrow_cert)
     if report.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _check_file(key: str, path: Path) -> None:
+    """Refuse what is no plain file: each host gets it, and a pipe can be read but once.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not os.path.isfile(path):  # noqa: PTH113 - Path's own raises for a name too long
+        message = f"the file of `--{key.replace('_', '-')}` is not there, or is no plain file"
+        raise UsageError(message)
 
 
 def _source(inventory: str) -> str:
@@ -267,11 +269,8 @@ def _source(inventory: str) -> str:
     Raises:
         UsageError: there is no such file.
     """
-    from nssbackup.errors import UsageError
-
-    path = Path(inventory)
-    if path.exists():
-        return str(path.absolute())
+    if os.path.exists(inventory):  # noqa: PTH110 - Path's own raises where hosts are many
+        return str(Path(inventory).absolute())
     if "," in inventory:
         return inventory
     message = f"there is no inventory `{inventory}`"
@@ -288,8 +287,16 @@ def _private() -> Iterator[None]:
         os.umask(before)
 
 
-def _show(report: FleetReport, talk: Output) -> None:
-    """The hosts as a table, and where the rest is to be read."""
+def _show(report: FleetReport, talk: Output, *, passwords_kept: bool) -> None:
+    """The hosts as a table, and where the rest is to be read.
+
+    Args:
+        report: of all hosts.
+        talk: gets it.
+        passwords_kept: whether the passwords came home in the clear, as far as the options go.
+    """
+    from nssbackup.batch.naming import PASSWORDS_FILE
+
     columns = ("host", "backed up", "unchanged", "failed", "expiring", "")
     if report.dry_run:
         columns = ("host", "planned", "unchanged", "failed", "expiring", "")
@@ -303,5 +310,15 @@ def _show(report: FleetReport, talk: Output) -> None:
     for host in report.hosts:
         if host.error is not None:
             talk.warn(f"{host.host}: {host.error}")
+    kept = (
+        report.folder / host.host / PASSWORDS_FILE
+        for host in report.hosts
+        if host.totals["backed-up"]
+    )
+    if passwords_kept and any(path.is_file() for path in kept):
+        talk.warn(
+            f"the passwords stand in `{report.folder / 'HOST' / PASSWORDS_FILE}`: keep them apart"
+            " from the backups, or have them encrypted with `--escrow-cert`"
+        )
     if not report.dry_run:
         talk.say(f"The report of all hosts: {report.folder / 'report.html'}")
