@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nssbackup.cli.commands.fleet import _show as show
+from nssbackup.cli.commands.fleet import _warn_of_passwords as warn_of_passwords
 from nssbackup.cli.output import Output
 from nssbackup.fleet import play
 from nssbackup.fleet.errors import FleetStuckError
@@ -216,7 +217,7 @@ def test_the_hosts_are_shown_as_a_table_and_what_failed_is_told(
         HostResult("three", reached=False, error="it does not answer", totals=totals(failed=1)),
     )
     report = FleetReport(now, now, tmp_path, (), dry_run, None, hosts)
-    show(report, Output(), passwords_kept=True)
+    show(report, Output())
     out, err = capsys.readouterr()
     lines = [line.split() for line in out.splitlines()]
     assert ["one", "4" if dry_run else "3", "0", "0", "0"] in lines
@@ -229,20 +230,13 @@ def test_the_hosts_are_shown_as_a_table_and_what_failed_is_told(
 
 
 @pytest.mark.parametrize(
-    ("backed_up", "kept", "there", "said"),
-    [
-        (1, True, True, True),
-        (0, True, True, False),
-        (1, False, True, False),
-        (1, True, False, False),
-    ],
+    ("backed_up", "there", "said"), [(1, True, True), (0, True, False), (1, False, False)]
 )
 def test_passwords_in_the_clear_are_told_of_where_there_are_any(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     *,
     backed_up: int,
-    kept: bool,
     there: bool,
     said: bool,
 ) -> None:
@@ -253,5 +247,5 @@ def test_passwords_in_the_clear_are_told_of_where_there_are_any(
     totals = {**totals_of(()), "backed-up": backed_up}
     hosts = (HostResult("one", reached=True, error=None, totals=totals),)
     report = FleetReport(now, now, tmp_path, (), dry_run=False, expiring_days=None, hosts=hosts)
-    show(report, Output(), passwords_kept=kept)
+    warn_of_passwords(report, Output(json=True))
     assert ("the passwords stand in" in capsys.readouterr().err) is said

@@ -240,10 +240,12 @@ def fleet(  # noqa: PLR0913 - one parameter an option
 
     with _private():
         report = back_up_fleet(options, progress, talk.warn)
+    if made_up and not escrow_cert:
+        _warn_of_passwords(report, talk)
     if json:
         talk.document(plain(report.to_json()))
     else:
-        _show(report, talk, passwords_kept=made_up and not escrow_cert)
+        _show(report, talk)
     if report.failed:
         raise typer.Exit(SOME_FAILED)
 
@@ -287,16 +289,24 @@ def _private() -> Iterator[None]:
         os.umask(before)
 
 
-def _show(report: FleetReport, talk: Output, *, passwords_kept: bool) -> None:
-    """The hosts as a table, and where the rest is to be read.
-
-    Args:
-        report: of all hosts.
-        talk: gets it.
-        passwords_kept: whether the passwords came home in the clear, as far as the options go.
-    """
+def _warn_of_passwords(report: FleetReport, talk: Output) -> None:
+    """Say where the passwords are that came home in the clear, if any did."""
     from nssbackup.batch.naming import PASSWORDS_FILE
 
+    kept = (
+        report.folder / host.host / PASSWORDS_FILE
+        for host in report.hosts
+        if host.totals["backed-up"]
+    )
+    if any(path.is_file() for path in kept):
+        talk.warn(
+            f"the passwords stand in `{report.folder / 'HOST' / PASSWORDS_FILE}`: keep them apart"
+            " from the backups, or have them encrypted with `--escrow-cert`"
+        )
+
+
+def _show(report: FleetReport, talk: Output) -> None:
+    """The hosts as a table, and where the rest is to be read."""
     columns = ("host", "backed up", "unchanged", "failed", "expiring", "")
     if report.dry_run:
         columns = ("host", "planned", "unchanged", "failed", "expiring", "")
@@ -310,15 +320,5 @@ def _show(report: FleetReport, talk: Output, *, passwords_kept: bool) -> None:
     for host in report.hosts:
         if host.error is not None:
             talk.warn(f"{host.host}: {host.error}")
-    kept = (
-        report.folder / host.host / PASSWORDS_FILE
-        for host in report.hosts
-        if host.totals["backed-up"]
-    )
-    if passwords_kept and any(path.is_file() for path in kept):
-        talk.warn(
-            f"the passwords stand in `{report.folder / 'HOST' / PASSWORDS_FILE}`: keep them apart"
-            " from the backups, or have them encrypted with `--escrow-cert`"
-        )
     if not report.dry_run:
         talk.say(f"The report of all hosts: {report.folder / 'report.html'}")
