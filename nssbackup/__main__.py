@@ -6,6 +6,7 @@ import os
 import sys
 
 _ALLOCATIONS = 50_000
+_OTHERS = 0o077
 
 
 def main() -> None:
@@ -17,6 +18,9 @@ def main() -> None:
     # Nearly all that is made lives to the end. To look for garbage among the modules again and
     # again takes a tenth of the time of a short command, and half of that is when Python ends.
     gc.set_threshold(_ALLOCATIONS)
+
+    # What we make says itself who else may look in; it must not keep ourselves out.
+    os.umask(os.umask(_OTHERS) & _OTHERS)
 
     try:
         from nssbackup.cli import app

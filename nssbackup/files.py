@@ -99,6 +99,9 @@ def check_writable(path: Path, *, replace: bool = False) -> None:
     """
     folder = path.parent
     if not os.path.isdir(folder):  # noqa: PTH112 - Path's own raises for a name too long
+        if os.path.exists(folder):  # noqa: PTH110 - as above
+            message = f"`{folder}` is not a folder"
+            raise OutputError(message, hint="choose another with `--output`")
         message = f"the folder `{folder}` does not exist"
         raise OutputError(message, hint="create it first, or choose another with `--output`")
     try:
@@ -176,6 +179,8 @@ def make_folder(folder: Path) -> None:
     for one in reversed(missing):
         with contextlib.suppress(FileExistsError):  # another process was quicker
             one.mkdir(mode=0o700)
+            with contextlib.suppress(OSError):  # the umask may have kept even us out
+                one.chmod(0o700)
         flush_folder(one.parent)
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))

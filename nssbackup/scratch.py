@@ -70,6 +70,8 @@ def _new() -> tuple[Path, int | None]:
     """A folder, and the descriptor that holds its lock; None where there are no locks."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        with suppress(OSError):  # the umask may have kept even us out; vfat knows no modes
+            folder.chmod(0o700)
         lock = _locked(folder)
         # Between its making and its locking it may have been taken for an abandoned one.
         with suppress(FileNotFoundError):

@@ -13,11 +13,13 @@ from importlib import import_module
 from typing import Annotated, Any, cast
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from nssbackup.cli.boundary import exit_status_of
 from nssbackup.cli.completion import ASKED_BY, ShowCompletion, answer
+from nssbackup.cli.output import Output
 from nssbackup.cli.passwords import is_interactive
+from nssbackup.errors import UsageError
 
 # Plain help and errors: no second library to load for them.
 _PLAIN: dict[str, Any] = {
@@ -39,7 +41,11 @@ _COMMANDS = {
     "fleet": ("fleet", "fleet"),
 }
 
-_EPILOG = "Exit statuses, JSON and formats: see README.md. Only `restore` writes to a profile."
+# The page is installed with every wheel; the README is not.
+_EPILOG = (
+    "Exit statuses, examples and more: see the manual page, nssbackup(1). Only `restore` writes to"
+    " a profile."
+)
 
 
 class _Commands(Mapping[str, Any]):
@@ -59,8 +65,69 @@ class _Commands(Mapping[str, Any]):
 def _command(name: str) -> object:
     module, function = _COMMANDS[name]
     alone = typer.Typer(add_completion=False, **_PLAIN)
-    alone.command(name)(getattr(import_module(f"nssbackup.cli.commands.{module}"), function))
+    run = getattr(import_module(f"nssbackup.cli.commands.{module}"), function)
+    alone.command(name, cls=_Command)(run)
     return typer.main.get_command(alone)
+
+
+def _refuse_repeated(
+    command: Any,  # noqa: ANN401 - Typer's class for any command is private
+    context: Any,  # noqa: ANN401 - and so is its context's
+    words: Sequence[str],
+) -> None:
+    """Refuse an option that takes one value and was given two: Typer would take the last.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if context.resilient_parsing:  # a line that is still being typed
+        return
+    *_, order = command.make_parser(context).parse_args([*words])
+    given = [one for one in order if isinstance(one, TyperOption) and not one.is_flag]
+    for one in given:
+        if not one.multiple and given.count(one) > 1:
+            message = f"`{one.opts[0]}` can be given only once"
+            raise UsageError(message, hint=f"`{context.command_path} --help` shows the usage")
+
+
+def _refuse_bytes(name: str | None) -> None:
+    """Refuse a `--name` with bytes that are no letters here, instead of writing it without them.
+
+    Raises:
+        UsageError: it has some: to Python they are halves of a character (PEP 383).
+    """
+    if name is not None and any("\ud800" <= letter <= "\udfff" for letter in name):
+        message = "`--name` has letters that are none in this locale"
+        raise UsageError(message, hint="use a locale with UTF-8, such as `LC_ALL=C.UTF-8`")
+
+
+def _show_help(
+    context: Any,  # noqa: ANN401 - Typer's class is private
+    _option: object,
+    wanted: bool,
+) -> None:
+    """Typer's own help, but on streams as ours are, closed and full ones too."""
+    if wanted and not context.resilient_parsing:
+        output = Output()
+        for line in context.get_help().splitlines():
+            output.data(line)
+        raise typer.Exit
+
+
+class _Command(TyperCommand):
+    """A command whose options mean one thing each."""
+
+    def get_help_option(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _show_help
+        return option
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's
+        _refuse_repeated(self, ctx, args)
+        rest = super().parse_args(ctx, args)
+        _refuse_bytes(ctx.params.get("name"))
+        return rest
 
 
 class _Group(TyperGroup):
@@ -69,6 +136,16 @@ class _Group(TyperGroup):
     def __init__(self, **given: Any) -> None:  # noqa: ANN401 - Typer's, handed on unread
         super().__init__(**given)
         self.commands = cast("MutableMapping[str, Any]", _Commands())  # nobody adds to them
+
+    def get_help_option(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _show_help
+        return option
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's
+        _refuse_repeated(self, ctx, args)
+        return super().parse_args(ctx, args)
 
     def main(  # type: ignore[override]  # Typer's own has five parameters that are handed on
         self,
@@ -101,7 +178,7 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"nssbackup {version('nssbackup')}")
+        Output().data(f"nssbackup {version('nssbackup')}")
         raise typer.Exit
 
 
@@ -125,7 +202,9 @@ def _main(
     if context.invoked_subcommand is not None:
         return
     if not is_interactive():
-        typer.echo(context.get_help(), err=True)
+        output = Output()
+        for line in context.get_help().splitlines():
+            output.say(line)
         raise typer.Exit(2)
     from nssbackup.cli.commands.guided import guided
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import typer
 
-from nssbackup.cli.output import Output
+from nssbackup.cli.output import Output, StreamError
 from nssbackup.errors import (
     CancelledError,
     InternalError,
@@ -30,7 +30,7 @@ def exit_status_of(command: Callable[[], object], *, json: bool) -> int:
     except typer.Abort:  # the end of the input at a question
         return output.error(CancelledError("cancelled"))
     except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass it
-        return output.error(_translated(error))
+        return output.error(_translated(error, output))
     # Typer gives the code of an `Exit` back instead of raising it; 130 is its word for Ctrl-C.
     status = outcome if isinstance(outcome, int) else 0
     if status == InterruptedByUserError.exit_status:
@@ -47,7 +47,7 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return False
 
 
-def _translated(error: Exception) -> NssBackupError:
+def _translated(error: Exception, output: Output) -> NssBackupError:
     """Typer's complaint about the command line, or a fault of ours."""
     if _was_interrupted(error):
         return InterruptedByUserError("interrupted")
@@ -61,7 +61,9 @@ def _translated(error: Exception) -> NssBackupError:
     if isinstance(error, FileNotFoundError) and _is_nowhere():
         # Ansible begins nothing there, and a relative path leads nowhere.
         return UsageError("the current folder was removed", hint="change to another folder first")
-    print(_paste(error), file=sys.stderr)  # noqa: T201 - before the sentence, for the report
+    with suppress(StreamError):  # before the sentence, for the report
+        for place in _places(error):
+            output.say(place)
     return InternalError(
         f"a fault of nssbackup itself ({type(error).__name__})",
         hint="please report it with the lines above; they hold no password and no key",
@@ -74,7 +76,7 @@ def _is_nowhere() -> bool:
     return current_folder() is None
 
 
-def _paste(error: BaseException) -> str:
+def _places(error: BaseException) -> Iterator[str]:
     """Where a fault happened: places only, because a message or a value could be a secret."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
+    for frame in traceback.extract_tb(error.__traceback__):
+        yield f"  {frame.filename}:{frame.lineno} in {frame.name}"

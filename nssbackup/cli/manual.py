@@ -38,9 +38,10 @@ _FIREFOX = "Firefox"
 _WORDS = """\
 CERT is matched against nickname, common name, e-mail address, issuer, serial number (hex, colons
 optional) and SHA-1 or SHA-256 fingerprint, or the first 8 hex digits or more of one. An exact match
-of one field wins over a part match. Without it the certificate that WIPO issued is meant. Of
-several renewals the one that is valid now and ends last is taken; where it is not clear which
-certificate is meant, they are listed and none is guessed.
+of one field wins over a part match. Without it the certificate that WIPO issued is meant; `list`
+shows all that have their key, and WIPO's without it. Of several renewals the one that is valid now
+and ends last is taken; where it is not clear which certificate is meant, they are listed and none
+is guessed.
 
 Data goes to stdout, everything else to stderr. No question is asked without a terminal."""
 
@@ -50,8 +51,9 @@ _SECURITY = """\
 Only `nssbackup restore` writes to a profile. Every other command only reads, changes not a byte,
 and Firefox may be running.
 
-A backup is written under a temporary name with mode 0600, read back from the disk, opened with its
-password and compared with what went in, and only then gets its name.
+A backup is written with mode 0600 to a file that has no name yet, or a temporary one where the
+system or the drive has no such files. It is read back from the disk, opened with its password and
+compared with what went in, and only then gets its name.
 
 Passwords are asked for without echo or read from a file. No option and no environment variable
 holds one. Do not reset Firefox's Primary Password to get at a certificate: the reset deletes every

@@ -5,45 +5,109 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nssbackup import strength
+from nssbackup.cli.output import Output, StreamError
 from nssbackup.errors import CancelledError, QuestionError, UsageError
+from nssbackup.printable import printable
 from nssbackup.secret import Secret
 
 if TYPE_CHECKING:
     from nssbackup.model import Profile
 
 _STDIN = "-"
+_NUL = "\0"  # where a password ends for a program in C
+_NO_TEXT = "\nThat can't be a password: not all of it is text. "
 _MAX_BYTES = 64 * 1024
 ATTEMPTS = 3
 
 
 def is_interactive() -> bool:
     """Whether questions can be asked."""
-    return sys.stdin is not None and sys.stdin.isatty()
+    return sys.stdin is not None and sys.stdin.isatty() and _is_answered(sys.stdin.fileno())
+
+
+def is_console(kernel32: Any, handle: int) -> bool:  # noqa: ANN401 - a library has no type
+    """Whether a handle of Windows is one of a console, which alone has a mode.
+
+    To Python every character device is a terminal, NUL too (bpo-28654).
+    learn.microsoft.com, "GetConsoleMode".
+
+    Args:
+        kernel32: the library of that name.
+        handle: the handle.
+    """
+    import ctypes
+
+    mode_of = kernel32.GetConsoleMode
+    mode_of.restype = ctypes.c_int
+    mode_of.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint32)]
+    return bool(mode_of(handle, ctypes.byref(ctypes.c_uint32())))
+
+
+if sys.platform == "win32":
+
+    def _is_answered(descriptor: int) -> bool:
+        import ctypes
+        import msvcrt
+
+        return is_console(ctypes.WinDLL("kernel32"), msvcrt.get_osfhandle(descriptor))
+
+else:
+
+    def _is_answered(descriptor: int) -> bool:
+        """Whether somebody may answer on what Python calls a terminal."""
+        del descriptor
+        return True
 
 
 def ask(prompt: str) -> Secret:
-    """Ask for a password without showing it.
+    """Ask for a password without showing it; again where what was typed is no text.
 
     Raises:
-        CancelledError: the input ended.
+        CancelledError: the input ended, or was never text.
         QuestionError: the terminal can't hide what is typed.
     """
+    for attempt in range(ATTEMPTS):
+        with suppress(UnicodeError):  # which holds what was typed, and must be no error's cause
+            typed = _typed(f"{_NO_TEXT if attempt else ''}{printable(prompt)}: ")
+            if _NUL not in typed:
+                return Secret(typed)
+    message = "what was typed as a password is not all text"
+    hint = "see to it that the terminal sends the encoding of the locale, such as UTF-8"
+    raise CancelledError(message, hint=hint)
+
+
+def _typed(prompt: str) -> str:
     import getpass
 
-    with warnings.catch_warnings():
+    from nssbackup.cli.echo import echo_put_back
+
+    with warnings.catch_warnings(), echo_put_back():
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
-            return Secret(getpass.getpass(f"{prompt}: ", stream=sys.stderr))
-        except EOFError as error:
+            typed = getpass.getpass(prompt, stream=sys.stderr)
+        except (EOFError, OSError) as error:  # OSError: the terminal is gone
+            _end_line()
             message = "cancelled at the question for a password"
             raise CancelledError(message) from error
         except getpass.GetPassWarning as error:
             message = "the terminal can't hide a password"
             raise QuestionError(message) from error
+        except KeyboardInterrupt:
+            _end_line()
+            raise
+    # Windows gives what lies beyond 16 bits in halves; a half alone is a byte that was no text.
+    return typed.encode("utf-16", "surrogatepass").decode("utf-16")
+
+
+def _end_line() -> None:
+    """Leave the line of a question that got no answer."""
+    with suppress(StreamError):
+        Output().question("")
 
 
 def read_file(source: str, option: str) -> Secret:
@@ -60,6 +124,9 @@ def read_file(source: str, option: str) -> Secret:
         if source == _STDIN:
             if is_interactive():
                 return ask("Password")
+            if sys.stdin is None:
+                message = f"`{option}` names stdin, and that is closed"
+                raise UsageError(message)
             data = sys.stdin.buffer.readline(_MAX_BYTES + 1)
         else:
             with Path(source).open("rb") as file:
@@ -68,7 +135,11 @@ def read_file(source: str, option: str) -> Secret:
             message = f"the first line of the file of `{option}` is too long for a password"
             raise UsageError(message)
         # Windows editors put a byte order mark in front.
-        return Secret(data.decode("utf-8-sig").removesuffix("\n").removesuffix("\r"))
+        text = data.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+        if _NUL in text:
+            message = f"the password in the file of `{option}` holds a NUL character"
+            raise UsageError(message, hint="save the file as UTF-8")
+        return Secret(text)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         message = f"the file of `{option}` can't be read: {reason}"

@@ -14,7 +14,6 @@ _IMPORT = (
     "To import it again, give the backup password when asked:",
     "  Firefox  Settings > Privacy & Security > Certificates > View Certificates, Import",
     "  Windows  double-click the file and follow the Certificate Import Wizard",
-    "  macOS    double-click the file to open it in Keychain Access (made with `--for macos`)",
 )
 
 
@@ -44,6 +43,7 @@ def show_export(report: ExportReport, output: Output) -> None:
         output.say("Keep a copy elsewhere, such as on a USB drive (`--copy-to FOLDER`).")
     for line in _IMPORT:
         output.say(line)
+    output.say(f"  macOS    {_on_macos(report)}")
 
 
 def show_restore(report: RestoreReport, output: Output) -> None:
@@ -108,6 +108,15 @@ def show_verified(file: VerifiedFile, output: Output) -> None:
             output.data(f"  {label:<13} {name}{f', {rounds:,} rounds' if rounds else ''}")
     for warning in file.warnings:
         output.warn(f"{file.path.name}: {warning}")
+
+
+def _on_macos(report: ExportReport) -> str:
+    """How macOS imports the backup: its Keychain knows one of the formats only."""
+    fitting = [file.path.name for file in report.files if file.format == "compatible"]
+    if not fitting:
+        return "needs another file, made with `--for macos`"
+    which = fitting[0] if len(report.files) > 1 else "the file"
+    return f"double-click {which} to open it in Keychain Access"
 
 
 def _issuers(report: ExportReport) -> str:

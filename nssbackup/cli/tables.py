@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nssbackup.model import Identity
+from nssbackup.printable import printable
 from nssbackup.report import ProfilesReport
 
 Table = tuple[Sequence[str], Iterable[Sequence[str]]]
 
 # As many digits of the fingerprint as name a certificate beyond doubt among a person's own.
 _FINGERPRINT_DIGITS = 16
+# A name of X.520 has up to 64. To set one of a megabyte in a table takes seconds.
+_MOST_SHOWN = 100
 
 
 def profile_table(report: ProfilesReport) -> Table:
@@ -19,7 +22,7 @@ def profile_table(report: ProfilesReport) -> Table:
     return ("Application", "Profile", "Notes", "Primary password", "Path"), [
         (
             entry.profile.application,
-            entry.profile.name,
+            _shown(entry.profile.name),
             ", ".join(
                 note
                 for note, holds in (
@@ -41,7 +44,7 @@ def profile_table(report: ProfilesReport) -> Table:
 def identity_table(identities: Iterable[Identity]) -> Table:
     """The identities, as `list` shows them."""
     return ("Name", "Issuer", "Valid until", "Private key", "Fingerprint", "Profile"), [
-        (*_identity(identity), identity.profile.name if identity.profile else "")
+        (*_identity(identity), _shown(identity.profile.name) if identity.profile else "")
         for identity in identities
     ]
 
@@ -57,11 +60,17 @@ def _identity(identity: Identity) -> tuple[str, ...]:
     certificate = identity.certificate
     status = certificate.status()
     until = f"{certificate.not_after:%Y-%m-%d}"
-    key = f"{certificate.key.type} {certificate.key.bits or ''}".strip()
+    key = f"{_shown(certificate.key.type)} {certificate.key.bits or ''}".strip()
     return (
-        certificate.common_name or certificate.nickname or certificate.subject,
-        f"{certificate.issuer_name}{' (WIPO)' if identity.wipo else ''}",
+        _shown(certificate.common_name or certificate.nickname or certificate.subject),
+        f"{_shown(certificate.issuer_name)}{' (WIPO)' if identity.wipo else ''}",
         until if status == "valid" else f"{until} ({status})",
         key if certificate.has_private_key else "missing",
         certificate.sha256[:_FINGERPRINT_DIGITS],
     )
+
+
+def _shown(name: str) -> str:
+    """A name as it stands in a table; the end of a long one is left out."""
+    shown = printable(name[: _MOST_SHOWN + 1])
+    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}…"

@@ -133,10 +133,11 @@ def nothing_located(searched: Sequence[str], case: Case) -> Iterator[Finding]:
             as_owner(folder),
         )
     names = sorted(case.applications) or ["Firefox", "Thunderbird", "programs like them"]
+    keep = "keeps" if len(names) == 1 else "keep"
     if searched:
         found = f"Searched were {_listed(f'`{one}`' for one in searched)}."
     else:
-        found = f"This user has none of the folders in which {_listed(names)} keep profiles."
+        found = f"This user has none of the folders in which {_listed(names)} {keep} profiles."
     yield Finding.of(
         "no-profile",
         f"No profile was found. {found}",

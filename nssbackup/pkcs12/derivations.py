@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import NoReturn, TypeVar
 
 from nssbackup.pkcs12.encryption import CipherKey, Encryption, Pbes2
@@ -73,7 +74,8 @@ class Derivations:
         if rounds > _SHORT:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(_THREADS, self._name)
-            return self._executor.submit(derive)
+            with suppress(RuntimeError):  # no thread can be had (`ulimit -u`): then without one
+                return self._executor.submit(derive)
         done: Future[_Result] = Future()
         done.set_result(derive())
         return done

@@ -42,7 +42,8 @@ def _export(store: str, *more: str) -> Callable[[Cli, MakeProfile], Words]:
     def words(cli: Cli, profile: MakeProfile) -> Words:
         (cli.here / "taken.pfx").write_bytes(TAKEN)
         password = cli.password_file()
-        return "export", "--profile", profile(store), "--password-file", password, *FAST, *more
+        rounds = () if FAST[0] in more else FAST
+        return "export", "--profile", profile(store), "--password-file", password, *rounds, *more
 
     return words
 

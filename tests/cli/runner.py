@@ -38,7 +38,7 @@ STRONG = "Correct-Horse-Battery-Staple-47"
 _UNPRIVILEGED = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search,-fowner")
 
 # Makes the pseudo-terminal on stdin the controlling one, so that Ctrl-C arrives as a signal.
-_ON_TERMINAL = (
+ON_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
     " os.execv(sys.executable, [sys.executable, '-m', 'nssbackup', *sys.argv[1:]])"
 )
@@ -166,9 +166,11 @@ class Cli:
                 process.kill()
 
     def export(self, profile: Path, *arguments: str | Path, password: str = STRONG) -> Result:
-        """Run `export` for a profile with a password file and few rounds."""
+        """Run `export` for a profile with a password file and, unless given others, few rounds."""
         file = self.password_file(password)
-        return self.run("export", "--profile", profile, "--password-file", file, *FAST, *arguments)
+        rounds = () if FAST[0] in arguments else FAST
+        words = ("--profile", profile, "--password-file", file, *rounds, *arguments)
+        return self.run("export", *words)
 
     def verify(self, *files: Path, password: str = STRONG) -> list[dict[str, Any]]:
         """Run `verify --json` and return what it says of each file."""
@@ -199,7 +201,7 @@ class Cli:
         output = self.folder / "stdout"
         with output.open("wb") as file:
             process = subprocess.Popen(
-                [*prefix, sys.executable, "-c", _ON_TERMINAL, *arguments],
+                [*prefix, sys.executable, "-c", ON_TERMINAL, *arguments],
                 stdin=end,
                 stdout=file if split else end,
                 stderr=end,
@@ -260,7 +262,7 @@ def without_one(mapping: Mapping[str, object], keys: Sequence[str]) -> set[str]:
     return set(keys) - set(mapping)
 
 
-def _wait_until_asleep(pid: int) -> None:
+def wait_until_asleep(pid: int) -> None:
     """Wait until a process that has asked waits for the answer.
 
     Python's `read` never hears of a signal that comes after its last look for one and before the
@@ -287,7 +289,7 @@ def _converse(pid: int, terminal: int, answers: Sequence[tuple[str, str]]) -> st
             expected, typed = left.pop(0)
             position = found + len(expected)
             if CTRL_C in typed:
-                _wait_until_asleep(pid)
+                wait_until_asleep(pid)
             os.write(terminal, typed.encode())
         ready, _, _ = select.select([terminal], [], [], SILENCE)
         if not ready:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from typer.core import TyperOption
 
+from nssbackup.cli import app
 from nssbackup.cli.boundary import exit_status_of
+from tests.cli.runner import Cli
 
 SECRET = "what nobody may see"
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
 
 
 def fault() -> None:
@@ -91,3 +101,46 @@ def test_a_missing_file_is_a_fault_unless_it_is_the_current_folder(
     assert exit_status_of(missing, json=False) == (2 if gone else 1)
     said = "the current folder was removed" if gone else "a fault of nssbackup itself"
     assert said in capsys.readouterr().err
+
+
+# --- an option that means one thing is given once
+
+
+def is_refused(
+    capsys: pytest.CaptureFixture[str],
+    command: Any,  # noqa: ANN401 - Typer's class for any command is private
+    words: list[str],
+) -> bool:
+    """Whether a command finds that one of these options was given too often."""
+    status = exit_status_of(lambda: command.make_context("it", [*words]), json=False)
+    found = f"`{words[0]}` can be given only once" in capsys.readouterr().err
+    assert not found or status == 2
+    return found
+
+
+def test_every_option_with_a_value_is_given_once_unless_it_is_repeatable(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, command in typer.main.get_group(app).commands.items():
+        options = [one for one in command.params if isinstance(one, TyperOption)]
+        assert options
+        for one in options:
+            value = [] if one.is_flag else ["1"]
+            twice = is_refused(capsys, command, [one.opts[0], *value, one.opts[-1], *value])
+            repeatable = one.is_flag or "Repeatable" in (one.help or "")
+            assert twice is not repeatable, (name, one.opts)
+            assert not is_refused(capsys, command, [one.opts[0], *value])
+
+
+def test_an_option_of_the_program_itself_is_given_once(cli: Cli) -> None:
+    twice = cli.run("--show-completion", "bash", "--show-completion=zsh")
+    assert (twice.status, twice.stdout) == (2, "")
+    assert "`--show-completion` can be given only once" in twice.stderr
+
+
+def test_restore_writes_to_neither_of_two_profiles(cli: Cli) -> None:
+    words = ("--password-file", cli.password_file(), "--profile", "a", "--profile=b")
+    error = cli.run("restore", "a.pfx", *words, "--json").error
+    assert error["status"] == 2
+    assert error["message"] == "`--profile` can be given only once"
+    assert error["hint"] == "`nssbackup restore --help` shows the usage"

@@ -268,6 +268,7 @@ def test_no_profile_at_all(cli: Cli) -> None:
     document = cli.run("doctor", "--json").document
     assert codes(document["findings"]) == {"no-profile", "elsewhere"}
     assert document["searched"] == []
+    assert "in which Thunderbird keeps profiles" in cli.run("doctor", "--app", "thunderbird").stdout
 
 
 def test_a_profile_that_is_not_there_is_a_report_too(cli: Cli) -> None:

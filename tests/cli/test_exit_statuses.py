@@ -7,6 +7,7 @@ import os
 import pkgutil
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.cli.runner import (
     FAST,
     STRONG,
     Cli,
+    Result,
     finish,
     interrupt,
     names,
@@ -34,6 +36,8 @@ Unchanged = Callable[[Path], AbstractContextManager[None]]
 
 # The contract's table: /design/cli.md, "Exit status".
 STATUSES = frozenset({0, 1, 2, 3, 4, 10, 11, 12, 13, 20, 21, 22, 30, 31, 32, 40, 130})
+
+full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 
 
 @pytest.fixture
@@ -102,25 +106,63 @@ def test_no_status_1_for_a_reader_that_went_away(cli: Cli, profile: MakeProfile)
     assert "Traceback" not in said
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-@pytest.mark.parametrize("words", [("list",), ("list", "--json")])
+HELP = [("--help",), ("--version",), ("export", "--help")]
+
+
+@pytest.mark.parametrize("words", HELP)
+def test_help_for_a_reader_that_went_away_is_0(cli: Cli, words: tuple[str, ...]) -> None:
+    end, start = os.pipe()
+    os.close(end)
+    result = _run(cli, *words, stdout=start)
+    os.close(start)
+    assert (result.status, result.stderr) == (0, "")
+
+
+@full_disk
+@pytest.mark.parametrize("words", [("list",), ("list", "--json"), *HELP])
 def test_no_status_1_for_a_full_disk_behind_stdout(
     cli: Cli, profile: MakeProfile, words: tuple[str, ...]
 ) -> None:
+    store = () if words in HELP else ("--profile", profile("ec-p256"))
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [*COMMAND, *words, "--profile", profile("ec-p256")],
-            stdin=subprocess.DEVNULL,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            cwd=cli.here,
-            env=cli.variables(),
-            timeout=60,
-            check=False,
-        )
-    assert done.returncode not in (0, 1)
-    assert b"fault of nssbackup" not in done.stderr
-    assert b"Traceback" not in done.stderr
+        result = _run(cli, *words, *store, stdout=full.fileno())
+    assert result.status == 31
+    assert result.stderr == (
+        "nssbackup: error: the standard output can't be written: no space left on device\n"
+    )
+
+
+@full_disk
+def test_an_error_that_stderr_has_no_room_for_keeps_its_status(cli: Cli) -> None:
+    with Path("/dev/full").open("wb") as full:
+        assert _run(cli, "list", "--nosuch", stderr=full.fileno()).status == 2
+        # The document finds its place, and where it doesn't, the words do.
+        store = ("list", "--json", "--profile", "nobody")
+        result = _run(cli, *store, stderr=full.fileno())
+        assert (result.status, result.error["code"]) == (10, "no-profile")
+        result = _run(cli, *store, stdout=full.fileno())
+        assert result.status == 10
+        assert "nobody" in result.stderr
+
+
+def _run(
+    cli: Cli,
+    *words: str | Path,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+) -> Result:
+    """Run a command with streams of one's own."""
+    done = subprocess.run(
+        [*COMMAND, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=cli.here,
+        env=cli.variables(),
+        timeout=60,
+        check=False,
+    )
+    return Result(done.returncode, (done.stdout or b"").decode(), (done.stderr or b"").decode())
 
 
 @pytest.mark.parametrize("words", [("list",), ("list", "--json")])
@@ -200,6 +242,42 @@ def blocked(cli: Cli, profile: MakeProfile) -> Iterator[subprocess.Popen[bytes]]
         yield process
         process.kill()
         os.close(descriptor)
+
+
+@pytest.mark.parametrize("command", ["export", "repassword", "restore"])
+def test_a_name_with_letters_that_the_locale_has_not_is_refused_and_not_cut(
+    cli: Cli, command: str
+) -> None:
+    file = () if command == "export" else ("a.pfx",)
+    result = cli.run(command, *file, "--name", os.fsdecode("Jané".encode("latin-1")))
+    assert result.status == 2
+    assert "`--name` has letters that are none in this locale" in result.stderr
+
+
+# As under `ulimit -u` or in little memory: root is above the first, the second differs everywhere.
+WITHOUT_THREADS = """
+import threading
+def start(self):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = start
+from nssbackup.__main__ import main
+main()
+"""
+
+
+def test_where_no_thread_can_be_had_it_works_without(cli: Cli, profile: MakeProfile) -> None:
+    given = ("--password-file", cli.password_file(), "--kdf-rounds", "20000", "-o", "a.pfx")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THREADS, "export", "--profile", profile("ec-p256"), *given],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=cli.here,
+        env=cli.variables(),
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert cli.verify(cli.here / "a.pfx")[0]["ok"]
 
 
 def test_ctrl_c_is_130_and_leaves_nothing(cli: Cli, blocked: subprocess.Popen[bytes]) -> None:

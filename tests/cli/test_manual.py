@@ -99,6 +99,19 @@ def test_the_options_of_the_contract_are_there() -> None:
         assert options | EVERYWHERE <= options_of(name), name
 
 
+def test_no_help_names_a_file_that_is_not_installed() -> None:
+    assert "nssbackup(1)" in group().epilog
+    texts = [group().epilog, group().help, *(one.help or "" for _, one in parameters())]
+    texts += [one.help or "" for one in group().commands.values()]
+    assert not [text for text in texts if "README" in text]
+
+
+def test_the_help_of_list_says_what_it_shows_without_a_certificate() -> None:
+    helps = {name: one.help for name, one in parameters() if one.name == "cert"}
+    assert "Default: the WIPO certificate." in helps["export"]
+    assert "Default: all that have their key, and WIPO's without it." in helps["list"]
+
+
 # --- the exit statuses
 
 

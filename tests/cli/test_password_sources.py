@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import typer
 
-from tests.cli.runner import FAST, STRONG, Cli, Result, finish, names, open_for_reader
+from nssbackup.cli import app
+from nssbackup.cli.passwords import is_console
+from tests.cli.runner import (
+    COMMAND,
+    FAST,
+    STRONG,
+    Cli,
+    Result,
+    finish,
+    names,
+    open_for_reader,
+)
 
 MakeProfile = Callable[[str], Path]
 
@@ -78,6 +93,7 @@ def test_the_first_line_of_the_file_is_the_password(
         (b"\xef\xbb\xbf\r\n", "empty"),
         (b"p\xe4ss\n", "not UTF-8"),
         ("Pässwörd\n".encode("utf-16"), "not UTF-8"),
+        ("Password".encode("utf-16-le"), "NUL"),
     ],
 )
 def test_a_file_without_a_usable_password_is_refused(
@@ -97,17 +113,14 @@ def test_a_line_too_long_for_a_password_is_not_cut_in_silence(cli: Cli, store: P
 
 @pytest.mark.parametrize("given", ["missing", "."])
 def test_a_file_that_cannot_be_read_is_a_usage_error_with_the_option(
-    cli: Cli, store: Path, given: str
+    cli: Cli, profile: MakeProfile, given: str
 ) -> None:
+    locked = profile("nss387-password")
     for option in ("--password-file", "--primary-password-file"):
         more = () if option == "--password-file" else ("--generate-password",)
-        result = cli.run("export", "--profile", store, option, given, *more, *FAST)
-        if option == "--password-file":
-            assert result.status == 2
-            assert f"`{option}`" in result.stderr
-        else:
-            # The empty primary password opens this store: no other is read.
-            assert result.status == 0
+        result = cli.run("export", "--profile", locked, option, given, *more, *FAST)
+        assert result.status == 2
+        assert f"`{option}`" in result.stderr
 
 
 def test_stdin_is_a_file_too(cli: Cli, store: Path) -> None:
@@ -122,6 +135,15 @@ def test_an_empty_stdin_is_an_empty_password(cli: Cli, store: Path) -> None:
     result = cli.run("export", "--profile", store, "--password-file", "-", *FAST, stdin=b"")
     assert result.status == 2
     assert "empty" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("export",), ("verify", "a.pfx")])
+def test_a_closed_stdin_is_wrong_usage(cli: Cli, store: Path, words: tuple[str, ...]) -> None:
+    given = ("--profile", store) if words == ("export",) else ()
+    closed = ("sh", "-c", 'exec "$@" <&-', "sh")
+    result = cli.run(*words, *given, "--password-file", "-", prefix=closed)
+    assert result.status == 2
+    assert "`--password-file` names stdin, and that is closed" in result.stderr
 
 
 def test_a_pipe_is_a_file_too(cli: Cli, store: Path) -> None:
@@ -166,20 +188,45 @@ def test_a_file_for_a_store_without_primary_password_does_no_harm(cli: Cli, stor
 
 def test_two_sources_are_a_usage_error(cli: Cli, store: Path) -> None:
     assert cli.export(store, "--generate-password").status == 2
+    assert cli.export(store, "--password-file", cli.file("other", "other\n")).status == 2
     both = ("--password-file", "-", "--primary-password-file", "-")
     result = cli.run("export", "--profile", store, *both, stdin=b"one\ntwo\n")
     assert result.status == 2
     assert names(cli.here) == []
 
 
-def test_no_option_takes_a_password(cli: Cli) -> None:
-    for command in ("export", "verify", "list", "profiles"):
-        options = re.findall(r"--[a-z-]*passw[a-z-]*", cli.run(command, "--help").stdout)
-        assert set(options) <= {
-            "--password-file",
-            "--primary-password-file",
-            "--generate-password",
-        }
+@pytest.mark.parametrize("mode", [0x1F7, None])
+def test_on_windows_a_console_is_told_from_nul_by_its_mode(mode: int | None) -> None:
+    """NUL has none. Windows' function is replaced, and called as Windows' is."""
+    asked = []
+
+    def mode_of(handle: int, found: Any) -> int:  # noqa: ANN401 - a pointer
+        asked.append(handle)
+        found[0] = mode or 0
+        return 0 if mode is None else 1
+
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint32))
+    handle = 0x1_0000_0010  # wider than an int of C
+    assert is_console(SimpleNamespace(GetConsoleMode=kind(mode_of)), handle) is (mode is not None)
+    assert asked == [handle]
+
+
+def test_no_option_takes_a_password() -> None:
+    seen = set()
+    for name, command in typer.main.get_group(app).commands.items():
+        context = command.make_context(name, [], resilient_parsing=True)
+        for one in command.get_params(context):
+            assert one.envvar is None, (name, one.opts)
+            words = {*one.opts, *one.secondary_opts}
+            if any(re.search("pass|secret", word, re.IGNORECASE) for word in words):
+                seen |= words
+                # Either a choice without a value, or the name of a file.
+                assert getattr(one, "is_flag", False) or one.metavar in ("FILE", "CSV"), name
+    assert seen == {
+        *("--generate-password", "--generate-passwords"),
+        *("--password-file", "--old-password-file", "--primary-password-file"),
+        *("--passwords", "--primary-passwords"),
+    }
 
 
 def test_no_environment_variable_holds_a_password(cli: Cli, store: Path) -> None:
@@ -222,6 +269,46 @@ def test_a_generated_password_of_a_failed_export_is_not_shown(
     assert "Password of the backup" not in result.stderr
     found = cli.run("export", "--profile", folder, "--generate-password", *FAST, "--json")
     assert "password" not in found.document
+
+
+def _without_reader(cli: Cli, *words: str | Path, stderr: str) -> int:
+    """The status of a command whose stderr is closed, or a pipe that nobody reads any more."""
+    end, start = os.pipe()
+    os.close(end)
+    closed = ("sh", "-c", 'exec "$@" 2>&-', "sh") if stderr == "closed" else ()
+    done = subprocess.run(
+        [*closed, *COMMAND, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=start,
+        cwd=cli.here,
+        env=cli.variables(),
+        timeout=60,
+        check=False,
+    )
+    os.close(start)
+    return done.returncode
+
+
+@pytest.mark.parametrize("json", [(), ("--json",)])
+@pytest.mark.parametrize("stderr", ["closed", "gone"])
+def test_a_generated_password_that_nobody_saw_replaces_no_backup(
+    cli: Cli, store: Path, stderr: str, json: tuple[str, ...]
+) -> None:
+    assert cli.export(store, "-o", "a.pfx").status == 0
+    before = (cli.here / "a.pfx").read_bytes()
+    words = ("repassword", "a.pfx", "--generate-password", "--force", *FAST, *json)
+    old = ("--old-password-file", cli.password_file())
+    assert _without_reader(cli, *words, *old, stderr=stderr) == 31
+    assert (cli.here / "a.pfx").read_bytes() == before
+
+
+def test_a_warning_that_nobody_saw_does_not_hide_that_the_password_was_not_seen_either(
+    cli: Cli, profile: MakeProfile
+) -> None:
+    words = ("export", "--profile", profile("expired"), "--generate-password", *FAST)
+    assert _without_reader(cli, *words, stderr="gone") == 31
+    assert names(cli.here) == []
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,10 @@ def test_an_empty_list_is_a_success_that_says_so(cli: Cli, profile: MakeProfile)
     result = cli.run("list", "--profile", profile("key-without-certificate"))
     assert (result.status, result.stdout) == (0, "")
     assert "no client certificate" in result.stderr
+    assert "--all" in result.stderr
+    result = cli.run("list", "--all", "--profile", cli.folder / "profiles/key-without-certificate")
+    assert (result.status, result.stdout) == (0, "")
+    assert result.stderr == "no certificate was found; `nssbackup doctor` says why\n"
     found = cli.run("list", "--json", "--profile", cli.folder / "profiles/key-without-certificate")
     assert found.document == {"identities": [], "errors": []}
 

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import select
+import signal
 import subprocess
-from collections.abc import Callable
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.cli.runner import CTRL_C, CTRL_D, FAST, STRONG, Cli, finish, names
+from tests.cli.runner import (
+    CTRL_C,
+    CTRL_D,
+    FAST,
+    ON_TERMINAL,
+    STRONG,
+    Cli,
+    finish,
+    names,
+    wait_until_asleep,
+)
 
 MakeProfile = Callable[[str], Path]
 
@@ -34,6 +51,89 @@ def test_the_backup_password_is_asked_twice(cli: Cli, profile: MakeProfile) -> N
     )
     assert talk.status == 0
     assert cli.verify(cli.here / "a.pfx")[0]["ok"]
+
+
+NO_TEXT = "not all of it is text"
+
+
+def test_letters_that_the_terminal_has_not_are_asked_again(cli: Cli, profile: MakeProfile) -> None:
+    # As on a Latin-1 terminal: bytes that are no letters of the locale's encoding.
+    ascii_ = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    talk = Cli(cli.folder, ascii_).talk(
+        *("export", "--profile", profile("ec-p256"), "-o", "a.pfx", *FAST),
+        answers=[(NEW, "ümlaut-77\n"), (NO_TEXT, ""), (NEW, f"{STRONG}\n"), (AGAIN, f"{STRONG}\n")],
+    )
+    assert talk.status == 0
+    assert cli.verify(cli.here / "a.pfx")[0]["ok"]
+
+
+def test_a_password_that_a_program_in_c_would_cut_is_asked_for_again_and_not_for_ever(
+    cli: Cli, profile: MakeProfile
+) -> None:
+    talk = cli.talk("export", "--profile", profile("ec-p256"), answers=[(NEW, "a\0b\n")] * 3)
+    assert talk.status == 4
+    assert talk.text.count(NO_TEXT) == 2
+    assert names(cli.here) == []
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_at_a_password_ends_as_ever_and_leaves_a_terminal_that_shows_what_is_typed(
+    cli: Cli, profile: MakeProfile, number: signal.Signals, *, ignored: bool
+) -> None:
+    ignoring = ("sh", "-c", f"trap '' {number.value}; exec \"$@\"", "sh") if ignored else ()
+    words = ("export", "--profile", profile("ec-p256"))
+    with _asking(cli, *ignoring, sys.executable, "-c", ON_TERMINAL, *words) as (process, terminal):
+        assert not _echoes(terminal)
+        process.send_signal(number)
+        if ignored:
+            os.write(terminal, CTRL_D.encode())
+        assert process.wait(20) == (4 if ignored else -number)
+        assert _echoes(terminal)
+
+
+def test_a_password_can_be_asked_for_beside_the_main_thread(cli: Cli) -> None:
+    """Only the main thread may change what a signal does."""
+    script = (
+        "import fcntl, termios, threading; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        "from nssbackup.cli.passwords import ask\n"
+        f"asker = threading.Thread(target=lambda: print(ask({NEW!r}).reveal()[::-1]))\n"
+        "asker.start(); asker.join()"
+    )
+    with _asking(cli, sys.executable, "-c", script) as (process, terminal):
+        os.write(terminal, b"abcd\n")
+        assert process.wait(20) == 0
+        assert b"dcba" in os.read(terminal, 4096)
+
+
+@contextmanager
+def _asking(cli: Cli, *command: str | Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A command on a terminal that waits for a new password, and the other end of the terminal."""
+    terminal, end = pty.openpty()
+    with subprocess.Popen(
+        command,
+        stdin=end,
+        stdout=end,
+        stderr=end,
+        cwd=cli.here,
+        env=cli.variables(),
+        start_new_session=True,
+    ) as process:
+        try:
+            shown = b""
+            while NEW.encode() not in shown:
+                assert select.select([terminal], [], [], 20)[0]
+                shown += os.read(terminal, 4096)
+            wait_until_asleep(process.pid)
+            yield process, terminal
+        finally:
+            process.kill()
+            os.close(terminal)
+            os.close(end)
+
+
+def _echoes(terminal: int) -> bool:
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
 
 
 def test_two_different_answers_are_asked_again(cli: Cli, profile: MakeProfile) -> None:
@@ -120,10 +220,36 @@ def test_the_way_out_of_each_question_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("key", [CTRL_D, CTRL_C])
-def test_the_question_of_verify_can_be_left(cli: Cli, key: str) -> None:
-    file = cli.file("a.pfx", b"no PFX")
-    talk = cli.talk("verify", file, answers=[("Password of a.pfx", key)])
+def test_the_question_of_verify_can_be_left(cli: Cli, profile: MakeProfile, key: str) -> None:
+    assert cli.export(profile("ec-p256"), "-o", "a.pfx").status == 0
+    talk = cli.talk("verify", "a.pfx", answers=[("Password of a.pfx", key)])
     assert talk.status == (130 if key == CTRL_C else 4)
+    assert "Password of a.pfx: \r\nnssbackup: error: " in talk.text
+
+
+def test_the_name_in_a_question_cannot_act_on_the_terminal(cli: Cli, profile: MakeProfile) -> None:
+    assert cli.export(profile("ec-p256"), "-o", "a.pfx").status == 0
+    (cli.here / "a.pfx").rename(cli.here / "a\x1b[31mb\x07.pfx")
+    question = "Password of a\\x1b[31mb\\x07.pfx: "
+    talk = cli.talk("verify", "a\x1b[31mb\x07.pfx", answers=[(question, f"{STRONG}\n")])
+    assert talk.status == 0
+    assert not {"\x1b", "\x07"} & set(talk.transcript)
+
+
+def test_verify_asks_for_no_password_where_there_is_no_backup(
+    cli: Cli, profile: MakeProfile
+) -> None:
+    assert cli.export(profile("ec-p256"), "-o", "a.pfx").status == 0
+    (cli.here / "none.pfx").write_bytes(b"no PFX")
+    talk = cli.talk("verify", "typo.pfx", "none.pfx", answers=[])
+    assert talk.status == 32
+    assert "typo.pfx: not usable" in talk.text
+    assert "none.pfx: not usable" in talk.text
+    assert "assword of" not in talk.text
+    # Of several files the first that is one is asked for.
+    talk = cli.talk("verify", "typo.pfx", "a.pfx", answers=[("Password of a.pfx", f"{STRONG}\n")])
+    assert talk.status == 32
+    assert "a.pfx: ok" in talk.text
 
 
 def test_a_cancelled_question_is_an_error_document_with_json(

@@ -228,6 +228,14 @@ def test_verbose_says_more_on_stderr_and_the_same_on_stdout(
     assert STRONG not in verbose.stderr
 
 
+def test_verbose_says_what_verify_does(cli: Cli, backup: Path) -> None:
+    given = ("verify", "--password-file", cli.password_file(), backup)
+    usual, verbose = cli.run(*given), cli.run(*given, "-v")
+    said = f"reading {backup}\nopened and checked: {backup}\n"
+    assert (verbose.status, verbose.stdout) == (0, usual.stdout)
+    assert verbose.stderr == said + usual.stderr
+
+
 def test_verbose_and_quiet_change_no_json(cli: Cli, profile: MakeProfile) -> None:
     folder = profile("two-people")
     results = [
@@ -278,6 +286,23 @@ def test_a_table_in_a_pipe_is_never_cut(cli: Cli, profile: MakeProfile) -> None:
         assert expected in row
 
 
+@pytest.mark.parametrize("width", ["80", "79", "24"])
+def test_what_names_a_certificate_is_never_folded(
+    cli: Cli, profile: MakeProfile, width: str
+) -> None:
+    narrow = Cli(cli.folder, {"COLUMNS": width})
+    store = profile("two-people")
+    listed = narrow.talk("list", "--profile", store, answers=[]).text
+    chosen = narrow.talk("export", "--profile", store, answers=[("Which one?", "\n")]).text
+    for identity in cli.run("list", "--profile", store, "--json").document["identities"]:
+        for text in (listed, chosen):
+            assert identity["sha256"][:16] in text
+            # Nor is anything left out.
+            assert identity["common_name"].split()[1] in text
+            assert identity["not_after"][:10] in text
+            assert "RSA" in text
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 def test_any_encoding_of_the_terminal_will_do(
     cli: Cli, profile: MakeProfile, encoding: str
@@ -288,3 +313,5 @@ def test_any_encoding_of_the_terminal_will_do(
     assert process.returncode == 0
     assert err == b""
     assert b"Jane Doe" in out
+    rule = out.splitlines()[1].decode(encoding)
+    assert set(rule) == ({"─"} if encoding == "utf-8" else {"-"})

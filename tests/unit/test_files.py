@@ -152,8 +152,9 @@ def test_a_missing_folder_is_refused_early_and_not_made(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "no").touch()
-    with pytest.raises(OutputError):
+    with pytest.raises(OutputError) as caught:
         write_verified(tmp_path / "no" / "a.pfx", DATA, accept)
+    assert caught.value.message == f"`{tmp_path / 'no'}` is not a folder"
 
 
 def test_a_name_too_long_for_the_file_system_is_an_error_of_ours(tmp_path: Path) -> None:
@@ -360,6 +361,18 @@ def test_folders_are_made_for_their_owner_alone(
     make_folder(tmp_path / "a" / "b")
     modes = [stat.S_IMODE(p.stat().st_mode) for p in (tmp_path, tmp_path / "a", tmp_path / "a/b")]
     assert modes == [0o755, 0o700, 0o700]
+
+
+@posix
+def test_folders_are_open_to_their_owner_under_any_umask(
+    tmp_path: Path, umask: Callable[[int], None]
+) -> None:
+    umask(0o777)
+    make_folder(tmp_path / "a" / "b")
+    assert [stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "a", tmp_path / "a/b")] == [
+        0o700,
+        0o700,
+    ]
 
 
 def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:

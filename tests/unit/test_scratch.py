@@ -56,6 +56,16 @@ def test_it_is_for_its_owner_alone_and_gone_afterwards(top: Path) -> None:
     assert list(top.iterdir()) == []
 
 
+def test_its_owner_may_look_into_it_under_any_umask(top: Path) -> None:
+    before = os.umask(0o777)
+    try:
+        with scratch_folder() as folder:
+            assert folder.stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(before)
+    assert list(top.iterdir()) == []
+
+
 def test_a_killed_runs_is_removed_by_the_next_and_a_living_ones_is_not(
     top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from nssbackup.cli.options import Apps, Cert, Engine, Expiring, Json, Profiles, Quiet, Verbose
+from nssbackup.cli.options import Apps, CertShown, Engine, Expiring, Json, Profiles, Quiet, Verbose
 from nssbackup.cli.output import Output
 
 
 def list_identities(  # noqa: PLR0913 - one parameter an option
-    cert: Cert = None,
+    cert: CertShown = None,
     profile: Profiles = None,
     app: Apps = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Show certificates of others too.")
+        bool, typer.Option("--all", help="Also show those without their key, whoever issued them.")
     ] = False,
     expiring: Expiring = None,
     engine: Engine = "auto",
@@ -54,5 +54,7 @@ def list_identities(  # noqa: PLR0913 - one parameter an option
         output.table(*identity_table(shown))
     elif expiring is not None:
         output.say(f"no certificate ends within {expiring} days")
+    elif everything:
+        output.say("no certificate was found; `nssbackup doctor` says why")
     else:
         output.say("no client certificate was found; `nssbackup list --all` shows all others")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,16 +35,13 @@ def verify(
     from nssbackup.report import VerifyReport
 
     talk = Output(json=json, quiet=quiet, verbose=verbose)
+    password = None
     if password_file is not None:
         password = passwords.read_file(password_file, "--password-file")
-    elif passwords.is_interactive():
-        password = passwords.ask(f"Password of {files[0].name}")
-    else:
+    elif not passwords.is_interactive():
         message = "the password of the backup is needed"
         raise QuestionError(message, hint="give it with `--password-file FILE`")
-    report = VerifyReport(
-        tuple(_verified(file, password, ask=password_file is None) for file in files)
-    )
+    report = VerifyReport(tuple(_verified(files, password, talk)))
     if json:
         talk.document(report.to_json())
     else:
@@ -54,14 +52,49 @@ def verify(
         raise typer.Exit(statuses[0])
 
 
-def _verified(file: Path, password: Secret, *, ask: bool) -> VerifiedFile:
-    """Verify a file; on a terminal it may have a password of its own."""
+def _verified(
+    files: Sequence[Path], password: Secret | None, talk: Output
+) -> Iterator[VerifiedFile]:
+    """Verify files one after the other; None for a password that is asked for when it is needed."""
+    from nssbackup.verify import verify_backup
+
+    ask = password is None
+    for file in files:
+        talk.detail(f"reading {file}")
+        if ask and (unusable := _unusable(file)):
+            yield unusable
+            continue
+        if password is None:
+            password = passwords.ask(f"Password of {file.name}")
+        verified = verify_backup(file, password)
+        if ask:
+            verified = _asked_again(verified)
+        if verified.ok:
+            talk.detail(f"opened and checked: {file}")
+        yield verified
+
+
+def _unusable(file: Path) -> VerifiedFile | None:
+    """Why no password is worth asking for, if so: there is no such file, or it is no backup."""
+    from nssbackup.errors import NssBackupError
+    from nssbackup.report import VerifiedFile
+    from nssbackup.unsealing import read_sealed
+
+    try:
+        read_sealed(file)
+    except NssBackupError as error:
+        return VerifiedFile(file, error=error)
+    return None
+
+
+def _asked_again(verified: VerifiedFile) -> VerifiedFile:
+    """The same, where the password was wrong with another one: each file may have its own."""
     from nssbackup.errors import WrongBackupPasswordError
     from nssbackup.verify import verify_backup
 
-    verified = verify_backup(file, password)
     for _ in range(passwords.ATTEMPTS - 1):
-        if not ask or not isinstance(verified.error, WrongBackupPasswordError):
+        if not isinstance(verified.error, WrongBackupPasswordError):
             break
+        file = verified.path
         verified = verify_backup(file, passwords.ask(f"Wrong. Password of {file.name}"))
     return verified

@@ -228,9 +228,12 @@ class NativeStore:
         key = self._unlocked()
         pbe.check_total_rounds(sum(item.rounds for item in items))
         # The derivations are PBKDF2 in OpenSSL, which runs beside Python: two at a time.
-        with ThreadPoolExecutor(_THREADS) as pool:
-            values = pool.map(lambda item: item.value(key), items)
-            return {item.attribute: value for item, value in zip(items, values, strict=True)}
+        try:
+            with ThreadPoolExecutor(_THREADS) as pool:
+                values = list(pool.map(lambda item: item.value(key), items))
+        except RuntimeError:  # no thread can be had (`ulimit -u`)
+            values = [item.value(key) for item in items]
+        return {item.attribute: value for item, value in zip(items, values, strict=True)}
 
     def _encrypted(self, stored: StoredObject, attribute: Attribute) -> _Encrypted:
         name = f"CKA_{attribute.name} of the key"
