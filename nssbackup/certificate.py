@@ -7,6 +7,7 @@ broken extensions still has facts, because one such certificate must not end a l
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ from cryptography.x509.oid import NameOID
 from nssbackup.errors import NssBackupError
 
 Status = Literal["valid", "expired", "not-yet-valid"]
+
+# One with a picture in it has some 100 kB.
+_MAX_BYTES = 256 * 1024
 
 # A WIPO identity's issuer names WIPO in one of these attributes (the contract's definition).
 _ISSUER_FIELDS = (
@@ -43,6 +47,11 @@ _KEY_TYPES: dict[str, type] = {
     "Ed448": ed448.Ed448PublicKey,
 }
 _FIXED_BITS = {"Ed25519": 256, "Ed448": 456}
+# Keys that only agree (PKCS#3; RFC 3279, 2.3.3); `cryptography` warns of them in words of its own.
+_DH = {"1.2.840.113549.1.3.1", "1.2.840.10046.2.1"}
+# secp224r1 (RFC 5480, 2.1.1.1) before a point that is compressed: thousands of them take seconds
+# to compute. NSS takes no compressed point.
+_COMPRESSED_P224 = re.compile(rb"\x06\x05\x2b\x81\x04\x00\x21\x03\x1e\x00[\x02\x03]")
 
 
 class MalformedCertificateError(NssBackupError):
@@ -118,7 +127,7 @@ def from_der(der: bytes) -> StoredCertificate:
         der: the certificate, DER, nothing behind it.
 
     Raises:
-        MalformedCertificateError: the bytes are no certificate.
+        MalformedCertificateError: the bytes are no certificate, or one of more than 256 KiB.
     """
     certificate = load_certificate(der)
     try:
@@ -131,7 +140,7 @@ def from_der(der: bytes) -> StoredCertificate:
     except (ValueError, TypeError) as error:  # TypeError: a BIT STRING where a name has text
         message = "a certificate has a malformed name, serial number or validity"
         raise MalformedCertificateError(message) from error
-    key, public_key = _key(certificate)
+    key, public_key = _key(certificate, der)
     extensions = _extensions(certificate)
     return StoredCertificate(
         der=der,
@@ -165,8 +174,11 @@ def load_certificate(der: bytes) -> x509.Certificate:
     """A certificate as `cryptography` sees it.
 
     Raises:
-        MalformedCertificateError: the bytes are no certificate.
+        MalformedCertificateError: the bytes are no certificate, or one of more than 256 KiB.
     """
+    if len(der) > _MAX_BYTES:
+        message = f"a certificate is larger than any in use ({len(der):,} bytes)"
+        raise MalformedCertificateError(message)
     try:
         with _quiet():
             return x509.load_der_x509_certificate(der)
@@ -186,7 +198,11 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _key(certificate: x509.Certificate) -> tuple[KeyFacts, bytes | None]:
+def _key(certificate: x509.Certificate, der: bytes) -> tuple[KeyFacts, bytes | None]:
+    if certificate.public_key_algorithm_oid.dotted_string in _DH:
+        return KeyFacts("DH", None), None
+    if _COMPRESSED_P224.search(der):
+        return KeyFacts("EC", 224), None
     try:
         key = certificate.public_key()
         spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -16,6 +17,8 @@ from nssbackup.certificate import StoredCertificate, load_certificate
 _MAX_LENGTH = 10
 _MAX_STEPS = 1_000
 _MAX_STEPS_IN_ALL = 10_000
+# Of the processor, for the same: a step takes a tenth of a millisecond, on some curves a whole one.
+_SECONDS = 1.0
 
 # Keys that take milliseconds to check a signature with: no CA has such.
 _MAX_RSA_BITS, _MAX_EXPONENT_BITS, _MAX_DSA_BITS = 8_192, 64, 3_072
@@ -44,32 +47,43 @@ class Chains:
             self._by_subject.setdefault(candidate.subject, []).append(candidate)
         self._steps = 0
         self._left = _MAX_STEPS_IN_ALL
+        self._seconds = _SECONDS
+        self._deadline = 0.0
 
     def of(self, certificate: StoredCertificate) -> tuple[StoredCertificate, ...]:
         """The chain of a certificate, which need not be among them."""
+        began = time.thread_time()
+        self._deadline = began + self._seconds
         self._steps = min(_MAX_STEPS, self._left)
         self._left -= self._steps
         chain = self._longest(certificate, (certificate.der,))
         self._left += self._steps
+        self._seconds -= time.thread_time() - began
         return chain
 
     def _longest(
         self, certificate: StoredCertificate, path: tuple[bytes, ...]
     ) -> tuple[StoredCertificate, ...]:
         """The longest path above `certificate`; `path` holds the DERs already on it."""
-        if certificate.self_issued or len(path) > _MAX_LENGTH:
+        if certificate.self_issued or len(path) > _MAX_LENGTH or self._is_over():
             return ()
         best: tuple[StoredCertificate, ...] = ()
         for issuer in self._issuers(certificate):
-            if not self._steps:
+            if self._is_over():
                 break
             self._steps -= 1
-            if issuer.der in path or not _signed_by(certificate.der, issuer.der):
+            # A key that `certificate` doesn't know is not loaded here either.
+            if issuer.der in path or issuer.public_key is None:
+                continue
+            if not _signed_by(certificate.der, issuer.der):
                 continue
             found = (issuer, *self._longest(issuer, (*path, issuer.der)))
             if len(found) > len(best):
                 best = found
         return best
+
+    def _is_over(self) -> bool:
+        return not self._steps or time.thread_time() > self._deadline
 
     def _issuers(self, certificate: StoredCertificate) -> list[StoredCertificate]:
         now = datetime.now(timezone.utc)

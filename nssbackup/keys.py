@@ -8,6 +8,7 @@ arithmetic, done here, and then the public half is compared with a certificate's
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import gcd
 
@@ -27,11 +28,27 @@ from nssbackup.model import PrivateKey
 # NSS stops at 16,384 bits (lib/freebl/blapit.h, RSA_MAX_MODULUS_BITS); below 512 nothing signs.
 _RSA_BITS = range(512, 16_384 + 1)
 
-# id-dsa (RFC 3279, 2.3.2), and where it stands in a PKCS#8 structure: behind lengths and a version.
-_DSA = bytes.fromhex("06072a8648ce380401")
-_HEADER_BYTES = 32
+# The beginning of a PrivateKeyInfo (RFC 5208, section 5) or of its successor (RFC 5958): a version
+# and the identifier of the algorithm.
+_LENGTH = rb"(?:[\x00-\x7f]|\x81.|\x82..|\x83...)"
+_HEADER = re.compile(
+    rb"\x30" + _LENGTH + rb"\x02\x01[\x00\x01]\x30" + _LENGTH + rb"\x06([\x01-\x7f])", re.DOTALL
+)
+# RSA and RSASSA-PSS (RFC 8017), EC (RFC 5480), Ed25519 and Ed448 (RFC 8410).
+_HANDLED = frozenset(
+    bytes.fromhex(each)
+    for each in ("2a864886f70d010101", "2a864886f70d01010a", "2a8648ce3d0201", "2b6570", "2b6571")
+)
+# RFC 3279, 2.3.2 and 2.3.3, PKCS#3, RFC 8410.
+_NOT_HANDLED = {
+    bytes.fromhex("2a8648ce380401"): "DSA",
+    bytes.fromhex("2a8648ce3e0201"): "DH",
+    bytes.fromhex("2a864886f70d010301"): "DH",
+    bytes.fromhex("2b656e"): "X25519",
+    bytes.fromhex("2b656f"): "X448",
+}
 
-_SUPPORTED = (
+SUPPORTED = (
     rsa.RSAPrivateKey
     | ec.EllipticCurvePrivateKey
     | ed25519.Ed25519PrivateKey
@@ -142,30 +159,53 @@ def from_pkcs8(der: bytes) -> PrivateKey:
         KeyInconsistentError: the bytes are no such key, or its values do not belong together.
         KeyNotExportableError: the key is of a type that isn't handled.
     """
-    if _DSA in der[:_HEADER_BYTES]:
-        # Not even loaded: the public value is computed, of numbers as large as anyone likes.
-        message = "a DSA key can't be handled yet"
-        raise KeyNotExportableError(message)
+    header = _HEADER.match(der)
+    if header is None:
+        raise _not_pkcs8()
+    algorithm = der[header.end() : header.end() + header[1][0]]
+    # Others are not even loaded: of a DSA or a DH key OpenSSL computes the public value, with
+    # numbers as large as anyone likes.
+    if algorithm not in _HANDLED:
+        raise _not_handled(_NOT_HANDLED.get(algorithm))
     try:
         key = load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
     except UnsupportedAlgorithm as error:
-        message = "the private key is of a type that can't be handled yet"
-        raise KeyNotExportableError(message) from error
+        raise _not_handled(None) from error
     except (ValueError, TypeError, InternalError) as error:
-        message = "the private key is not a valid PKCS#8 structure"
-        raise KeyInconsistentError(message) from error
+        raise _not_pkcs8() from error
     if isinstance(key, rsa.RSAPrivateKey):
         n = key.private_numbers()
         RsaValues(
             n.public_numbers.n, n.public_numbers.e, n.d, n.p, n.q, n.dmp1, n.dmq1, n.iqmp
         ).check()
-    elif not isinstance(key, _SUPPORTED):
-        message = f"a {type(key).__name__.removesuffix('PrivateKey')} key can't be handled yet"
-        raise KeyNotExportableError(message)
-    return _private_key(key)
+    return _private_key(supported(key))
 
 
-def _private_key(key: _SUPPORTED) -> PrivateKey:
+def supported(key: object) -> SUPPORTED:
+    """A key of `cryptography` that can be handled.
+
+    Raises:
+        KeyNotExportableError: it is of another type.
+    """
+    if not isinstance(key, SUPPORTED):
+        raise _not_handled(type(key).__name__.removesuffix("PrivateKey"))
+    return key
+
+
+def _not_pkcs8() -> KeyInconsistentError:
+    message = "the private key is not a valid PKCS#8 structure"
+    return KeyInconsistentError(message)
+
+
+def _not_handled(name: str | None) -> KeyNotExportableError:
+    if name is None:
+        message = "the private key is of a type that can't be handled yet"
+    else:
+        message = f"a {name} key can't be handled yet"
+    return KeyNotExportableError(message)
+
+
+def _private_key(key: SUPPORTED) -> PrivateKey:
     if isinstance(key, rsa.RSAPrivateKey):
         kind, bits = "RSA", key.key_size
     elif isinstance(key, ec.EllipticCurvePrivateKey):

@@ -11,17 +11,18 @@ opening a WAL database creates a `-shm` file beside it.
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import stat
 import struct
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
+from io import RawIOBase
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from nssbackup.errors import DamagedStoreError, UnreadableStoreError
 from nssbackup.ownership import as_owner, refusal_hint
+from nssbackup.schema import check_size
 from nssbackup.scratch import scratch_folder, wipe
 
 # A cert9.db with a thousand certificates is 3 MB. The bound keeps a sparse monster out of memory:
@@ -32,6 +33,12 @@ MAX_BYTES = 32 * 1024 * 1024
 _BUSY_SECONDS = 3.0
 _COPY_ATTEMPTS = 8
 _COPY_PAUSE = 0.05
+
+# What SQLite says where a copy of ours, and not what is in it, is the trouble.
+_NO_PLACE = frozenset(
+    {"database or disk is full", "disk I/O error", "unable to open database file"}
+)
+_ELSEWHERE = "make room there, or name another folder in the variable `TMPDIR` (`TMP` on Windows)"
 
 _JOURNALS = ("-journal", "-wal")
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
@@ -120,8 +127,12 @@ def database_uri(path: PurePath) -> str:
 
 def _backup(path: Path) -> sqlite3.Connection | None:
     """The database by SQLite's backup; None where a copy of the file must be tried."""
-    if _is_wal(path):
-        return None
+    # Open until SQLite is done: to close a file takes this process's locks on it away.
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - paths are slow
+        return None if _is_wal(file) else _backup_of(path, file)
+
+
+def _backup_of(path: Path, file: RawIOBase) -> sqlite3.Connection | None:
     try:
         # The uncommon case is told apart by type: SQLITE_READONLY_ROLLBACK (hot journal),
         # SQLITE_BUSY, SQLITE_CANTOPEN, SQLITE_PROTOCOL and SQLITE_IOERR (no locks on this
@@ -131,28 +142,34 @@ def _backup(path: Path) -> sqlite3.Connection | None:
                 database_uri(path.absolute()), uri=True, timeout=_BUSY_SECONDS, isolation_level=None
             )
         ) as source:
+            _begin(source)
+            check_size(file, path)
             return _in_memory(source)
     except sqlite3.OperationalError:
         return None
 
 
-def _is_wal(path: Path) -> bool:
+def _is_wal(file: RawIOBase) -> bool:
     """Whether SQLite would take it for one with write-ahead logging, and make files beside it.
 
     For that it looks at the version for reading alone (sqlite.org/fileformat, offset 19; btree.c,
     lockBtree), not at that for writing, which is the same wherever SQLite wrote it.
     """
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - paths are slow
-        return file.read(20)[19:] == b"\x02"
+    return file.read(20)[19:] == b"\x02"
+
+
+def _begin(source: sqlite3.Connection) -> None:
+    """Begin a read transaction, which takes the shared lock with the connection's time limit.
+
+    Without it `Connection.backup` would wait for ever for a database that is locked. The version is
+    in the header: a query of a table would have SQLite parse the schema.
+    """
+    source.execute("BEGIN")
+    source.execute("PRAGMA schema_version").fetchall()
 
 
 def _in_memory(source: sqlite3.Connection) -> sqlite3.Connection:
-    """Copy an open database into memory within one read transaction."""
-    # The transaction takes the shared lock with the connection's time limit. Without it
-    # `Connection.backup` would wait for ever for a database that is locked. The version is in the
-    # header: a query of a table would have SQLite parse the schema, once more than needed.
-    source.execute("BEGIN")
-    source.execute("PRAGMA schema_version").fetchall()
+    """Copy a database into memory within the read transaction that was begun."""
     if _shelf:
         target = _shelf.pop()
         try:
@@ -188,16 +205,18 @@ def _new_memory() -> sqlite3.Connection:
 
 def _backup_of_copy(path: Path) -> sqlite3.Connection:
     """The database by way of a private copy with its journals, recovered there."""
-    with scratch_folder() as folder:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch_folder())
+        except OSError as error:
+            message = f"there is no folder for temporary files: {_reason(error)}"
+            raise UnreadableStoreError(message, hint=_ELSEWHERE) from error
         for attempt in range(_COPY_ATTEMPTS):
             if attempt:
                 time.sleep(_COPY_PAUSE)
             before = _state(path)
             try:
-                copies = [
-                    Path(shutil.copyfile(file.path, folder / Path(file.path).name))
-                    for file in before
-                ]
+                copies = [_copied(file, folder) for file in before]
             except FileNotFoundError:  # a journal ends with its transaction
                 wipe(folder)
                 continue
@@ -209,17 +228,54 @@ def _backup_of_copy(path: Path) -> sqlite3.Connection:
             wipe(folder)
         else:
             raise _busy(path)
-        with closing(sqlite3.connect(copies[0], isolation_level=None)) as source:
-            # Nobody needs this copy after a power failure, and waiting for the disk takes longest.
-            source.execute("PRAGMA synchronous=OFF")
-            # Takes the WAL in, and the mark of WAL mode out of the header; recovers a hot journal.
-            source.execute("PRAGMA journal_mode=DELETE").fetchall()
-            # A journal says how large the database was, and SQLite believes it: terabytes of holes.
-            size = copies[0].stat().st_size
-            if size > MAX_BYTES:
-                message = f"`{path}` is too large for an NSS database ({size:,} bytes)"
-                raise DamagedStoreError(message)
-            return _in_memory(source)
+        try:
+            return _recovered(copies[0], path)
+        except sqlite3.OperationalError as error:
+            if str(error) not in _NO_PLACE:
+                raise
+            raise _not_copied(path, folder, str(error)) from error
+
+
+def _copied(file: _File, folder: Path) -> Path:
+    """The copy of a file in a scratch folder.
+
+    Raises:
+        OSError: the file can't be read.
+        UnreadableStoreError: the copy can't be written.
+    """
+    source = Path(file.path)
+    copy = folder / source.name
+    with source.open("rb") as opened:
+        data = opened.read(file.size + 1)
+    try:
+        with copy.open("wb") as written:
+            with suppress(OSError):  # the umask may have kept even us out
+                copy.chmod(0o600)
+            written.write(data)
+    except OSError as error:
+        raise _not_copied(source, folder, _reason(error)) from error
+    return copy
+
+
+def _recovered(copy: Path, path: Path) -> sqlite3.Connection:
+    """The database that a copy of `path` with its journals amounts to."""
+    with closing(sqlite3.connect(copy, isolation_level=None)) as recovered:
+        # Recovers a hot journal; to close it takes the WAL in.
+        _begin(recovered)
+    with open(copy, "rb", buffering=0) as file:  # noqa: PTH123 - paths are slow
+        check_size(file, path)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as source:
+        # Nobody needs this copy after a power failure, and waiting for the disk takes longest.
+        source.execute("PRAGMA synchronous=OFF")
+        # Takes the mark of WAL mode out of the header.
+        source.execute("PRAGMA journal_mode=DELETE").fetchall()
+        # A journal says how large the database was, and SQLite believes it: terabytes of holes.
+        size = copy.stat().st_size
+        if size > MAX_BYTES:
+            message = f"`{path}` is too large for an NSS database ({size:,} bytes)"
+            raise DamagedStoreError(message)
+        _begin(source)
+        return _in_memory(source)
 
 
 class _File(NamedTuple):
@@ -318,9 +374,17 @@ def _busy(path: Path) -> UnreadableStoreError:
     return UnreadableStoreError(message, hint="close the application and try again")
 
 
+def _not_copied(path: Path, folder: Path, reason: str) -> UnreadableStoreError:
+    message = f"`{path}` can't be copied to `{folder.parent}`: {reason}"
+    return UnreadableStoreError(message, hint=_ELSEWHERE)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
 def _unreadable(path: Path, error: OSError) -> UnreadableStoreError:
-    reason = (error.strerror or type(error).__name__).lower()
-    message = f"`{path}` can't be read: {reason}"
+    message = f"`{path}` can't be read: {_reason(error)}"
     hint = None
     if isinstance(error, PermissionError):
         hint = refusal_hint(

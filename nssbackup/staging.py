@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from nssbackup.draft import create_private
 from nssbackup.errors import UnreadableStoreError
 from nssbackup.model import StoreKind
+from nssbackup.schema import check_plain, limit_time
 from nssbackup.scratch import scratch_folder
 from nssbackup.snapshot import put_back, read_stable, take_snapshot
 
 _CURRENT = ("key4.db", "cert9.db")
 _LEGACY = ("key3.db", "cert8.db")
 _BLOBS = "cert8.dir"
-# Records of cert8.db that were too large for it: one file each.
-_MOST_BLOBS = 1_000
+# Records of cert8.db that were too large for it, one file each: entries that are looked at, bytes
+# of one, bytes of all. The native engine reads no more of them (engines/native/cert8.py).
+_MOST_BLOBS = 10_000
+_MAX_BLOB = 1024 * 1024
+_MAX_BLOBS = 8 * 1024 * 1024
+# Of the processor, to read a schema and to look up one record.
+_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ def copy_databases(profile: Path, folder: Path) -> StagedStore:
     """Copy a profile's databases into a folder, as they are at one moment.
 
     Raises:
-        StoreError: a database can't be read, or the copy not be written.
+        StoreError: a database can't be read or isn't plain, or the copy can't be written.
     """
     try:
         # All of them, not only up to the first that is there.
@@ -75,6 +83,8 @@ def _copy_database(source: Path, target: Path) -> bool:
     if snapshot is None:
         return False
     try:
+        limit_time(snapshot, time.thread_time() + _SECONDS)
+        check_plain(snapshot, source)
         os.close(create_private(target))
         with closing(sqlite3.connect(target, isolation_level=None)) as copy:
             snapshot.backup(copy)
@@ -93,9 +103,15 @@ def _copy_file(source: Path, target: Path) -> bool:
 
 
 def _copy_blobs(source: Path, target: Path) -> None:
-    if source.is_dir():
-        target.mkdir(mode=0o700)
-        for blob in sorted(source.iterdir())[:_MOST_BLOBS]:
+    """Copy the files of a folder that can be such records; others are passed over."""
+    if not source.is_dir():
+        return
+    target.mkdir(mode=0o700)
+    left = _MAX_BLOBS
+    for blob in islice(source.iterdir(), _MOST_BLOBS):
+        size = blob.stat().st_size if blob.is_file() else None
+        if size is not None and size <= min(_MAX_BLOB, left):
+            left -= size
             _copy_file(blob, target / blob.name)
 
 
@@ -105,6 +121,7 @@ def _global_salt(keys: Path) -> bytes | None:
         return None
     try:
         with closing(sqlite3.connect(keys)) as database:
+            limit_time(database, time.thread_time() + _SECONDS)
             row = database.execute("SELECT item1 FROM metaData WHERE id = 'password'").fetchone()
     except sqlite3.Error:
         return None  # who uses the copy will say what is the matter with it

@@ -73,11 +73,11 @@ def opened(
     folder: Path, key: rsa.RSAPrivateKey | None = None, certificate: x509.Certificate | None = None
 ) -> list[Left]:
     """Every backup in the folder, opened with the password that is kept for just this file."""
+    # The files first: a worker may still be at work, and its passwords are there before its files.
+    written = [(path, path.read_bytes()) for path in backups(folder)]
     passwords = kept_passwords(folder, key, certificate)
     return [
-        Left(path, open_pfx(data, Secret(passwords[sha256_of(data)])))
-        for path in backups(folder)
-        for data in [path.read_bytes()]
+        Left(path, open_pfx(data, Secret(passwords[sha256_of(data)]))) for path, data in written
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from nssbackup.errors import NssBackupError
+from tests.disks import elsewhere, is_entitled_to_mount, may_mount
+from tests.peers import need
 
 PROFILES = Path(__file__).resolve().parent.parent / "fixtures" / "profiles"
 
@@ -43,6 +46,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="try a fault at every system call, not at a share of them: minutes more",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "mounts: puts file systems in the place of folders")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Have a test that mounts done where that is allowed, if it isn't here."""
+    if pyfuncitem.get_closest_marker("mounts") is None or may_mount():
+        return None
+    words = elsewhere(pyfuncitem.nodeid)
+    # Whoever has the right and can't: that is no lack of this system's, and tests go untried.
+    required = pyfuncitem.config.getoption("--require-peers") and is_entitled_to_mount()
+    need(None if words else "no file system can be mounted here", required=bool(required))
+    done = subprocess.run(words or (), cwd=pyfuncitem.config.rootpath, check=False)
+    assert done.returncode == 0, "it failed in a namespace of its own"
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from nssbackup.profiles.groups import GROUPS_FOLDER
 from nssbackup.profiles.left_behind import NOT_IN_HOME
 from nssbackup.profiles.roots import candidate_roots
 from nssbackup.profiles.system import System
+from nssbackup.profiles.user_folders import settings_files
 
 _JOURNALS = ("", "-journal", "-wal")
 # Folders and links that a home may have thousands of: such a home is looked through every night.
@@ -51,6 +52,7 @@ class Watch:
         watch = cls(system)
         seen: set[tuple[str, str]] = set()
         for candidate in candidate_roots(system):
+            watch.paths[str(candidate.base)] = None
             steps = candidate.below.split("/")
             way_out = watch._follow(str(candidate.base), steps, seen)
             for link in way_out:
@@ -59,6 +61,8 @@ class Watch:
 
     def add_left_behind(self) -> None:
         """What `find_left_behind` looks at as well."""
+        if self.system.platform == "linux":
+            self.paths.update(dict.fromkeys(map(str, settings_files(self.system))))
         for place in {os.fspath(one): None for one in (*desktops(self.system), self.system.home)}:
             self.paths[place] = None
             for child in self._folders(place):

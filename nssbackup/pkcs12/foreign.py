@@ -7,7 +7,8 @@ not tell is the localKeyID; key and certificate find each other by the public ke
 
 Of a DSA key OpenSSL computes the public value with numbers as large as anyone likes: 8 kB take five
 seconds, and each doubling eight times that. So no key of more than 4,000 bytes is handed to it (RSA
-with 4096 bits has 2,400), and of a longer safe it gets to see the certificates only.
+with 4096 bits has 2,400), and of a longer safe it gets to see the certificates only. With the first
+key that can't be handled the file is refused, so that there is one of them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509 import ObjectIdentifier
 
-from nssbackup.errors import UnsupportedBackupError, WrongBackupPasswordError
+from nssbackup import keys
+from nssbackup.errors import (
+    KeyNotExportableError,
+    UnsupportedBackupError,
+    WrongBackupPasswordError,
+)
 from nssbackup.pkcs12 import algorithms, ber, kdf, structure
 from nssbackup.pkcs12.encryption import ForeignEncryption
 from nssbackup.pkcs12.mac import Pkcs12Mac
@@ -171,7 +177,10 @@ def _data(content: bytes) -> structure.ContentInfo:
 
 def _pkcs8(key: PrivateKeyTypes) -> bytes:
     try:
-        return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        handled = keys.supported(key)
+        return handled.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    except KeyNotExportableError as error:
+        raise UnsupportedBackupError(error.message) from error
     except (ValueError, TypeError) as error:
         message = "the private key is of a kind that can't be handled"
         raise UnsupportedBackupError(message) from error

@@ -26,7 +26,6 @@ KEY: Purpose = 1
 IV: Purpose = 2
 MAC: Purpose = 3
 
-Implementation = Literal["openssl", "hashlib"]
 _Derivation = Callable[[bytes, bytes, int, Purpose, int, Hash], "bytes | None"]
 
 
@@ -57,11 +56,6 @@ def bmp_forms(password: Secret) -> tuple[bytes, ...]:
     NSS tries both in this order when it imports.
     """
     return (bmp(password),) if password else (b"\0\0", b"")
-
-
-def implementation() -> Implementation:
-    """What computes `derive` here."""
-    return "hashlib" if _openssl() is None else "openssl"
 
 
 def work(rounds: int, length: int, hash_name: Hash) -> int:

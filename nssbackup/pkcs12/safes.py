@@ -163,7 +163,9 @@ def _attributes(bag: structure.SafeBag) -> tuple[str | None, bytes | None]:
         if attribute.id == structure.FRIENDLY_NAME and values:
             name = _text(values[0])
         elif attribute.id == structure.LOCAL_KEY_ID and values:
-            key_id = structure.inner(bytes, values[0])
+            # Of another type it joins nothing; key and certificate are compared as well.
+            octets = values[0].tag_bytes == structure.OCTET_STRING
+            key_id = bytes(values[0].data) if octets else None
     return name, key_id
 
 

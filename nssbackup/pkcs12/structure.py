@@ -30,6 +30,7 @@ LOCAL_KEY_ID = ObjectIdentifier("1.2.840.113549.1.9.21")
 X509_CERTIFICATE = ObjectIdentifier("1.2.840.113549.1.9.22.1")
 
 SEQUENCE = b"\x30"
+OCTET_STRING = b"\x04"
 BMP_STRING = b"\x1e"
 UTF8_STRING = b"\x0c"
 # [0] IMPLICIT OCTET STRING, whole or (in BER) in pieces

@@ -19,6 +19,11 @@ _FILE = "user-dirs.dirs"
 _SIZE_LIMIT = 1 << 16
 
 
+def settings_files(system: System) -> Iterator[Path]:
+    """The files that may say what those folders are called, which need not exist."""
+    return (Path(folder) / _FILE for folder in CONFIG.folders(system))
+
+
 def user_folders(name: str, system: System) -> Iterator[Path]:
     """Each folder that the user's settings give for a name such as DESKTOP, and that is there.
 
@@ -28,8 +33,7 @@ def user_folders(name: str, system: System) -> Iterator[Path]:
         rb'^[ \t]*XDG_%b_DIR[ \t]*=[ \t]*"(\$HOME)?((?:/(?:\\.|[^"\\\n])*)?)"' % name.encode(),
         re.MULTILINE,
     )
-    for folder in CONFIG.folders(system):
-        path = Path(folder) / _FILE
+    for path in settings_files(system):
         try:
             text = read_bounded(path, _SIZE_LIMIT) if system.holds(path) else b""
         except OSError:

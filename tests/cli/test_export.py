@@ -218,6 +218,20 @@ def test_for_any_writes_both_formats(cli: Cli, store: Path) -> None:
     assert "3DES" in compatible["encryption"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "needs another file, made with `--for macos`"),
+        (("--for", "macos"), "double-click the file to open it in Keychain Access"),
+        (("--for", "any"), "double-click a.compatible.pfx to open it in Keychain Access"),
+    ],
+)
+def test_what_is_said_of_macos_is_true_of_the_file(
+    cli: Cli, store: Path, words: tuple[str, ...], said: str
+) -> None:
+    assert f"  macOS    {said}\n" in cli.export(store, *words, "-o", "a").stderr
+
+
 def test_for_any_writes_neither_where_one_exists(
     cli: Cli, store: Path, snapshot_of: SnapshotOf
 ) -> None:
@@ -296,16 +310,26 @@ def test_no_command_changes_a_byte_of_the_profile(
     (root / "profiles.ini").write_text("[Profile0]\nName=work\nIsRelative=1\nPath=abc.work\n")
     folder = profile(name_).rename(root / "abc.work")
     primary = cli.file("primary", f"{password or ''}\n")
+    asked = {"_NSSBACKUP_COMPLETE": "fish", "_NSSBACKUP_WORDS": "nssbackup\nexport\n\n"}
     before = snapshot_of(folder), snapshot_of(root)
     results = [
         cli.run("profiles"),
         cli.run("list", "--all"),
         cli.export(folder, "--primary-password-file", primary, "-o", "a"),
-        cli.export(folder, "--primary-password-file", cli.file("no", "no\n"), "-o", "a"),
+        cli.export(folder, "--primary-password-file", cli.file("no", "no\n"), "-o", "b"),
         cli.export(folder, "nobody"),
         cli.export(folder, "-o", "no/a"),
+        cli.run("export", "--certificate-only", "-o", "c"),
+        cli.run("doctor"),
+        cli.run("verify", "--password-file", cli.password_file(), "a.pfx"),
+        cli.run("batch", "--home", cli.home, "-o", "o", "--primary-password-file", primary, *FAST),
+        Cli(cli.folder, asked).run(),
     ]
-    assert [result.status for result in results] == [0, 0, 0, 30, 20, 31]
+    # Where there is no primary password, any will do.
+    refused = 0 if password is None else 12
+    statuses = [0, 0, 0, refused, 20, 31, 0, 0, 0, 0, 0]
+    assert [result.status for result in results] == statuses
+    assert "Jane" in results[-1].stdout, results[-1]
     assert (snapshot_of(folder), snapshot_of(root)) == before
 
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from tests.cli.failures import TAKEN
 from tests.cli.runner import FAST, Cli, Result, names
+from tests.cli.test_export import exported
 from tests.conftest import Unchanged
 from tests.store_builder import Key, StoreBuilder, ec_key, issue, name, rsa_key
 
@@ -44,11 +45,6 @@ def store(profile: MakeProfile) -> Path:
 
 def as_pem(*ders: bytes) -> bytes:
     return b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in ders)
-
-
-def succeeded(result: Result) -> dict[str, Any]:
-    assert result.status == 0, result.stderr
-    return result.document
 
 
 def refused(result: Result, status: int, code: str) -> dict[str, Any]:
@@ -87,7 +83,7 @@ def test_a_certificate_from_a_file_is_backed_up_with_its_key(
     given = cli.file("given.cer", content)
     with unchanged(refreshed):
         result = cli.export(refreshed, "--certificate", given, "-o", "a", "--json")
-    found = succeeded(result)["identity"]
+    found = exported(result)["identity"]
     assert found["sha256"] == hashlib.sha256(certificate).hexdigest()
     assert found["profile"] == str(refreshed)
     assert found["key"]["present"]
@@ -118,7 +114,7 @@ def test_the_key_is_looked_for_in_every_profile(
     profile("key-without-certificate").rename(root / "b.refreshed")
     given = cli.file("given.pem", as_pem(certificate))
     words = ("--certificate", given, "--password-file", cli.password_file(), *FAST, "--json")
-    found = succeeded(cli.run("export", *words))["identity"]
+    found = exported(cli.run("export", *words))["identity"]
     assert found["profile"] == str(root / "b.refreshed")
 
 
@@ -131,7 +127,7 @@ def test_the_list_shows_what_lies_apart_in_the_profile_of_its_key(
     builder = StoreBuilder(root / "b.imported")
     builder.add_certificate(certificate, b"imported")
     builder.write()
-    (row,) = succeeded(cli.run("list", "--json"))["identities"]
+    (row,) = exported(cli.run("list", "--json"))["identities"]
     assert row["profile"] == str(root / "a.refreshed")
     assert row["nickname"] == "imported"
     assert row["key"]["present"]
@@ -198,7 +194,7 @@ def test_a_message_carries_the_backup_that_was_verified(
             *(store, "-o", "a", "--eml", "draft", "--mail-to", "jane@example.com", "--json"),
             *("--mail-to", "archive@example.com"),
         )
-    found = succeeded(result)
+    found = exported(result)
     assert found["eml"] == "draft.eml"
     assert names(cli.here) == ["a.pfx", "draft.eml"]
     pfx = (cli.here / "a.pfx").read_bytes()
@@ -216,7 +212,7 @@ def test_the_path_of_the_message_comes_behind_those_of_the_backup(cli: Cli, stor
     result = cli.export(store, "-o", "a", "--eml", "draft.eml", "--copy-to", cli.home)
     assert result.stdout.splitlines() == ["a.pfx", str(cli.home / "a.pfx"), "draft.eml"]
     assert "open it in a mail program" in result.stderr
-    assert "eml" not in succeeded(cli.export(store, "-o", "b", "--json"))
+    assert "eml" not in exported(cli.export(store, "-o", "b", "--json"))
 
 
 def test_a_folder_gets_a_message_of_the_default_name(cli: Cli, store: Path) -> None:
@@ -234,7 +230,7 @@ def test_both_formats_are_attached(cli: Cli, store: Path) -> None:
 
 def test_the_password_is_not_in_the_message(cli: Cli, store: Path) -> None:
     words = ("export", "--profile", store, *FAST, "-o", "a", "--eml", "a", "--json")
-    password = succeeded(cli.run(*words, "--generate-password"))["password"]
+    password = exported(cli.run(*words, "--generate-password"))["password"]
     ((_, content),) = attachments(cli.here / "a.eml")
     data = (cli.here / "a.eml").read_bytes()
     message = message_from_bytes(data, policy=default)
@@ -280,7 +276,7 @@ def test_a_weak_password_that_was_typed_is_refused_too(
         (("--eml", "a", "--mail-to", "a@b\nBcc: c@d"), 2, "is no mail address"),
         (("--eml", "taken"), 30, "`taken.eml` exists already"),
         (("--eml", "no/a"), 31, "the folder `no` does not exist"),
-        (("--eml", "taken.eml/a"), 31, "does not exist"),
+        (("--eml", "taken.eml/a"), 31, "`taken.eml` is not a folder"),
         (("--certificate", "missing"), 2, "`missing` can't be read"),
     ],
 )
@@ -366,7 +362,7 @@ def test_the_certificate_alone_needs_no_key_and_no_password(
 
 def test_the_document_is_that_of_an_export(cli: Cli, store: Path) -> None:
     result = cli.run("export", "--profile", store, "--certificate-only", "-o", "a", "--json")
-    found = succeeded(result)
+    found = exported(result)
     data = (cli.here / "a.pem").read_bytes()
     assert {key: found[key] for key in found if key != "identity"} == {
         "output": "a.pem",

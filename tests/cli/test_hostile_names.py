@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from tests.batch_homes import add_home, backups, profile_in
 from tests.cli.forks import Ended, Forks, serving
@@ -116,6 +118,19 @@ def test_through_every_command(
     restored = forks.run("list", "--json", "--profile", target).document["identities"]
     assert {each["sha256"] for each in restored} == set(by_name.values())
     tame(forks.run("list", "--profile", target), 0)
+
+
+def test_a_long_name_is_cut_in_a_table_and_whole_in_the_document(
+    forks: Forks, tmp_path: Path
+) -> None:
+    builder = StoreBuilder(tmp_path / "store")
+    organisation = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "x")])
+    der = issue(ec_key(0), organisation, WIPO, ec_key(99))
+    builder.add_identity(ec_key(0), der, "\x01e\u0301".encode() * 100_000)
+    chosen = ("--profile", builder.write())
+    assert len(tame(forks.run("list", *chosen), 0).stdout) < 3_000
+    (identity,) = tame(forks.run("list", "--json", *chosen), 0).document["identities"]
+    assert len(identity["nickname"]) == 300_000
 
 
 def test_in_a_batch_and_its_reports(

@@ -6,6 +6,7 @@ import base64
 import copy
 import os
 import pickle
+import signal
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -156,7 +157,14 @@ def test_nothing_secret_is_in_the_process_list_while_an_export_runs(
     assert_clean(name, "the process list", *seen)
 
 
-def test_nothing_secret_is_in_an_interrupted_export(cli: Cli, profile: MakeProfile) -> None:
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc on this system")
+@pytest.mark.parametrize(
+    ("with_", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
+)
+@pytest.mark.parametrize("writing", [False, True])
+def test_nothing_secret_is_in_an_interrupted_export(
+    cli: Cli, profile: MakeProfile, with_: signal.Signals, status: int, *, writing: bool
+) -> None:
     name = "nss387-password"
     backup, _ = given(cli)
     fifo = cli.folder / "fifo"
@@ -164,9 +172,18 @@ def test_nothing_secret_is_in_an_interrupted_export(cli: Cli, profile: MakeProfi
     words = ("export", "-v", "--profile", profile(name), "--password-file", backup)
     with cli.start(*words, "--primary-password-file", fifo) as process:
         with open(open_for_reader(fifo, process), "wb") as end:  # noqa: PTH123 - a descriptor
-            end.write(f"{PRIMARY}\n".encode())
-        process.terminate()
+            if writing:
+                end.write(f"{PRIMARY}\n".encode())
+            else:  # and if Python didn't hear it, as it began to read just then: there is an end
+                process.send_signal(with_)
+        if writing:
+            # With all rounds, it is written in a moment and then verified for a while.
+            while not _holds_open(process.pid, cli.here):
+                assert process.poll() is None
+            process.send_signal(with_)
         result = finish(process)
+    assert result.status == status, result
+    assert [path for path in cli.here.iterdir() if path.suffix == ".pfx"] == []
     assert_clean(name, "the output", result.stdout, result.stderr)
     assert_clean(name, "what is left", *files_in(cli.temporary), *files_in(cli.here))
 
@@ -193,6 +210,15 @@ def process_list(pid: int) -> bytes:
         with suppress(OSError):  # it has ended, or root alone may look
             shown += Path(f"/proc/{pid}/{name}").read_bytes()
     return shown
+
+
+def _holds_open(pid: int, folder: Path) -> bool:
+    """Whether a process has a file in a folder open, with a name or without."""
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed in between
+            if str(link.readlink()).startswith(f"{folder}/"):
+                return True
+    return False
 
 
 def _files_now(folder: Path) -> list[bytes]:

@@ -24,6 +24,7 @@ from tests.cli.test_secrets import (
     given,
     process_list,
 )
+from tests.peers import need
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc and core dumps of Linux")
 
@@ -86,21 +87,18 @@ def _waiting(
             process.kill()
 
 
-def _has_cores(folder: Path) -> bool:
-    """Whether a process that aborts here leaves a core dump beside it, unless it sees to it."""
-    words = [*_NO_LIMIT, sys.executable, "-c", "import os; os.abort()"]
-    subprocess.run(words, cwd=folder, check=False, capture_output=True)
-    cores = [path for path in folder.iterdir() if path.name.startswith("core")]
-    for core in cores:
-        core.unlink()
-    return bool(cores)
+def _limit_kept() -> str | None:
+    """Why a process can't be begun without a limit for core dumps; None if it can."""
+    if shutil.which(_NO_LIMIT[0]) is None:
+        return "no prlimit is installed"
+    done = subprocess.run([*_NO_LIMIT, "true"], check=False, capture_output=True)
+    return "the limit for core dumps can't be lifted here" if done.returncode else None
 
 
 def test_a_process_that_aborts_leaves_no_core_and_its_fault_handler_no_secret(
-    cli: Cli, profile: MakeProfile
+    cli: Cli, profile: MakeProfile, require_peers: bool
 ) -> None:
-    if shutil.which("prlimit") is None or not _has_cores(cli.here):
-        pytest.skip("the system leaves no core dumps here anyway")
+    need(_limit_kept(), required=require_peers)
     with _waiting(cli, profile(STORE), *_NO_LIMIT) as (process, fifo):
         end = open_for_reader(fifo, process)
         limits = Path(f"/proc/{process.pid}/limits").read_text()
@@ -130,10 +128,9 @@ def test_nobody_but_root_looks_into_the_memory(tmp_path: Path) -> None:
         assert done.stdout == "1\n0 (0, 0)\n", script
 
 
-def test_every_process_sees_to_it_before_it_is_told_anything() -> None:
+def test_every_process_sees_to_it_before_it_is_told_anything(require_peers: bool) -> None:
     """Also where a limit was not inherited: each is started with none."""
-    if shutil.which("prlimit") is None:
-        pytest.skip("no prlimit is installed")
+    need(_limit_kept(), required=require_peers)
     for script in ("batch/worker.py", "engines/nss/worker.py"):
         words = [*_NO_LIMIT, sys.executable, "-I", str(PACKAGE / script), str(PACKAGE.parent)]
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -161,13 +158,14 @@ def test_a_fault_of_ours_with_every_secret_in_hand_shows_none(
     backup, primary = given(cli)
     folder = profile(STORE)
     sealed = cli.here / "sealed.pfx"
+    source = ("--profile", folder, "--primary-password-file", primary)
     words: dict[str, tuple[str | Path, ...]] = {
-        "export": ("--profile", folder, "--primary-password-file", primary, *FAST, "-o", "a"),
+        "export": (*source, *FAST, "-o", "a"),
         "repassword": (sealed, "--old-password-file", backup, "-o", "a", *FAST),
-        "restore": (sealed, "--profile", folder, "--primary-password-file", primary),
+        "restore": (sealed, *source),
     }
     if command != "export":
-        made = cli.run("export", "--password-file", backup, *words["export"], "-o", sealed)
+        made = cli.run("export", "--password-file", backup, *source, *FAST, "-o", sealed)
         assert made.status == 0, made
         if command == "restore":
             for name in ("cert9.db", "key4.db"):

@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.cli.runner import names
+from tests.disks import mounted, remount
 from tests.faults.scenes import NEW_NAME, OLD_NAME, Export, Repassword, Restore, Scene
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tmpfs is of Linux")
-
-
-@contextmanager
-def mounted(folder: Path, *options: str) -> Iterator[None]:
-    """A file system in memory in the place of a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    words = ["mount", "-t", "tmpfs", "-o", ",".join(options or ("size=4m",)), "tmpfs", str(folder)]
-    if subprocess.run(words, check=False, capture_output=True).returncode:
-        pytest.skip("only root can mount")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def _remount(folder: Path, option: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], check=True)
 
 
 def _fill(folder: Path) -> Path:
@@ -46,6 +27,7 @@ def _fill(folder: Path) -> Path:
     return filler
 
 
+@pytest.mark.mounts
 @pytest.mark.parametrize("kind", [Export, Repassword, Restore])
 def test_on_a_full_disk_nothing_is_half_and_with_room_it_works(
     kind: type[Scene], tmp_path: Path
@@ -70,6 +52,7 @@ def test_on_a_full_disk_nothing_is_half_and_with_room_it_works(
         assert names(scene.cli.temporary) == []
 
 
+@pytest.mark.mounts
 @pytest.mark.parametrize("kind", [Export, Restore])
 def test_on_a_read_only_disk_it_says_so(kind: type[Scene], tmp_path: Path) -> None:
     scene = kind(tmp_path)
@@ -77,14 +60,15 @@ def test_on_a_read_only_disk_it_says_so(kind: type[Scene], tmp_path: Path) -> No
     with mounted(written):
         scene.lay()
         old = scene.state()
-        _remount(written, "ro")
+        remount(written, "ro")
         done = scene.cli.run(*scene.words)
         assert done.status == (40 if kind is Restore else 31), done
         assert "can't be written" in done.error["message"]
-        _remount(written, "rw")
+        remount(written, "rw")
         assert (scene.state(), scene.leftovers(), scene.secrets()) == (old, [], [])
 
 
+@pytest.mark.mounts
 def test_a_full_folder_for_temporary_files_is_passed_over(tmp_path: Path) -> None:
     scene = Restore(tmp_path)
     with mounted(scene.cli.temporary):

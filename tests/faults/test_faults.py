@@ -256,10 +256,11 @@ def test_a_clock_that_is_far_off_is_no_obstacle(
 
 
 @pytest.mark.usefixtures("_every")
-def test_the_library_sees_every_call_that_the_kernel_sees(scene: Scene, tmp_path: Path) -> None:
+def test_the_library_sees_every_call_that_the_kernel_sees(
+    scene: Scene, tmp_path: Path, require_peers: bool
+) -> None:
     """Or the points above would not be all there are."""
-    if shutil.which("strace") is None:
-        pytest.skip("no strace is installed")
+    need(None if shutil.which("strace") else "no strace is installed", required=require_peers)
     with scene.warm(reads=True) as warm:
         _, _, calls = _learned(scene, warm)
     scene.lay()

@@ -11,6 +11,7 @@ from typing import cast
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
+from nssbackup.cli.tables import identity_table
 from nssbackup.engines import Store
 from nssbackup.engines.native import NativeEngine, cert8, key3, objects, pbe
 from nssbackup.engines.native.berkeley import read_records
@@ -54,7 +55,9 @@ def ask(store: Store) -> None:
     store.notes()
     store.orphan_keys()
     identities = assemble(None, certificates)
-    listed(identities, everything=True)
+    _, rows = identity_table(listed(identities, everything=True))
+    # What is shown is short: to wrap a megabyte takes seconds.
+    assert all(len(cell) < 200 for row in rows for cell in row)
     for identity in identities:
         own = identity.certificate
         identity_json(identity)

@@ -101,6 +101,13 @@ def fingerprint(der: bytes) -> str:
     return x509.load_der_x509_certificate(der).fingerprint(hashes.SHA256()).hex()
 
 
+def authorities(expected: Expected) -> list[bytes]:
+    """The CA certificates of the fixture's chain, DER."""
+    known = x509.load_pem_x509_certificates((FIXTURES / "authorities.pem").read_bytes())
+    encoded = (certificate.public_bytes(serialization.Encoding.DER) for certificate in known)
+    return [der for der in encoded if fingerprint(der) in expected.certificates]
+
+
 def _pkcs8(pem: Path) -> bytes:
     key = serialization.load_pem_private_key(pem.read_bytes(), None)
     return key.private_bytes(

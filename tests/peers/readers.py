@@ -114,6 +114,14 @@ class OpenSsl:
         names = re.findall(r"^ *friendlyName: (.*)$", out.decode("latin-1"), re.MULTILINE)
         return _opened(out, names)
 
+    def rounds(self, pfx: Path, password: str) -> list[int]:
+        """The rounds of each encrypted part and of the MAC that a PFX says it was made with."""
+        with password_file(password) as file:
+            words = ["openssl", "pkcs12", "-in", f"{pfx}", "-passin", f"file:{file}"]
+            # It tells of them on stderr.
+            out = run(["sh", "-c", 'exec "$@" 2>&1', "sh", *words, "-info", "-noout"])
+        return [int(number) for number in re.findall(rb"Iteration (\d+)", out)]
+
 
 class GnuTls:
     """GnuTLS's `certtool`."""

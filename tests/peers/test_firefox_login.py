@@ -5,18 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.peers import need
-from tests.peers.exports import (
-    FIXTURES,
-    PASSWORDS,
-    Expected,
-    export,
-    exportable,
-    fingerprint,
-)
+from tests.peers.exports import PASSWORDS, authorities, export, exportable
 from tests.peers.firefox import Firefox
 from tests.peers.website import Website
 
@@ -33,16 +24,9 @@ def test_firefox_logs_in_with_the_exported_certificate(
     password = PASSWORDS["umlaut"]
     pfx = export(expected, tmp_path / "backup", password, "modern", rounds=None)
     with (
-        Website(_authorities(expected)) as website,
+        Website(authorities(expected)) as website,
         Firefox(tmp_path / "profile", prefs=_PREFS) as firefox,
     ):
         firefox.import_ca(website.authority)
         firefox.import_pfx(pfx, password)
         assert f"hello {expected.fingerprint}" in firefox.open_url(website.url)
-
-
-def _authorities(expected: Expected) -> list[bytes]:
-    """The CA certificates of the fixture's chain, DER."""
-    known = x509.load_pem_x509_certificates((FIXTURES / "authorities.pem").read_bytes())
-    encoded = (certificate.public_bytes(Encoding.DER) for certificate in known)
-    return [der for der in encoded if fingerprint(der) in expected.certificates]

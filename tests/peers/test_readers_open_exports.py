@@ -64,6 +64,9 @@ def test_a_reader_opens_a_file_of_600000_rounds(
     expected = next(each for each in exportable() if each.case == "firefox-nopassword")
     password = PASSWORDS["ASCII"]
     pfx = export(expected, tmp_path / "full", password, format_, rounds=None)
+    if isinstance(reader, OpenSsl):
+        # Those of the certificates, the key and the MAC, as the file itself describes them.
+        assert reader.rounds(pfx, password) == [600_000] * 3
     _check(reader.open(pfx, password), reader, expected)
 
 

@@ -97,7 +97,9 @@ def test_killed_in_its_commit_firefox_has_the_old_pair_or_the_new_one(
         old, new, calls = _states(scene, warm)
         # The last writes are those to the databases themselves; the journals go after them.
         unlinked = [at for at, call in enumerate(calls, 1) if call.name in ("unlink", "unlinkat")]
-        for at in unlinked[-3:-1]:
+        moments = unlinked[-3:-1]
+        assert len(moments) == 2, calls
+        for at in moments:
             scene.lay()
             assert warm.run(scene.words, Fault("kill", at)).status == -9
             found = scene.state()

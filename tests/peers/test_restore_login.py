@@ -7,14 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from nssbackup.engines import EngineName
 from nssbackup.engines.nss import NssEngine
 from nssbackup.errors import RestoreError
 from tests.peers import need
-from tests.peers.exports import FIXTURES, PASSWORDS, Expected, fingerprint
+from tests.peers.exports import PASSWORDS, Expected, authorities
 from tests.peers.firefox import Firefox
 from tests.peers.restores import ENGINES, TARGETS, identity_of, restore
 from tests.peers.website import Website
@@ -26,13 +24,6 @@ _NSS: EngineName = "nss"
 @pytest.fixture(autouse=True)
 def _firefox(require_peers: bool) -> None:
     need(Firefox.missing(), required=require_peers)
-
-
-def authorities(expected: Expected) -> list[bytes]:
-    """The CA certificates of the fixture's chain, DER."""
-    known = x509.load_pem_x509_certificates((FIXTURES / "authorities.pem").read_bytes())
-    encoded = (certificate.public_bytes(Encoding.DER) for certificate in known)
-    return [der for der in encoded if fingerprint(der) in expected.certificates]
 
 
 def log_in(folder: Path, primary: str, expected: Expected, exported: Path) -> None:

@@ -17,26 +17,30 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat import asn1
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
-from nssbackup import chain, keys, snapshot
+from nssbackup import chain, keys, snapshot, staging
 from nssbackup.batch import state
 from nssbackup.batch.tables import PasswordTable
 from nssbackup.certificate import from_der
-from nssbackup.engines.native import NativeEngine, berkeley, cert8, database, pairing
+from nssbackup.engines.native import NativeEngine, berkeley, cert8, database, pairing, writer
+from nssbackup.engines.native import rows as native_rows
+from nssbackup.engines.native.objects import Additions
 from nssbackup.engines.native.rows import Rows
 from nssbackup.errors import (
     DamagedStoreError,
     KeyInconsistentError,
     KeyNotExportableError,
+    StoreUnwritableError,
     UnsupportedBackupError,
     UsageError,
 )
 from nssbackup.fleet.documents import read_document
 from nssbackup.fleet.errors import HostError
 from nssbackup.model import Profile
-from nssbackup.pkcs12 import encryption, kdf, limits, mac, open_pfx, structure
+from nssbackup.pkcs12 import encryption, foreign, kdf, limits, mac, open_pfx, structure
 from nssbackup.pkcs12.kdf import Hash
 from nssbackup.pkcs12.pbkdf2 import Pbkdf2
 from nssbackup.profiles import groups, modules, prefs
@@ -45,7 +49,7 @@ from nssbackup.secret import Secret
 from tests.berkeley_builder import berkeley_file
 from tests.fuzz import guard
 from tests.legacy_builder import certificate_record
-from tests.store_builder import StoreBuilder, ec_key, integer, issue, octets, oid, rsa_key, seq
+from tests.store_builder import StoreBuilder, ec_key, integer, issue, octets, oid, rsa_key, seq, tlv
 from tests.unit.pkcs12.identities import certificate_bag, clear_safe, key_bag
 from tests.unit.profiles.machine import Machine
 
@@ -68,10 +72,16 @@ def every_fault(request: pytest.FixtureRequest) -> bool:
 # --- databases
 
 
-def made(folder: Path, fill: Callable[[sqlite3.Connection], object], page: int = 4096) -> Path:
+def made(
+    folder: Path,
+    fill: Callable[[sqlite3.Connection], object],
+    page: int = 4096,
+    name: str = "cert9.db",
+    table: str = TABLE,
+) -> Path:
     folder.mkdir(exist_ok=True)
-    with closing(sqlite3.connect(folder / "cert9.db", isolation_level=None)) as connection:
-        connection.executescript(f"PRAGMA page_size={page}; PRAGMA synchronous=OFF; BEGIN; {TABLE}")
+    with closing(sqlite3.connect(folder / name, isolation_level=None)) as connection:
+        connection.executescript(f"PRAGMA page_size={page}; PRAGMA synchronous=OFF; BEGIN; {table}")
         fill(connection)
         connection.execute("COMMIT")
     return folder
@@ -108,31 +118,74 @@ def test_a_value_of_a_megabyte_is_one_and_a_longer_is_none(tmp_path: Path) -> No
         assert database.Attribute.VALUE in stored.malformed
 
 
-def test_values_as_large_as_the_file_may_be(tmp_path: Path) -> None:
-    assert read(made(tmp_path / "one", rows(1, bytes(31_000_000)))) == 0
-    with pytest.raises(DamagedStoreError, match="too large"):
-        read(made(tmp_path / "two", rows(2, bytes(31_000_000))))
+def test_values_as_large_as_they_may_be_together(tmp_path: Path) -> None:
+    assert read(made(tmp_path / "most", rows(8, bytes(1_000_000)))) == 0
+    for count, size, reason in (
+        (9, 1_000_000, "more than any of NSS"),
+        (1, 31_000_000, "more than any of NSS"),
+        (2, 31_000_000, "too large"),
+    ):
+        with pytest.raises(DamagedStoreError, match=reason):
+            read(made(tmp_path / f"{count}-{size}", rows(count, bytes(size))))
 
 
-def test_a_schema_of_a_megabyte_is_none(tmp_path: Path) -> None:
-    comment = TABLE.replace("a102)", f"a102 /* {'a11 ' * 300_000} */)")
-    folder = made(tmp_path / "x", lambda each: each.execute("DROP TABLE nssPublic"))
-    with closing(sqlite3.connect(folder / "cert9.db")) as connection:
-        connection.execute(comment)
-    with pytest.raises(DamagedStoreError, match="no table"):
+@pytest.mark.parametrize("name", ["cert9.db", "x.sqlite"])
+def test_a_schema_of_megabytes_is_not_taken_in(
+    tmp_path: Path, name: str, *, every_fault: bool
+) -> None:
+    """SQLite has 36 bytes for each of these."""
+    check = "CHECK (a+a+a+a+a+a+a+a+a+a+a+a+a)"
+    table = f"CREATE TABLE x (a, {', '.join([check] * (900_000 if every_fault else 250_000))})"
+
+    def fill(each: sqlite3.Connection) -> None:
+        each.execute("PRAGMA writable_schema=ON")
+        each.execute("INSERT INTO sqlite_master VALUES ('table', 'x', 'x', 2, ?)", (table,))
+
+    machine = Machine(tmp_path)
+    folder = machine.root / groups.GROUPS_FOLDER
+    folder.mkdir(parents=True)
+    made(folder, fill, name=name)
+    if name == "cert9.db":
+        with pytest.raises(DamagedStoreError, match="its schema is larger"):
+            read(folder)
+    else:
+        assert read_group_members(machine.root, machine.system()) == ()
+
+
+def test_a_schema_whose_pages_lead_back_to_the_first_is_given_up(tmp_path: Path) -> None:
+    """Of 32,000 pointers a page, each to a page of as many."""
+    folder = made(tmp_path / "x", rows(1), 65536)
+    path = folder / "cert9.db"
+    data = bytearray(path.read_bytes())
+    count = (65536 - 112) // 2
+    first = struct.pack(">BHHHBI", 5, 0, count, 0, 0, 1)
+    data[100:65536] = first + struct.pack(">H", 65000) * count
+    data[65000:65004] = struct.pack(">I", 1)
+    path.write_bytes(data)
+    with pytest.raises(DamagedStoreError, match="its schema is larger"):
         read(folder)
 
 
-def amplified(folder: Path, *, matching: bool) -> Path:
+def amplified(
+    folder: Path,
+    *,
+    matching: bool,
+    name: str = "cert9.db",
+    table: str = TABLE,
+    row: str = "(1, x'%s', x'', x'', x'', x'', x'')",
+) -> Path:
     """A table of a few pages that has 38 to the power of 15 rows: pages lie in many places."""
     size, depth = 512, 15
-    kind = CERTIFICATE if matching else b"else"
+    kind = (CERTIFICATE if matching else b"else").hex()
+    values = row.replace("%s", kind)
     made(
         folder,
-        lambda each: each.execute("INSERT INTO nssPublic (id, a0) VALUES (1, ?)", (kind,)),
+        lambda each: each.execute(f"INSERT INTO {table.split()[2]} VALUES {values}"),  # noqa: S608 - ours
         size,
+        name,
+        table,
     )
-    path = folder / "cert9.db"
+    path = folder / name
     data = bytearray(path.read_bytes())
     with closing(sqlite3.connect(path)) as connection:
         (root,) = connection.execute("SELECT rootpage FROM sqlite_master").fetchone()
@@ -165,8 +218,10 @@ def test_more_rows_than_the_file_has_room_for_fill_no_memory(tmp_path: Path) -> 
 
 
 def test_nor_do_they_where_something_is_to_be_added(tmp_path: Path) -> None:
+    folder = amplified(tmp_path / "x", matching=False)
+    writer.create_missing(folder)
     with pytest.raises(DamagedStoreError, match="more than any of NSS"):
-        Rows.read(amplified(tmp_path / "x", matching=False))
+        Rows.read(folder)
 
 
 def test_rows_without_end_that_are_none_of_ours_end_too(
@@ -189,6 +244,42 @@ def test_the_time_of_a_database_is_one_for_all_its_queries(
             with pytest.raises(DamagedStoreError, match="interrupted"):
                 certificates.objects()
         assert certificates._table._seconds < 0.01  # noqa: SLF001 - what is left for a third
+
+
+def endless(folder: Path, name: str, table: str, row: str) -> Path:
+    """A database of NSS whose table has no end, and no index that leads to a row."""
+    amplified(folder, matching=False, name=name, table=table, row=row)
+    writer.create_missing(folder)
+    return folder
+
+
+RECORDS = ("key4.db", "CREATE TABLE metaData (id, item1, item2)", "('x', x'', x'')")
+
+
+def test_records_without_end_are_not_waited_for_where_a_profile_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, every_fault: bool
+) -> None:
+    if not every_fault:
+        monkeypatch.setattr(staging, "_SECONDS", 0.1)
+    folder = endless(tmp_path, *RECORDS)
+    with staging.private_copy(folder) as copy:
+        assert copy.global_salt is None
+
+
+def test_nor_where_something_is_to_be_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, every_fault: bool
+) -> None:
+    if not every_fault:
+        monkeypatch.setattr(native_rows, "_SECONDS", 0.1)
+        monkeypatch.setattr(writer, "_SECONDS", 0.1)
+    folder = endless(tmp_path, *RECORDS)
+    with closing(sqlite3.connect(folder / "key4.db")) as connection:
+        connection.execute("CREATE TABLE nssPrivate (id, a0)")
+    with pytest.raises(DamagedStoreError, match="interrupted"):
+        Rows.read(folder)
+    additions = Additions((), {"sig_key_1": b""}, ())
+    with pytest.raises(StoreUnwritableError, match="interrupted"):
+        writer.add(folder, additions, b"salt")
 
 
 def test_the_keys_of_a_store_are_indexed_once(
@@ -234,6 +325,36 @@ def test_so_many_records_and_certificates_are_read_and_no_more(
                 cert8.read_certificates(data, tmp_path)
 
 
+def test_so_many_bytes_of_legacy_certificates_are_parsed_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [certificate_record(issue(ec_key(), serial=n + 1)) for n in range(3)]
+    data = berkeley_file([(b"\1%d" % n, record) for n, record in enumerate(records)])
+    for spare, expected in ((0, 3), (-1, 2)):
+        monkeypatch.setattr(cert8, "_MAX_RECORD_BYTES", sum(map(len, records)) + spare)
+        found, notes = cert8.read_certificates(data, tmp_path)
+        assert len(found) == expected
+        assert len(notes) == 3 - expected
+
+
+def test_certificates_of_names_alone(tmp_path: Path, *, every_fault: bool) -> None:
+    """The most expensive there are, by the byte."""
+    part = seq(oid("2.5.4.3"), tlv(0x0C, b"a"))
+    person = seq(*[tlv(0x31, part)] * 10_000)
+    key = ec_key().public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    algorithm = seq(oid("1.2.840.10045.4.3.2"))
+    validity = seq(tlv(0x17, b"260101000000Z"), tlv(0x17, b"270101000000Z"))
+    ders = []
+    for number in range(33 if every_fault else 3):
+        version = tlv(0xA0, integer(2))
+        serial = integer(number + 1)
+        body = seq(version, serial, algorithm, person, validity, person, key)
+        ders.append(seq(body, algorithm, tlv(3, b"\0\0")))
+    insert = "INSERT INTO nssPublic (id, a0, a11) VALUES (?, ?, ?)"
+    values = [(number, CERTIFICATE, der) for number, der in enumerate(ders)]
+    assert read(made(tmp_path / "x", lambda each: each.executemany(insert, values))) == len(ders)
+
+
 # --- private keys
 
 
@@ -245,6 +366,22 @@ def test_a_dsa_key_of_forty_thousand_bits_is_not_computed_with() -> None:
     """OpenSSL computes the public value when it loads one: 25 seconds of these 15 kB."""
     with pytest.raises(KeyNotExportableError, match="DSA"):
         keys.from_pkcs8(dsa_pkcs8(40_000))
+
+
+@pytest.mark.parametrize("identifier", ["1.2.840.113549.1.3.1", "1.2.840.10046.2.1"])
+def test_a_dh_key_is_not_computed_with(identifier: str) -> None:
+    """There the private value may be as long as the file: 13 seconds of these 50 kB."""
+    p = (1 << 9999) | (1 << 5000) | 12345679
+    algorithm = seq(oid(identifier), seq(integer(p), integer(3), integer(5)))
+    with pytest.raises(KeyNotExportableError, match="DH"):
+        keys.from_pkcs8(pkcs8(algorithm, integer((1 << 400_000) - 1)))
+
+
+def test_a_dsa_key_outside_of_pkcs8_is_not_computed_with() -> None:
+    p = (1 << 40_000) - 159
+    old = seq(integer(0), integer(p), integer(5), integer(2), integer(7), integer(p - 2))
+    with pytest.raises(KeyInconsistentError, match="PKCS#8"):
+        keys.from_pkcs8(old)
 
 
 @pytest.mark.parametrize("place", range(3, 9))
@@ -329,29 +466,60 @@ def pfx_of(*safes: structure.ContentInfo) -> bytes:
     )
 
 
-def test_openssl_gets_no_key_that_it_would_compute_with_for_ever() -> None:
-    algorithm, data = two_key_3des(dsa_pkcs8(40_000))
-    shrouded = structure.EncryptedPrivateKeyInfo(algorithm=algorithm, data=data)
-    bag = structure.SafeBag(
-        id=structure.SHROUDED_KEY_BAG, value=structure.opened(shrouded), attributes=None
+def shrouded(key: bytes) -> structure.SafeBag:
+    algorithm, data = two_key_3des(key)
+    info = structure.EncryptedPrivateKeyInfo(algorithm=algorithm, data=data)
+    return structure.SafeBag(
+        id=structure.SHROUDED_KEY_BAG, value=structure.opened(info), attributes=None
     )
+
+
+def encrypted_safe(*bags: structure.SafeBag) -> structure.ContentInfo:
+    algorithm, data = two_key_3des(structure.encode_bags(list(bags)))
+    encrypted = structure.EncryptedContentInfo(
+        content_type=structure.DATA,
+        algorithm=algorithm,
+        encrypted_content=structure.implicit_octets(data),
+    )
+    return structure.ContentInfo(
+        content_type=structure.ENCRYPTED_DATA,
+        content=structure.opened(structure.EncryptedData(version=0, encrypted=encrypted)),
+    )
+
+
+@pytest.mark.parametrize("place", ["bags", "safes"])
+def test_openssl_computes_with_one_key_that_is_not_handled_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, place: str, *, every_fault: bool
+) -> None:
+    """Of the longest that it gets, each takes half a second."""
+    key = dsa_pkcs8(9_900 if every_fault else 2_000)
+    safes = (
+        [clear_safe(structure.encode_bags([shrouded(key)] * 60))]
+        if place == "bags"
+        else [encrypted_safe(key_bag(key))] * 60
+    )
+    loaded = []
+    before = foreign._load  # noqa: SLF001 - what OpenSSL is given
+
+    def counted(*arguments: bytes) -> object:
+        loaded.append(arguments)
+        return before(*arguments)
+
+    monkeypatch.setattr(foreign, "_load", counted)
+    with pytest.raises(UnsupportedBackupError, match="a DSA key can't be handled yet"):
+        open_pfx(pfx_of(*safes), PASSWORD)
+    assert len(loaded) == 1
+
+
+def test_openssl_gets_no_key_that_it_would_compute_with_for_ever() -> None:
+    bag = shrouded(dsa_pkcs8(40_000))
     with pytest.raises(UnsupportedBackupError, match="of such a size"):
         open_pfx(pfx_of(clear_safe(structure.encode_bags([bag]))), PASSWORD)
 
 
 def test_openssl_sees_the_certificates_of_a_long_safe_alone() -> None:
     der = issue(ec_key())
-    bags = [key_bag(dsa_pkcs8(40_000)), certificate_bag(der)]
-    algorithm, data = two_key_3des(structure.encode_bags(bags))
-    encrypted = structure.EncryptedContentInfo(
-        content_type=structure.DATA,
-        algorithm=algorithm,
-        encrypted_content=structure.implicit_octets(data),
-    )
-    safe = structure.ContentInfo(
-        content_type=structure.ENCRYPTED_DATA,
-        content=structure.opened(structure.EncryptedData(version=0, encrypted=encrypted)),
-    )
+    safe = encrypted_safe(key_bag(dsa_pkcs8(40_000)), certificate_bag(der))
     contents = open_pfx(pfx_of(safe), PASSWORD)
     assert [each.certificate.der for each in contents.certificates] == [der]
     assert contents.keys == ()
@@ -385,6 +553,47 @@ def test_so_many_steps_are_taken_for_all_chains_together(monkeypatch: pytest.Mon
     chains = chain.Chains([authority])
     leaves = [from_der(issue(ec_key(n), f"{n}", "CA", ec_key(9))) for n in range(12)]
     assert [len(chains.of(leaf)) for leaf in leaves] == [1] * 10 + [0] * 2
+
+
+def test_so_much_time_is_taken_for_all_chains_together(
+    monkeypatch: pytest.MonkeyPatch, *, every_fault: bool
+) -> None:
+    """All of one name, on a curve that takes its time; and none has signed."""
+    if not every_fault:
+        monkeypatch.setattr(chain, "_SECONDS", 0.1)
+    key = ec.derive_private_key(7, ec.BrainpoolP512R1())
+    count = 1_000 if every_fault else 200
+    pool = [
+        from_der(issue(key, "CA", "Root", ec_key(8), ca=True, serial=n)) for n in range(1, count)
+    ]
+    checked = []
+    before = chain._signed_by  # noqa: SLF001 - what takes the time
+
+    def counted(certificate: bytes, issuer: bytes) -> bool:
+        checked.append(issuer)
+        return before(certificate, issuer)
+
+    monkeypatch.setattr(chain, "_signed_by", counted)
+    chains = chain.Chains(pool)
+    leaves = [from_der(issue(ec_key(n), f"{n}", "CA", ec_key(9))) for n in range(10)]
+    assert [chains.of(leaf) for leaf in leaves] == [()] * 10
+    assert 0 < len(checked) < 5 * count
+    spent = len(checked)
+    assert chains.of(leaves[0]) == ()
+    assert len(checked) == spent
+
+
+def test_the_issuers_of_a_name_are_not_sorted_when_no_step_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Thousands of leaves below a thousand issuers of one name."""
+    monkeypatch.setattr(chain, "_MAX_STEPS_IN_ALL", 10)
+    authority = from_der(issue(ec_key(9), "CA", ca=True))
+    chains = chain.Chains([authority])
+    leaf = from_der(issue(ec_key(0), "Jane", "CA", ec_key(9)))
+    assert [len(chains.of(leaf)) for _ in range(10)] == [1] * 10
+    monkeypatch.setattr(chain.Chains, "_issuers", None)
+    assert chains.of(leaf) == ()
 
 
 # --- texts and tables

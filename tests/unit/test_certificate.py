@@ -6,14 +6,24 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import dsa, ed25519, x25519
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, x25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from nssbackup.certificate import MalformedCertificateError, from_der
-from tests.store_builder import Key, ec_key, integer, issue, name, octets, rsa_key
+from nssbackup.chain import find_chain
+from tests.store_builder import Key, ec_key, integer, issue, name, octets, oid, rsa_key, seq, tlv
 
 KEY, CA_KEY = ec_key(), ec_key(1)
 DER = issue(KEY, name("Zoë Müller", "Büro"), name("WIPO CA", "WIPO"), CA_KEY, serial=0xC0FFEE)
+
+# RFC 2409, 6.2
+GROUP_2 = int(
+    "ffffffffffffffffc90fdaa22168c234c4c6628b80dc1cd129024e088a67cc74020bbea63b139b22514a08798e34"
+    "04ddef9519b3cd3a431b302b0a6df25f14374fe1356d6d51c245e485b576625e7ec6f44c42e9a637ed6b0bff5cb6"
+    "f406b7edee386bfb5a899fa5ae9f24117c4b1fe649286651ece65381ffffffffffffffff",
+    16,
+)
 
 
 def test_the_facts_are_those_of_the_der() -> None:
@@ -62,6 +72,57 @@ def test_a_key_that_only_agrees_is_named_all_the_same() -> None:
     facts = from_der(issue(key, "Jane", "CA", CA_KEY))
     assert facts.common_name == "Jane"
     assert facts.key.type in ("X25519", "1.3.101.110")
+
+
+def made_of(spki: bytes) -> bytes:
+    """A certificate with this public key, signed by nobody."""
+    algorithm = seq(oid("1.2.840.10045.4.3.2"))
+    person = name("Jane").public_bytes()
+    validity = seq(tlv(0x17, b"260101000000Z"), tlv(0x17, b"270101000000Z"))
+    version = tlv(0xA0, integer(2))
+    body = seq(version, integer(1), algorithm, person, validity, person, spki)
+    return seq(body, algorithm, tlv(3, b"\0\0"))
+
+
+@pytest.mark.parametrize(
+    ("identifier", "order"),
+    [("1.2.840.113549.1.3.1", b""), ("1.2.840.10046.2.1", integer((GROUP_2 - 1) // 2))],
+)
+def test_a_dh_key_is_named_and_nobody_warned(identifier: str, order: bytes) -> None:
+    group = seq(oid(identifier), seq(integer(GROUP_2), integer(2), order))
+    facts = from_der(made_of(seq(group, tlv(3, b"\0" + integer(4)))))
+    assert (facts.key.type, facts.key.bits, facts.public_key) == ("DH", None, None)
+    leaf = from_der(issue(KEY, "Joe", facts.subject.removeprefix("CN="), CA_KEY))
+    assert leaf.issuer == facts.subject
+    assert find_chain(leaf, [facts]) == ()
+
+
+def test_a_compressed_point_of_p_224_is_not_computed() -> None:
+    key = ec.derive_private_key(7, ec.SECP224R1()).public_key()
+    curve = seq(oid("1.2.840.10045.2.1"), oid("1.3.132.0.33"))
+    for form, known in (
+        (PublicFormat.UncompressedPoint, True),
+        (PublicFormat.CompressedPoint, False),
+    ):
+        point = key.public_bytes(Encoding.X962, form)
+        facts = from_der(made_of(seq(curve, tlv(3, b"\0" + point))))
+        assert (facts.key.type, facts.key.bits) == ("EC", 224)
+        assert (facts.public_key is not None) == known
+
+
+def test_a_certificate_of_more_than_256_kib_is_none() -> None:
+    def with_comment(size: int) -> bytes:
+        comment = x509.UnrecognizedExtension(ObjectIdentifier("1.2.3"), octets(bytes(size)))
+        return issue(KEY, extensions=[comment])
+
+    spare = 256 * 1024 - len(with_comment(200_000))
+    for size, fits in ((200_000 + spare - 10, True), (200_000 + spare + 10, False)):
+        der = with_comment(size)
+        if fits:
+            assert from_der(der).common_name == "Jane Doe"
+        else:
+            with pytest.raises(MalformedCertificateError, match="larger than any in use"):
+                from_der(der)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -21,9 +21,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from nssbackup import pem
-from nssbackup.certificate import from_der
+from nssbackup.backup import Dialogue
+from nssbackup.certificate import StoredCertificate, from_der
 from nssbackup.errors import UsageError, VerificationError
-from tests.store_builder import ec_key, issue, name, rsa_key
+from nssbackup.export import ExportOptions, export_certificate
+from nssbackup.model import Profile
+from tests.store_builder import StoreBuilder, ec_key, issue, name, rsa_key
 
 KEY, CA_KEY, ROOT_KEY = rsa_key(1), ec_key(2), ec_key(3)
 CA_NAME, ROOT_NAME = name("WIPO Test CA", "WIPO"), name("WIPO Root", "WIPO")
@@ -234,3 +237,24 @@ def test_what_was_written_wrongly_is_found_out(tmp_path: Path, content: bytes) -
     written.write_bytes(content)
     with pytest.raises(VerificationError):
         pem.verify_written(written, [from_der(JANE), from_der(CA)])
+
+
+def test_a_file_that_is_not_what_was_to_be_written_gets_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = StoreBuilder(tmp_path / "store")
+    store.add_certificate(JANE)
+    store.add_certificate(CA)
+    profile = Profile(store.write(), "p", "Firefox", store="sqlite")
+    encode = pem.encode
+
+    def lose_the_chain(certificates: Iterable[StoredCertificate]) -> bytes:
+        return encode(list(certificates)[:1])
+
+    monkeypatch.setattr(pem, "encode", lose_the_chain)
+    (tmp_path / "out").mkdir()
+    options = ExportOptions(output=str(tmp_path / "out" / "jane.pem"))
+    dialogue = Dialogue(lambda *_: pytest.fail("a question"), lambda: pytest.fail("a password"))
+    with pytest.raises(VerificationError):
+        export_certificate([profile], options, dialogue)
+    assert list((tmp_path / "out").iterdir()) == []

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -396,6 +397,77 @@ def test_what_this_user_may_not_read_is_unreadable_and_not_absent(
             assert as_nobody(open_database) == "UnreadableStoreError"
         finally:
             shut.chmod(mode)
+
+
+# --- the folder for temporary files
+
+
+def _in_wal_mode(path: Path, rows: int) -> None:
+    """Put the database into WAL mode, and so many new rows into the WAL alone."""
+    inserts = ["INSERT INTO t VALUES (zeroblob(1000), 'new')"] * rows
+    with writer(path, *WAL, "BEGIN", *inserts, "COMMIT") as process:
+        process.kill()
+        process.wait()
+
+
+TOLD = """
+import sys
+from pathlib import Path
+from nssbackup.snapshot import take_snapshot
+from nssbackup.errors import NssBackupError
+try:
+    take_snapshot(Path(sys.argv[1]))
+except NssBackupError as error:
+    print(type(error).__name__, error.message, error.hint, sep="\\n")
+"""
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="no prlimit on this system")
+@pytest.mark.parametrize(
+    ("rows", "largest", "reason"),
+    [(1, 1000, "file too large"), (300, 500_000, "disk I/O error")],
+    ids=["copied", "recovered"],
+)
+def test_no_room_for_the_copy_is_not_said_of_the_profile(
+    database: Path, tmp_path: Path, unchanged: Unchanged, rows: int, largest: int, reason: str
+) -> None:
+    _in_wal_mode(database, rows)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with unchanged(database.parent):
+        done = subprocess.run(
+            ["prlimit", f"--fsize={largest}", sys.executable, "-c", TOLD, database],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[3],
+            env={**os.environ, "TMPDIR": str(temporary)},
+            timeout=15,
+        )
+    kind, message, hint = done.stdout.splitlines()
+    assert kind == "UnreadableStoreError"
+    assert message == f"`{database}` can't be copied to `{temporary}`: {reason}"
+    assert "TMPDIR" in hint
+    assert list(temporary.iterdir()) == []
+
+
+def test_without_a_folder_for_temporary_files_the_database_is_not_missing(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _in_wal_mode(database, 1)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(UnreadableStoreError, match="no folder for temporary files: no such file"):
+        take_snapshot(database)
+
+
+@posix
+def test_a_copy_is_read_under_any_umask(open_database: Path) -> None:
+    _in_wal_mode(open_database, 300)
+    before = os.umask(0o777)
+    try:
+        assert as_nobody(open_database) == "{'new': 300, 'old': 300}"
+    finally:
+        os.umask(before)
 
 
 # --- what changes while it is read

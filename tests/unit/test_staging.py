@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from nssbackup import staging
 from nssbackup.engines import open_store
 from nssbackup.errors import DamagedStoreError, UnreadableStoreError
 from nssbackup.model import Profile
@@ -89,6 +91,29 @@ def test_records_outside_of_the_old_database_go_along(
         assert (copy.folder / "cert8.dir" / "bABC").read_bytes() == b"a large certificate"
 
 
+def test_what_can_be_no_such_record_is_passed_over(
+    profile: MakeProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "_MAX_BLOBS", 100)
+    monkeypatch.setattr(staging, "_MAX_BLOB", 60)
+    folder = profile("legacy-password")
+    beside = folder / "cert8.dir"
+    (beside / "bFolder").mkdir(parents=True)
+    with (beside / "bSparse").open("wb") as file:
+        file.truncate(32 * 1024 * 1024)
+    (beside / "bLink").symlink_to("nowhere")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(beside / "bPipe")
+    for name in ("b1", "b2", "b3"):
+        (beside / name).write_bytes(bytes(40))
+    (beside / "b4").write_bytes(bytes(61))
+    with private_copy(folder) as copy:
+        found = sorted((copy.folder / "cert8.dir").iterdir())
+        assert len(found) == 2
+        assert {one.name for one in found} < {"b1", "b2", "b3"}
+        assert {one.stat().st_size for one in found} == {40}
+
+
 def test_write_ahead_logging_is_taken_in(profile: MakeProfile) -> None:
     folder = profile("nss387-nopassword")
     with closing(sqlite3.connect(folder / "cert9.db")) as database:
@@ -116,6 +141,48 @@ def test_what_can_not_be_copied_is_an_error_in_words_and_leaves_nothing(
         pass
     with pytest.raises(UnreadableStoreError, match="can't be copied to"):
         copy_databases(profile("legacy-password"), tmp_path / "nowhere")
+
+
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x, x, x FROM c"
+
+
+@pytest.mark.parametrize(
+    ("name", "statements"),
+    [
+        ("key4.db", f"DROP TABLE metaData; CREATE VIEW metaData (id, item1, item2) AS {ENDLESS}"),
+        (
+            "cert9.db",
+            "CREATE TRIGGER t AFTER INSERT ON nssPublic BEGIN DELETE FROM nssPublic; END",
+        ),
+        ("key4.db", "CREATE INDEX i ON metaData (length(hex(zeroblob(9))))"),
+        ("key4.db", "CREATE INDEX i ON metaData (item1 || item1)"),
+        ("key4.db", "CREATE INDEX i ON metaData (item1) WHERE item2 IS NULL"),
+        ("cert9.db", "CREATE TABLE t (a, b AS (hex(zeroblob(9))))"),
+    ],
+)
+def test_a_database_that_would_act_when_it_is_used_is_not_copied(
+    profile: MakeProfile, unchanged: Unchanged, name: str, statements: str
+) -> None:
+    folder = profile("nss387-nopassword")
+    with closing(sqlite3.connect(folder / name)) as database:
+        database.executescript(statements)
+    with (
+        unchanged(folder),
+        pytest.raises(DamagedStoreError, match=f"{name}` is damaged: it has more than the plain"),
+        private_copy(folder),
+    ):
+        pass
+
+
+def test_tables_and_indexes_of_others_are_copied(profile: MakeProfile) -> None:
+    folder = profile("nss387-nopassword")
+    with closing(sqlite3.connect(folder / "cert9.db", isolation_level=None)) as database:
+        database.executescript(
+            "CREATE UNIQUE INDEX i ON nssPublic (id, a0 COLLATE nocase DESC); ANALYZE;"
+            ' CREATE TABLE IF NOT EXISTS "t t" (a INTEGER PRIMARY KEY AUTOINCREMENT, b DEFAULT 1)'
+        )
+    with private_copy(folder) as copy:
+        assert copy.kind == "sqlite"
 
 
 def test_without_a_folder_for_temporary_files_there_is_an_error_in_words(

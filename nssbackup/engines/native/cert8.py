@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from nssbackup.certificate import StoredCertificate, from_der, load_certificate
 from nssbackup.engines.native.berkeley import read_records
 from nssbackup.errors import DamagedStoreError, NssBackupError, StoreError
-from nssbackup.snapshot import MAX_BYTES, read_stable
+from nssbackup.snapshot import read_stable
 
 NAME = "cert8.db"
 _FOLDER = "cert8.dir"
@@ -37,6 +37,8 @@ _ELSEWHERE_HEADER = struct.Struct("<4xI")
 # A certificate with a picture in it has some 100 kB.
 _MAX_ELSEWHERE = 1024 * 1024
 _MAX_CERTIFICATES = 10_000
+# Of all their records, as of a current store.
+_MAX_RECORD_BYTES = 8 * 1024 * 1024
 
 _TRUSTED, _VALID_CA, _TRUSTED_CA = 0x02, 0x08, 0x10
 _TERMINAL, _TRUSTED_CLIENT_CA, _MUST_VERIFY, _UNKNOWN = 0x01, 0x80, 0x400, 0x800
@@ -69,7 +71,7 @@ def read_certificates(
     """
     found: dict[bytes, StoredCertificate] = {}
     passed_over: Counter[str] = Counter()
-    elsewhere = _Elsewhere(folder / _FOLDER)
+    elsewhere = _Elsewhere(folder / _FOLDER, _MAX_RECORD_BYTES)
     for key, record in read_records(data, NAME) if data else ():
         if key[:1] != bytes([_CERTIFICATE]):
             continue  # versions, revocations, S/MIME, and indexes of the certificates
@@ -92,10 +94,10 @@ def read_certificates(
 
 @dataclass(slots=True)
 class _Elsewhere:
-    """The files of records that were too large for the database."""
+    """The files of records that were too large for the database; and what may still be read."""
 
     folder: Path
-    left: int = MAX_BYTES
+    left: int
 
     def record(self, key: bytes, record: bytes) -> bytes:
         """The whole record: the one given, or that of the file which it names.
@@ -103,9 +105,10 @@ class _Elsewhere:
         The name is computed and only compared with the one that the record has.
 
         Raises:
-            StoreError: the file can't be read or isn't the one it should be.
+            StoreError: the file can't be read or isn't the one it should be, or it is too large.
         """
         if record[1:2] != bytes([_ELSEWHERE]):
+            self._take(len(record))
             return record
         digest = hashlib.sha1(key, usedforsecurity=False).digest()
         name = "b" + base64.b64encode(digest).decode().replace("/", "-")
@@ -114,10 +117,7 @@ class _Elsewhere:
             message = "its record names another file than it should"
             raise DamagedStoreError(message)
         (length,) = _ELSEWHERE_HEADER.unpack_from(record)
-        self.left -= length
-        if length > _MAX_ELSEWHERE or self.left < 0:
-            message = "it is too large"
-            raise DamagedStoreError(message)
+        self._take(length)
         data = read_stable(self.folder / name)
         if data is None:
             message = f"`{_FOLDER}/{name}`, which holds it, is missing"
@@ -126,6 +126,12 @@ class _Elsewhere:
             message = f"`{_FOLDER}/{name}`, which holds it, is not as long as it should be"
             raise DamagedStoreError(message)
         return data
+
+    def _take(self, length: int) -> None:
+        if length > min(_MAX_ELSEWHERE, self.left):
+            message = "it is too large"
+            raise DamagedStoreError(message)
+        self.left -= length
 
 
 def _parse(record: bytes) -> StoredCertificate:

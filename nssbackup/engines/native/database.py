@@ -16,6 +16,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from nssbackup.errors import DamagedStoreError
+from nssbackup.schema import limit_time
 
 
 class Attribute(IntEnum):
@@ -71,15 +72,13 @@ _ULONG_BYTES = 4
 # Of the processor, for all queries of a database: they take microseconds, but a file may be made
 # to be read for ever.
 _SECONDS = 2.0
-_STEPS_BETWEEN_LOOKS = 100
 # What a query may give. In a damaged file one page may lie in many places at once, so that far
-# more comes out of it than it is large. A store with a thousand certificates gives 2 MB.
+# more comes out of it than it is large. A store with a thousand certificates gives 2 MB; of such as
+# are nothing but names of very many parts, 8 MiB take three seconds.
 _MAX_ROWS = 10_000
-_MAX_ROW_BYTES = 32 * 1024 * 1024
+_MAX_ROW_BYTES = 8 * 1024 * 1024
 # The longest value that is taken for one: a certificate with a picture in it has some 100 kB.
 _MAX_VALUE = 1024 * 1024
-# The text that makes a table; that of NSS has 2 KB.
-_MAX_SCHEMA = 64 * 1024
 _MAX_OBJECT_ID = 0x3FFFFFFF
 # NSS can't read a longer one (sdb.c, SDB_MAX_META_DATA_LEN).
 _MAX_META_DATA_BYTES = 256
@@ -245,7 +244,6 @@ class _Table:
             table: sql
             for table, sql in self.query("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
             if isinstance(sql, str)
-            and len(sql) <= _MAX_SCHEMA
             and sql[:13].upper() == "CREATE TABLE "
             and sql.count("(") == sql.count(")") == 1
         }
@@ -263,13 +261,10 @@ class _Table:
 
         Raises:
             DamagedStoreError: SQLite can't carry it out, or not in the time there is, or there
-                are more than 10,000 of them or more than 32 MiB.
+                are more than 10,000 of them or more than 8 MiB.
         """
         began = time.thread_time()
-        deadline = began + self._seconds
-        self._connection.set_progress_handler(
-            lambda: time.thread_time() > deadline, _STEPS_BETWEEN_LOOKS
-        )
+        limit_time(self._connection, began + self._seconds)
         rows: list[tuple[object, ...]] = []
         left = _MAX_ROW_BYTES
         try:

@@ -22,6 +22,7 @@ from nssbackup.engines.native.objects import (
     names,
 )
 from nssbackup.errors import DamagedStoreError
+from nssbackup.schema import limit_time
 from nssbackup.snapshot import database_uri
 
 CERTIFICATES, KEYS = "cert9.db", "key4.db"
@@ -33,6 +34,8 @@ _ID_MASK = 0x3FFFFFFF
 # Of a table, and twice as many as the reader takes for a store's: public keys are rows as well.
 _MAX_ROWS = 20_000
 _MAX_ROW_BYTES = 32 * 1024 * 1024
+# Of the processor, for all of it.
+_SECONDS = 2.0
 
 Row = Mapping[str, bytes]
 """The columns of an object that are not NULL."""
@@ -61,9 +64,16 @@ class Rows:
         Raises:
             DamagedStoreError: they can't be read, or hold what no NSS writes.
         """
+        deadline = time.thread_time() + _SECONDS
         try:
-            return cls(_table(folder, CERTIFICATES), _table(folder, KEYS), _signatures(folder))
-        except sqlite3.Error as error:
+            with (
+                closing(_open(folder / CERTIFICATES, deadline)) as certificates,
+                closing(_open(folder / KEYS, deadline)) as keys,
+            ):
+                return cls(
+                    _table(certificates, CERTIFICATES), _table(keys, KEYS), _signatures(keys)
+                )
+        except (sqlite3.Error, UnicodeError) as error:
             message = f"the databases are damaged: {error}"
             raise DamagedStoreError(message) from error
 
@@ -121,21 +131,20 @@ class Rows:
         return Additions(tuple(objects), signatures, tuple(changes))
 
 
-def _table(folder: Path, name: str) -> Table:
-    with closing(_open(folder / name)) as database:
-        found = database.execute(f"SELECT id, * FROM {TABLES[name]}")  # noqa: S608 - a constant
-        columns = [column[0] for column in found.description][1:]
-        objects: dict[int, Row] = {}
-        for number, *values in _bounded(found, name):
-            if not isinstance(number, int):
-                message = f"`{name}` is damaged: an object has an impossible id"
-                raise DamagedStoreError(message)
-            # What is no BLOB is not of NSS.
-            objects[number] = {
-                column: value
-                for column, value in zip(columns, values, strict=True)
-                if isinstance(value, bytes) and column != "id"
-            }
+def _table(database: sqlite3.Connection, name: str) -> Table:
+    found = database.execute(f"SELECT id, * FROM {TABLES[name]}")  # noqa: S608 - a constant
+    columns = [column[0] for column in found.description][1:]
+    objects: dict[int, Row] = {}
+    for number, *values in _bounded(found, name):
+        if not isinstance(number, int):
+            message = f"`{name}` is damaged: an object has an impossible id"
+            raise DamagedStoreError(message)
+        # What is no BLOB is not of NSS.
+        objects[number] = {
+            column: value
+            for column, value in zip(columns, values, strict=True)
+            if isinstance(value, bytes) and column != "id"
+        }
     return Table(objects, frozenset(columns))
 
 
@@ -150,17 +159,17 @@ def _bounded(rows: Iterable[tuple[object, ...]], name: str) -> Iterator[tuple[ob
         yield row
 
 
-def _signatures(folder: Path) -> Mapping[str, bytes]:
-    with closing(_open(folder / KEYS)) as database:
-        query = "SELECT id, item1 FROM metaData WHERE id LIKE 'sig!_%' ESCAPE '!'"
-        return {
-            name: value
-            for name, value in _bounded(database.execute(query), KEYS)
-            if isinstance(name, str) and isinstance(value, bytes)
-        }
+def _signatures(database: sqlite3.Connection) -> Mapping[str, bytes]:
+    query = "SELECT id, item1 FROM metaData WHERE id LIKE 'sig!_%' ESCAPE '!'"
+    return {
+        name: value
+        for name, value in _bounded(database.execute(query), KEYS)
+        if isinstance(name, str) and isinstance(value, bytes)
+    }
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, deadline: float) -> sqlite3.Connection:
     connection = sqlite3.connect(database_uri(path.absolute()), uri=True, isolation_level=None)
     connection.execute("PRAGMA trusted_schema=OFF")
+    limit_time(connection, deadline)
     return connection

@@ -11,6 +11,7 @@ import os
 import re
 import sqlite3
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
@@ -32,6 +33,7 @@ from nssbackup.errors import (
     StoreUnwritableError,
 )
 from nssbackup.files import remove_leftovers, rename_to_new, write_private
+from nssbackup.schema import limit_time
 from nssbackup.snapshot import database_uri
 
 _INDEXES = {"issuer": "a81", "subject": "a101", "label": "a3", "ckaid": "a102"}
@@ -75,6 +77,8 @@ _UNIQUE = (
 
 # NSS waits about as long for another process.
 _BUSY_SECONDS = 5.0
+# Of the processor, for all that is done with a connection.
+_SECONDS = 2.0
 
 
 def create_missing(folder: Path) -> dict[str, bytes]:
@@ -294,6 +298,7 @@ def _add_password_record(database: sqlite3.Connection) -> None:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(_uri(path), uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
     connection.execute("PRAGMA trusted_schema=OFF")
+    limit_time(connection, time.thread_time() + _SECONDS)
     return connection
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nssbackup.batch.cells import inert
 from nssbackup.batch.rendering import write_reports
-from nssbackup.batch.rendering.spreadsheet import COLUMNS, inert
+from nssbackup.batch.rendering.spreadsheet import COLUMNS
 from tests.unit.batch.rendering_documents import (
     HOSTILE,
     document,

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
 from nssbackup.batch import facts
+from nssbackup.batch import state as states
 from nssbackup.batch.glance import glance
 from nssbackup.batch.orders import Orders, Passwords
 from nssbackup.batch.report import BatchItem
@@ -21,6 +25,9 @@ from nssbackup.batch.tables import PasswordTable
 from nssbackup.batch.users import Member, User
 from nssbackup.batch.work import back_up_user
 from nssbackup.files import make_folder
+from nssbackup.model import Identity, PrivateKey
+from nssbackup.pkcs12 import Sealer
+from nssbackup.profiles.folder import DATABASES, store_in
 from nssbackup.secret import Secret
 from nssbackup.verify import verify_backup
 from tests.batch_homes import (
@@ -28,6 +35,7 @@ from tests.batch_homes import (
     JANES_FILE,
     LOCKED,
     PRIMARY,
+    ROOTS,
     add_home,
     backups,
     everything,
@@ -361,6 +369,21 @@ def test_the_chain_goes_along_or_not(tmp_path: Path, orders: Orders) -> None:
     assert len(left.contents.certificates) == 1
 
 
+def test_a_file_that_is_not_what_was_to_be_written_gets_no_name(
+    tmp_path: Path, orders: Orders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal = Sealer.seal
+
+    def lose_the_chain(self: Sealer, identity: Identity, key: PrivateKey) -> bytes:
+        return seal(self, replace(identity, chain=()), key)
+
+    monkeypatch.setattr(Sealer, "seal", lose_the_chain)
+    (item,) = run(jane(add_home(tmp_path / "homes", "jane", JANE)), orders)
+    assert item.error is not None
+    assert (item.status, item.error["status"]) == ("failed", 32)
+    assert [path.name for path in (orders.folder / "jane").iterdir()] == []
+
+
 # The next night
 
 
@@ -541,6 +564,180 @@ def test_a_glance_sees_whatever_may_change_what_there_is(
     with path.open("ab") as file:
         file.write(b"\n")
     assert glance(jane(home), orders, orders.wanted) is None
+
+
+REFRESHED = ec_key(7)
+OLD_DATA = "Old Firefox Data"
+
+
+def busy_home(top: Path, platform: str = "linux") -> Path:
+    """A home with a bit of everything that is looked at, and a key whose certificate is missing."""
+    home = add_home(top, "jane", JANE, "legacy-nopassword", JANE, JANE, platform=platform)
+    for number in (2, 3):
+        shutil.rmtree(profile_in(home, number, platform))
+    store = StoreBuilder(profile_in(home, 2, platform))
+    store.add_key(REFRESHED)
+    store.write()
+    for folder in (profile_in(home, 3, platform), home / "Vault"):
+        folder.mkdir()
+    with (home / ROOTS[platform] / "profiles.ini").open("a", encoding="utf-8") as file:
+        file.write(f"[Profile4]\nName=vault\nIsRelative=0\nPath={home / 'Vault'}\n")
+    (home / OLD_DATA).mkdir()
+    (home / "Desktop" / OLD_DATA).mkdir(parents=True)
+    if platform == "win32":
+        (home / "AppData" / "Local").mkdir()
+    if platform == "linux":
+        for root in ("snap/firefox/common/.mozilla/firefox/a.b", "snap/chromium/1/.pki/nssdb"):
+            shutil.copytree(PROFILES / "chain3", home / root)
+        (home / "Data" / "mail").mkdir(parents=True)
+        (home / ".thunderbird").symlink_to("Data/mail")
+        (home / ".config").mkdir()
+        (home / ".config" / "user-dirs.dirs").write_text('XDG_DESKTOP_DIR="$HOME/Bureau"\n')
+        (home / ".local" / "bin").mkdir(parents=True)
+    return home
+
+
+_FIREFOX = ROOTS["linux"]
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize(
+    "touched",
+    [
+        f"{_FIREFOX}/00000001.p1/cert8.db",  # of the older databases
+        f"{_FIREFOX}/00000001.p1/key3.db",
+        f"{_FIREFOX}/00000001.p1/cert9.db",  # Firefox has made the current ones of them
+        f"{_FIREFOX}/00000003.p3/cert9.db",  # in a listed folder that had none
+        "snap/firefox/common/.mozilla/firefox/new/cert9.db",
+        "snap/chromium/1/.pki/nssdb/key4.db",
+        "snap/chromium/2/.pki/nssdb/cert9.db",  # fits a pattern
+        "snap/chromium/1/.local/share/pki/nssdb/cert9.db",
+        "Vault/cert9.db",
+        ".local/share/pki/nssdb/cert9.db",  # below a folder that was not there
+        ".config/user-dirs.dirs",
+        "Data/mail/new/cert9.db",  # behind a link that stays in the home
+        f"{OLD_DATA}/new/cert9.db",  # a refresh has left it
+        f"Desktop/{OLD_DATA}/new/cert9.db",
+        "Alte Firefox-Daten/new/cert9.db",
+        "Desktop/Alte Firefox-Daten/new/cert9.db",
+    ],
+)
+def test_a_glance_sees_what_changes_in_a_busy_home(
+    tmp_path: Path, orders: Orders, touched: str
+) -> None:
+    home = busy_home(tmp_path / "homes")
+    run(jane(home), orders)
+    assert glance(jane(home), orders, orders.wanted)
+    path = home / touched
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write(b"\n")
+    assert glance(jane(home), orders, orders.wanted) is None
+
+
+@pytest.mark.usefixtures("settled")
+def test_what_a_refresh_left_behind_is_backed_up_and_then_watched(
+    tmp_path: Path, orders: Orders
+) -> None:
+    orders = replace(orders, all_issuers=True)
+    home = busy_home(tmp_path / "homes")
+    before = run(jane(home), orders)
+    store = StoreBuilder(home / OLD_DATA / "old.default")
+    store.add_certificate(issue(REFRESHED, "Refreshed"))
+    store.write()
+    assert glance(jane(home), orders, orders.wanted) is None
+    after = run(jane(home), orders)
+    assert sorted(statuses(after)) == ["backed-up", *["unchanged"] * len(before)]
+    assert glance(jane(home), orders, orders.wanted)
+    with (home / OLD_DATA / "old.default" / "cert9.db").open("ab") as file:
+        file.write(b"\n")
+    assert glance(jane(home), orders, orders.wanted) is None
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_desktop_that_lies_elsewhere_is_watched(tmp_path: Path, orders: Orders) -> None:
+    home = busy_home(tmp_path / "homes")
+    desktop = home / "Files" / "Bureau"
+    desktop.mkdir(parents=True)
+    (home / ".config" / "user-dirs.dirs").write_text('XDG_DESKTOP_DIR="$HOME/Files/Bureau"\n')
+    run(jane(home), orders)
+    assert glance(jane(home), orders, orders.wanted)
+    (desktop / OLD_DATA / "new").mkdir(parents=True)
+    assert glance(jane(home), orders, orders.wanted) is None
+
+
+_heard: list[str] | None = None
+
+
+def _hear(event: str, arguments: tuple[object, ...]) -> None:
+    if _heard is not None and event in ("open", "os.scandir", "os.listdir", "sqlite3.connect"):
+        path = arguments[0]
+        if isinstance(path, str | bytes):
+            _heard.append(os.fsdecode(path).removeprefix("file:").partition("?")[0])
+
+
+sys.addaudithook(_hear)
+
+
+@contextmanager
+def hearing() -> Iterator[list[str]]:
+    """The paths of all files and folders that are opened meanwhile, as they are named."""
+    global _heard  # noqa: PLW0603 - Python can't be told to stop calling a hook
+    paths: list[str] = []
+    _heard = paths
+    try:
+        yield paths
+    finally:
+        _heard = None
+
+
+def _part_of_a_profile(path: Path) -> bool:
+    """Whether a path is of a profile that has databases, and not one of these."""
+    databases = {name for names in DATABASES.values() for name in names}
+    folder = path if path.is_dir() else path.parent
+    return path.name not in databases and store_in(folder) is not None
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("platform", ["linux", "win32", "darwin"])
+def test_whatever_is_looked_into_is_looked_at_by_the_next_glance(
+    tmp_path: Path, orders: Orders, platform: str
+) -> None:
+    home = busy_home(tmp_path / "homes", platform)
+    with hearing() as opened_paths:
+        found = run(jane(home), orders)
+    assert set(statuses(found)) == {"backed-up"}
+    state = states.load(states.state_path(orders.folder, "jane"))
+    assert state is not None
+    looked_into = {Path(path) for path in opened_paths if path.startswith(str(home))}
+    assert home / OLD_DATA in looked_into
+    assert profile_in(home, 0, platform) / "key4.db" in looked_into
+    for path in looked_into:
+        # Firefox changes a profile all the time; what counts in it are the databases.
+        if not _part_of_a_profile(path):
+            # Of what is not there, the folder that it would come into says when it comes.
+            missing = takewhile(lambda one: not os.path.lexists(one), (path, *path.parents))
+            there = next(one for one in (path, *path.parents) if os.path.lexists(one))
+            assert {str(one) for one in (*missing, there)} & state.facts.keys(), path
+
+
+@pytest.mark.usefixtures("settled")
+def test_nothing_behind_a_link_out_of_the_home_is_looked_into(
+    tmp_path: Path, orders: Orders
+) -> None:
+    home = busy_home(tmp_path / "homes")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (home / ".waterfox").mkdir()
+    shutil.copytree(PROFILES / "chain3", home / ".waterfox" / "a")
+    for name in ("snap", "Desktop", OLD_DATA, "Data", ".waterfox/a", f"{_FIREFOX}/00000000.p0"):
+        moved = (home / name).rename(elsewhere / name.replace("/", "_"))
+        (home / name).symlink_to(moved)
+    with hearing() as opened_paths:
+        run(jane(home), orders)
+    assert str(home / _FIREFOX) in opened_paths
+    real = [Path(os.path.realpath(path)) for path in opened_paths]
+    assert [path for path in real if path.is_relative_to(elsewhere)] == []
 
 
 @pytest.mark.usefixtures("settled")

@@ -49,3 +49,12 @@ def test_a_key_in_the_clear_keeps_its_name_and_its_id(case: Case) -> None:
         KeyBag(None, case.key.pkcs8, "Zoë", b"id"),
         KeyBag(None, case.key.pkcs8, None, None),
     )
+
+
+@pytest.mark.parametrize("value", [structure.opened(5), structure.tlv(b"\x0c", b"id")])
+def test_an_id_of_another_type_is_none_and_no_damage(case: Case, value: asn1.TLV) -> None:
+    plain = key_bag(case.key.pkcs8)
+    attribute = structure.Attribute(id=structure.LOCAL_KEY_ID, values=asn1.SetOf([value]))
+    bag = structure.SafeBag(id=plain.id, value=plain.value, attributes=asn1.SetOf([attribute]))
+    found = KeyBag(None, case.key.pkcs8, None, None)
+    assert safes.bags(structure.encode_bags([bag])) == (found,)
