@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,7 +145,7 @@ class Draft:
 
     def _new_name(self) -> Path:
         # Not made of the file's own name, which may be as long as the file system allows.
-        return self._folder / f"{_BEGINNING}{secrets.token_hex(8)}{_END}"
+        return self._folder / f"{_BEGINNING}{os.urandom(8).hex()}{_END}"
 
     def _close(self) -> None:
         if self._descriptor is not None:

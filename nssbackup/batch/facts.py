@@ -29,9 +29,9 @@ def fact_of(path: str) -> str:
         found = os.stat(path)  # noqa: PTH116 - thousands of them, as text
     except (OSError, ValueError):
         return _ABSENT
-    size = 0 if stat.S_ISDIR(found.st_mode) else found.st_size
-    times = f"{found.st_mtime_ns}.{found.st_ctime_ns}"
-    return f"{stat.S_IFMT(found.st_mode):o}.{found.st_ino}.{size}.{times}"
+    kind = stat.S_IFMT(found.st_mode)
+    size = 0 if kind == stat.S_IFDIR else found.st_size
+    return f"{kind:o}.{found.st_ino}.{size}.{found.st_mtime_ns}.{found.st_ctime_ns}"
 
 
 def facts_of(paths: Iterable[str]) -> dict[str, str] | None:

@@ -42,6 +42,8 @@ def folder_of_user(user: str) -> str:
 
 def alike(folder: str) -> str:
     """What is the same for names that some file system takes for one."""
+    if folder.isascii():
+        return folder.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", folder).casefold())
 
 
