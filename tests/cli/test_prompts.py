@@ -102,8 +102,11 @@ def test_a_password_can_be_asked_for_beside_the_main_thread(cli: Cli) -> None:
     )
     with _asking(cli, sys.executable, "-c", script) as (process, terminal):
         os.write(terminal, b"abcd\n")
+        shown = b""
+        while b"dcba" not in shown:
+            assert select.select([terminal], [], [], 20)[0]
+            shown += os.read(terminal, 4096)
         assert process.wait(20) == 0
-        assert b"dcba" in os.read(terminal, 4096)
 
 
 @contextmanager
