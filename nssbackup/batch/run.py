@@ -195,7 +195,7 @@ class _Batch:
     def result(self) -> BatchResult:
         """The report, and the files that it is written to."""
         if self._without_password:
-            self._note(passwords_gone(self._without_password))
+            self._note(_passwords_gone(self._without_password))
         report = BatchReport(
             started=self.started,
             finished=datetime.now(timezone.utc),
@@ -229,7 +229,7 @@ def _end_of(days: int | None, now: datetime) -> str | None:
         return rfc3339(datetime.max.replace(tzinfo=timezone.utc))
 
 
-def passwords_gone(count: int) -> str:
+def _passwords_gone(count: int) -> str:
     """What to say of backups whose made-up passwords are not where they were put."""
     return (
         f"the passwords of {count} backups are not where they were kept: if you have them nowhere"
@@ -240,7 +240,7 @@ def passwords_gone(count: int) -> str:
 def _finder(orders: Orders) -> Finder:
     """What tells whether there is a password for a backup; there is where none was made up."""
     elsewhere = orders.folder / STATE_FOLDER / PASSWORDS_ELSEWHERE
-    if orders.passwords is not None or elsewhere.exists():
+    if orders.passwords is not None or os.path.lexists(elsewhere):
         return lambda *_: True
     try:
         return vault_of(orders).finder()

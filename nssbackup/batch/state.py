@@ -154,7 +154,9 @@ def _is_usable(row: Mapping[str, Any]) -> bool:
     return (
         row.keys() <= _ROW  # an earlier version knew fewer
         and isinstance(row["user"], str)
-        and all(isinstance(row.get(name) or "", str) for name in ("home", "profile", "file"))
+        and all(
+            isinstance(row.get(name) or "", str) for name in ("home", "profile", "file", "sha256")
+        )
         and isinstance(row["expiring"], bool)
         and isinstance(row["warnings"], list)
         and (identity is None or identity.keys() >= _IDENTITY)

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 _COLUMNS = ("user", "profile", "fingerprint", "file", "sha256", "created", "password")
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
 _FEWEST_BITS = 2048
+# A row has a few hundred bytes; this is some hundred thousand of them.
+_LONGEST_LINE, _MAX_BYTES = 64 * 1024, 256 * 1024 * 1024
 _BLOCK = 4096
 
 
@@ -118,12 +121,27 @@ class PasswordsFile:
 
     def finder(self) -> Finder:
         """See `Vault`."""
-        digests: set[bytes] = set()
+        digests: set[str] = set()
         path = self.folder / PASSWORDS_FILE
-        with _reported(path), suppress(FileNotFoundError), path.open("rb") as file:
-            for line in file:
-                digests.update(_DIGEST.findall(line))
-        return lambda _, sha256: sha256.encode("ascii") in digests
+        with _reported(path), suppress(FileNotFoundError), open(path, "rb", opener=_opened) as file:
+            while line := file.readline(_LONGEST_LINE):
+                digests.update(found.decode("ascii") for found in _DIGEST.findall(line))
+        return lambda _, sha256: sha256 in digests
+
+
+def _opened(path: str, flags: int) -> int:
+    """Open what may be looked through: not a FIFO, for which one would wait, nor terabytes.
+
+    Raises:
+        OSError: it is none.
+    """
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    facts = os.fstat(descriptor)
+    if stat.S_ISREG(facts.st_mode) and facts.st_size <= _MAX_BYTES:
+        return descriptor
+    os.close(descriptor)
+    number = errno.EFBIG if stat.S_ISREG(facts.st_mode) else errno.EINVAL
+    raise OSError(number, os.strerror(number))
 
 
 def _append(descriptor: int, entries: Sequence[Entry]) -> None:
@@ -207,7 +225,8 @@ class Escrow:
 
     def finder(self) -> Finder:
         """See `Vault`."""
-        return lambda file, sha256: self._path(file, sha256).is_file()
+        # Path's own raises for a name too long, and the names are from a file.
+        return lambda file, sha256: os.path.isfile(self._path(file, sha256))  # noqa: PTH113 - see above
 
     def _path(self, file: str, sha256: str) -> Path:
         return self.folder / ESCROW_FOLDER / f"{file}.{sha256[:16]}.p7m"

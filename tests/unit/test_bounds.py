@@ -693,6 +693,7 @@ def test_a_report_of_another_host_that_would_fill_the_memory(tmp_path: Path, uni
         {"item": {"user": 7}},
         {"item": {"home": ["x"]}},
         {"item": {"expiring": "yes"}},
+        {"item": {"sha256": ["ab"]}},
         {"item": {"unheard-of": 1}},
     ],
 )

@@ -19,6 +19,7 @@ from nssbackup.batch.vault import Entry, Escrow, PasswordsFile, recipients_in
 from nssbackup.errors import OutputError, UsageError
 from nssbackup.secret import Secret
 from tests.batch_homes import password_rows
+from tests.fuzz import guard
 from tests.store_builder import ec_key, issue, rsa_key
 
 ENTRY = Entry(
@@ -224,9 +225,31 @@ def test_whether_a_password_is_there(tmp_path: Path) -> None:
         has = vault.finder()
         assert has(ENTRY.file, ENTRY.sha256)
         assert not has(ENTRY.file, "12" * 32)
-    (tmp_path / "passwords.csv").mkdir()
-    with pytest.raises(OutputError):
+
+
+@pytest.mark.skipif(os.name == "nt", reason="made of what Unix has")
+@pytest.mark.parametrize("kind", ["folder", "fifo", "sparse", "device", "circle"])
+def test_what_is_no_list_of_passwords_is_not_looked_through(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "passwords.csv"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "sparse":
+        path.touch()
+        os.truncate(path, 1 << 40)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else path)
+    with guard.limits(), pytest.raises(OutputError, match=r"passwords\.csv` can't be "):
         PasswordsFile(tmp_path).finder()
+
+
+def test_a_name_that_is_none_has_no_password(tmp_path: Path) -> None:
+    recipients, _ = recipients_in([department(tmp_path, 0)[0]])
+    for vault in (PasswordsFile(tmp_path), Escrow(tmp_path, recipients)):
+        has = vault.finder()
+        assert not has("x" * 5000, "ü" * 64)
+        assert not has("a\0b", "")
 
 
 @pytest.mark.parametrize(
