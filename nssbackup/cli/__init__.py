@@ -90,17 +90,6 @@ def _refuse_repeated(
             raise UsageError(message, hint=f"`{context.command_path} --help` shows the usage")
 
 
-def _refuse_bytes(name: str | None) -> None:
-    """Refuse a `--name` with bytes that are no letters here, instead of writing it without them.
-
-    Raises:
-        UsageError: it has some: to Python they are halves of a character (PEP 383).
-    """
-    if name is not None and any("\ud800" <= letter <= "\udfff" for letter in name):
-        message = "`--name` has letters that are none in this locale"
-        raise UsageError(message, hint="use a locale with UTF-8, such as `LC_ALL=C.UTF-8`")
-
-
 def _show_help(
     context: Any,  # noqa: ANN401 - Typer's class is private
     _option: object,
@@ -114,20 +103,22 @@ def _show_help(
         raise typer.Exit
 
 
+def _on_our_streams(option: Any) -> Any:  # noqa: ANN401 - Typer's class is private
+    """The option for help, with ours in the place of Typer's way to show it."""
+    if option is not None:
+        option.callback = _show_help
+    return option
+
+
 class _Command(TyperCommand):
     """A command whose options mean one thing each."""
 
     def get_help_option(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.callback = _show_help
-        return option
+        return _on_our_streams(super().get_help_option(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's
         _refuse_repeated(self, ctx, args)
-        rest = super().parse_args(ctx, args)
-        _refuse_bytes(ctx.params.get("name"))
-        return rest
+        return super().parse_args(ctx, args)
 
 
 class _Group(TyperGroup):
@@ -138,10 +129,7 @@ class _Group(TyperGroup):
         self.commands = cast("MutableMapping[str, Any]", _Commands())  # nobody adds to them
 
     def get_help_option(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.callback = _show_help
-        return option
+        return _on_our_streams(super().get_help_option(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's
         _refuse_repeated(self, ctx, args)

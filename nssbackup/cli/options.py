@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from nssbackup.cli import completion
+from nssbackup.errors import UsageError
 
 if TYPE_CHECKING:
     from nssbackup.pkcs12 import Destination, Format
@@ -28,6 +29,19 @@ DestinationName = Literal[
     "any",
 ]
 EngineName = Literal["auto", "native", "nss"]
+
+
+def written_in_letters(name: str | None) -> str | None:
+    """A name, unless it has bytes that are no letters here: they would be left out of the file.
+
+    Raises:
+        UsageError: it has some: to Python they are halves of a character (PEP 383).
+    """
+    if name is not None and any("\ud800" <= letter <= "\udfff" for letter in name):
+        message = "`--name` has letters that are none in this locale"
+        raise UsageError(message, hint="use a locale with UTF-8, such as `LC_ALL=C.UTF-8`")
+    return name
+
 
 _CERT = "Nickname, name, e-mail, issuer, serial number or fingerprint of the certificate."
 
@@ -171,6 +185,7 @@ FriendlyName = Annotated[
         "--name",
         metavar="TEXT",
         show_default="the nickname",
+        callback=written_in_letters,
         help="What programs will call the certificate (friendlyName).",
     ),
 ]
@@ -282,7 +297,6 @@ def chosen_formats(
     Raises:
         UsageError: `--for` and `--format` were both given.
     """
-    from nssbackup.errors import UsageError
     from nssbackup.pkcs12 import MODERN, destination_named, format_named
 
     if for_ is None:

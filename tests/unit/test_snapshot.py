@@ -411,10 +411,12 @@ def _in_wal_mode(path: Path, rows: int) -> None:
 
 
 TOLD = """
-import sys
+import resource, sys
 from pathlib import Path
 from nssbackup.snapshot import take_snapshot
 from nssbackup.errors import NssBackupError
+largest = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
 try:
     take_snapshot(Path(sys.argv[1]))
 except NssBackupError as error:
@@ -422,7 +424,7 @@ except NssBackupError as error:
 """
 
 
-@pytest.mark.skipif(shutil.which("prlimit") is None, reason="no prlimit on this system")
+@posix
 @pytest.mark.parametrize(
     ("rows", "largest", "reason"),
     [(1, 1000, "file too large"), (300, 500_000, "disk I/O error")],
@@ -436,7 +438,7 @@ def test_no_room_for_the_copy_is_not_said_of_the_profile(
     temporary.mkdir()
     with unchanged(database.parent):
         done = subprocess.run(
-            ["prlimit", f"--fsize={largest}", sys.executable, "-c", TOLD, database],
+            [sys.executable, "-c", TOLD, database, str(largest)],
             capture_output=True,
             text=True,
             check=True,

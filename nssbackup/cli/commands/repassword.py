@@ -23,6 +23,7 @@ from nssbackup.cli.options import (
     Rounds,
     Verbose,
     chosen_formats,
+    written_in_letters,
 )
 from nssbackup.cli.output import Output
 
@@ -54,6 +55,7 @@ def repassword(  # noqa: PLR0913 - one parameter an option
             "--name",
             metavar="TEXT",
             show_default="the one in FILE",
+            callback=written_in_letters,
             help="What programs will call the certificate (friendlyName).",
         ),
     ] = None,

@@ -15,6 +15,7 @@ from nssbackup.cli.options import (
     PrimaryPasswordFile,
     Quiet,
     Verbose,
+    written_in_letters,
 )
 from nssbackup.cli.output import Output
 
@@ -41,6 +42,7 @@ def restore(  # noqa: PLR0913 - one parameter an option
             "--name",
             metavar="TEXT",
             show_default="the one in FILE",
+            callback=written_in_letters,
             help="What the profile will call the certificate (nickname).",
         ),
     ] = None,
