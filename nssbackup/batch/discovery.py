@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from nssbackup.batch.facts import Facts, facts_of
 from nssbackup.batch.orders import Orders
 from nssbackup.batch.users import Member, User, unreadable
-from nssbackup.batch.watch import Watch, databases_of
+from nssbackup.batch.watch import MOST_PATHS, Watch, databases_of
 from nssbackup.errors import NoProfileError, NssBackupError, UnreadableStoreError
 from nssbackup.inventory import Inventory, take_inventory
 from nssbackup.model import Profile
@@ -126,7 +126,8 @@ class Discovery:
     def _note_absent(self, folders: Iterable[Path]) -> None:
         """Take down that listed folders are not there; one that has come since was not searched."""
         absent = [str(folder) for folder in folders]
-        self._note(None if any(map(os.path.lexists, absent)) else absent)
+        many = len(absent) > MOST_PATHS
+        self._note(None if many or any(map(os.path.lexists, absent)) else absent)
 
     def _tell_of(self, folders: Sequence[PurePath], member: Member) -> None:
         """Folders that lists name outside a home are not touched: they may be other computers'."""

@@ -26,7 +26,7 @@ from nssbackup.profiles.user_folders import settings_files
 
 _JOURNALS = ("", "-journal", "-wal")
 # Folders and links that a home may have thousands of: such a home is looked through every night.
-_MOST = 1_000
+MOST_PATHS = 1_000
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ class Watch:
     @property
     def small(self) -> bool:
         """Whether it is less work to look at these than to search."""
-        return len(self.paths) <= _MOST
+        return len(self.paths) <= MOST_PATHS
 
     def _follow(self, path: str, below: list[str], seen: set[tuple[str, str]]) -> Iterator[str]:
         """Note the folders on the way to a root, as far as they are there, and then the root.
@@ -144,7 +144,7 @@ class Watch:
             return
         try:
             with os.scandir(path) as entries:
-                for _, entry in zip(range(_MOST), entries, strict=False):
+                for _, entry in zip(range(MOST_PATHS), entries, strict=False):
                     yield entry.path, entry.is_dir(follow_symlinks=False)
         except FileNotFoundError:
             return

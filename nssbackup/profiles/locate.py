@@ -53,19 +53,17 @@ def search_home(system: System) -> Search:
     """The same as `find_profiles` for another user's home, and what it has to leave out."""
     missing: dict[PurePath, str] = {}
     ranked, strays = _searched(find_roots(system), system, missing)
-    inside = {Path(path): name for path, name in missing.items() if system.names(path)}
     scanned = {one.path for one in strays}
-    links = [
-        _Found(one, name).stray
-        for one, name in inside.items()
-        if one not in scanned and not system.holds(one)
-    ]
-    return Search(
-        profiles=tuple(profile for _, profile in ranked),
-        strays=(*strays, *links),
-        elsewhere={path: name for path, name in missing.items() if not system.names(path)},
-        absent=tuple(one for one in inside if system.holds(one)),
-    )
+    links, absent, elsewhere = [], [], {}
+    for path, name in missing.items():
+        if not system.names(path):
+            elsewhere[path] = name
+        elif system.holds(folder := Path(path)):
+            absent.append(folder)
+        elif folder not in scanned:
+            links.append(_Found(folder, name).stray)
+    profiles = tuple(profile for _, profile in ranked)
+    return Search(profiles, (*strays, *links), elsewhere, tuple(absent))
 
 
 def profiles_of(roots: Iterable[Root], system: System) -> tuple[Profile, ...]:

@@ -883,6 +883,19 @@ def test_a_folder_that_a_list_names_outside_the_home_is_said_every_night(
 
 
 @pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize(("listed", "glanced"), [(1_000, True), (1_001, False)])
+def test_more_folders_that_are_not_there_than_can_be_watched_are_looked_for_every_night(
+    orders: Orders, tmp_path: Path, listed: int, *, glanced: bool
+) -> None:
+    home = add_home(tmp_path / "homes", "jane", JANE)
+    with (profile_in(home).parent / "profiles.ini").open("a") as file:
+        for number in range(1, listed + 1):
+            file.write(f"\n[Profile{number}]\nIsRelative=0\nPath={home}/a{number}\n")
+    assert statuses(run(jane(home), orders)) == ["backed-up"]
+    assert (glance(jane(home), orders, orders.wanted) is not None) is glanced
+
+
+@pytest.mark.usefixtures("settled")
 def test_a_certificate_without_its_key_is_said_every_night(orders: Orders, tmp_path: Path) -> None:
     home = add_home(tmp_path / "homes", "jane", "certificate-without-key")
     outcome = back_up_user(jane(home), orders)
