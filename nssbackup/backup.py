@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nssbackup.errors import NssBackupError
-from nssbackup.files import write_verified
 from nssbackup.identities import Select
 from nssbackup.model import Identity, PasswordFor, PrivateKey
 from nssbackup.outputs import Target
 from nssbackup.pkcs12 import Format, Sealing, friendly_name_of
 from nssbackup.report import WrittenFile
+from nssbackup.system.files import write_verified
 from nssbackup.verify import Expected, verify_written
 
 

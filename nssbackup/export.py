@@ -20,7 +20,6 @@ from nssbackup.errors import (
     UsageError,
 )
 from nssbackup.extraction import KEY_DAMAGE, read_key
-from nssbackup.files import check_writable, write_verified
 from nssbackup.identities import Choice, choose, display_name
 from nssbackup.inventory import Inventory, no_more_profiles, take_inventory
 from nssbackup.mail import MailDraft, MailOptions
@@ -28,6 +27,7 @@ from nssbackup.model import Identity, PrivateKey, Profile
 from nssbackup.outputs import PEM_ENDINGS, Outputs, Target
 from nssbackup.pkcs12 import MODERN, Format
 from nssbackup.report import ExportReport, WrittenFile
+from nssbackup.system.files import check_writable, write_verified
 from nssbackup.verify import identity_warnings
 
 # What the reports of certificates alone call their format.

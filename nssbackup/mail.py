@@ -22,12 +22,12 @@ from nssbackup.errors import (
     UsageError,
     VerificationError,
 )
-from nssbackup.files import check_writable, safe_name, write_verified
 from nssbackup.model import Identity
 from nssbackup.outputs import Outputs
 from nssbackup.report import WrittenFile
 from nssbackup.secret import Secret
 from nssbackup.strength import weakness
+from nssbackup.system.files import check_writable, safe_name, write_verified
 
 if TYPE_CHECKING:
     from email.message import EmailMessage

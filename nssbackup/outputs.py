@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nssbackup.errors import UsageError
-from nssbackup.files import check_writable, safe_name
 from nssbackup.model import Identity
+from nssbackup.system.files import check_writable, safe_name
 
 PFX_ENDINGS = (".pfx", ".p12")
 PEM_ENDINGS = (".pem", ".crt", ".cer")

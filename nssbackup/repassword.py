@@ -9,12 +9,12 @@ from pathlib import Path
 
 from nssbackup.backup import Backup, Dialogue
 from nssbackup.errors import UsageError
-from nssbackup.files import check_writable
 from nssbackup.identities import display_name
 from nssbackup.model import Identity
 from nssbackup.outputs import Outputs, Target
 from nssbackup.pkcs12 import MODERN, Format, PfxContents
 from nssbackup.report import ExportReport
+from nssbackup.system.files import check_writable
 from nssbackup.unsealing import (
     BackupPasswordFor,
     Pairs,

@@ -23,15 +23,15 @@ from nssbackup.engines.native.rows import Rows
 from nssbackup.engines.native.store import NativeStore
 from nssbackup.errors import NssBackupError, RestoreError, StoreError, StoreUnwritableError
 from nssbackup.extraction import Remembered, unlock
-from nssbackup.files import write_private
 from nssbackup.identities import Select
 from nssbackup.model import Identity, PasswordFor, PrivateKey, Profile, StoreKind
-from nssbackup.ownership import as_owner, homes_of
 from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, Sealing, friendly_name_of
 from nssbackup.profiles.lock import is_in_use
 from nssbackup.report import Json, identity_json
 from nssbackup.secret import Secret
 from nssbackup.staging import StagedStore, copy_databases, private_copy
+from nssbackup.system.files import write_private
+from nssbackup.system.ownership import as_owner, homes_of
 from nssbackup.unsealing import BackupPasswordFor, choose_pair, pairs_of, read_sealed, unseal
 from nssbackup.verify import identity_warnings
 

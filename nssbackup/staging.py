@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from nssbackup.draft import create_private
 from nssbackup.errors import UnreadableStoreError
 from nssbackup.model import StoreKind
-from nssbackup.schema import check_plain, limit_time
-from nssbackup.scratch import scratch_folder
-from nssbackup.snapshot import put_back, read_stable, take_snapshot
+from nssbackup.system.draft import create_private
+from nssbackup.system.scratch import scratch_folder
+from nssbackup.system.snapshot import put_back, read_stable, take_snapshot
+from nssbackup.system.sqlite_schema import check_plain, limit_time
 
 _CURRENT = ("key4.db", "cert9.db")
 _LEGACY = ("key3.db", "cert8.db")

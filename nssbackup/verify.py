@@ -10,12 +10,12 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from nssbackup.errors import BackupError, NssBackupError, VerificationError
-from nssbackup.files import PRIVATE_MODE
 from nssbackup.model import Identity, PrivateKey
 from nssbackup.pkcs12 import Format, PfxContents, Protection, open_pfx
 from nssbackup.pkcs12.limits import FILE_BYTES
 from nssbackup.report import VerifiedFile
 from nssbackup.secret import Secret
+from nssbackup.system.files import PRIVATE_MODE
 
 # WIPO mails its holders two weeks before the end; a month leaves time to act.
 EXPIRY_NOTICE = timedelta(days=30)

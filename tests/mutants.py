@@ -1,8 +1,8 @@
 """Mutation testing: small faults put into the code one after the other, to see if a test notices.
 
     pip install mutmut
-    python -m tests.mutants nssbackup/files.py nssbackup/pkcs12/*.py --jobs 2 | tee left
-    python -m tests.mutants nssbackup/files.py nssbackup/pkcs12/*.py --again left --budget 60
+    python -m tests.mutants nssbackup/system/files.py nssbackup/pkcs12/*.py --jobs 2 | tee left
+    python -m tests.mutants nssbackup/system/files.py nssbackup/pkcs12/*.py --again left --budget 60
 
 The faults are those of mutmut, which itself leaves out classes and functions with a decorator: here
 most classes are data classes. So this takes its table of faults, and does the rest: pytest collects

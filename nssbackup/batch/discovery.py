@@ -14,11 +14,11 @@ from nssbackup.batch.watch import MOST_PATHS, Watch, databases_of
 from nssbackup.errors import NoProfileError, NssBackupError, UnreadableStoreError
 from nssbackup.inventory import Inventory, take_inventory
 from nssbackup.model import Profile
-from nssbackup.ownership import as_owner
 from nssbackup.profiles import System, applications_named, find_left_behind
 from nssbackup.profiles.folder import store_in
 from nssbackup.profiles.locate import search_home, unlisted_profile
 from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
+from nssbackup.system.ownership import as_owner
 
 _FIREFOX = "Firefox"
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from itertools import count
 
-from nssbackup.files import safe_name
+from nssbackup.system.files import safe_name
 
 # What lies beside the folders of the users; `state` for what a night leaves for the next.
 STATE_FOLDER = ".nssbackup"

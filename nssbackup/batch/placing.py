@@ -21,7 +21,7 @@ from nssbackup.batch.rows import failed
 from nssbackup.batch.state import Kept
 from nssbackup.batch.vault import Entry, vault_of
 from nssbackup.errors import NssBackupError, OutputError
-from nssbackup.files import make_folder, remove_leftovers, write_verified
+from nssbackup.system.files import make_folder, remove_leftovers, write_verified
 from nssbackup.verify import verify_written
 
 

@@ -21,9 +21,9 @@ from nssbackup.batch.naming import ESCROW_FOLDER, STATE_FOLDER
 from nssbackup.batch.orders import Orders
 from nssbackup.batch.report import BatchItem, Outcome, error_document
 from nssbackup.batch.users import User
-from nssbackup.child import Child
 from nssbackup.errors import NssBackupError
-from nssbackup.files import remove_leftovers
+from nssbackup.system.child import Child
+from nssbackup.system.files import remove_leftovers
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from nssbackup.batch import state as states
 from nssbackup.batch.glance import glance
-from nssbackup.batch.locking import only_run
 from nssbackup.batch.naming import PASSWORDS_ELSEWHERE, REPORT_FILES, STATE_FOLDER
 from nssbackup.batch.orders import Orders
 from nssbackup.batch.report import (
@@ -27,7 +26,8 @@ from nssbackup.batch.report import (
 from nssbackup.batch.users import Places, User, users_in
 from nssbackup.batch.vault import Finder, vault_of
 from nssbackup.errors import NssBackupError, OutputError, UsageError
-from nssbackup.files import make_folder, remove_leftovers, write_verified
+from nssbackup.system.files import make_folder, remove_leftovers, write_verified
+from nssbackup.system.locking import only_run
 
 if TYPE_CHECKING:
     from nssbackup.batch.pool import Program

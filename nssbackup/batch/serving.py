@@ -16,7 +16,7 @@ from nssbackup.batch.rows import failed, item_of
 from nssbackup.batch.users import User
 from nssbackup.batch.work import back_up_user
 from nssbackup.errors import InternalError
-from nssbackup.hardening import keep_memory_private
+from nssbackup.system.hardening import keep_memory_private
 
 
 def serve() -> None:

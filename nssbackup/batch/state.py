@@ -19,8 +19,8 @@ from typing import Any
 
 from nssbackup.batch.naming import STATE_FOLDER
 from nssbackup.batch.report import BatchItem
-from nssbackup.files import write_verified
 from nssbackup.pkcs12.limits import FILE_BYTES
+from nssbackup.system.files import write_verified
 
 _VERSION = 1
 _ENDING = ".json"

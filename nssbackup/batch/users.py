@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nssbackup.batch.naming import alike, folder_of_user, user_of_home
 from nssbackup.errors import NoProfileError, NssBackupError, UnreadableStoreError
-from nssbackup.ownership import refusal_hint
+from nssbackup.system.ownership import refusal_hint
 
 if TYPE_CHECKING:
     from nssbackup.profiles.system import System

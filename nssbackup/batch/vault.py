@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from nssbackup.batch.cells import inert
-from nssbackup.batch.locking import locked
 from nssbackup.batch.naming import ESCROW_FOLDER, PASSWORDS_FILE
 from nssbackup.batch.orders import Orders
-from nssbackup.draft import create_private
 from nssbackup.errors import OutputError, UsageError
-from nssbackup.files import PRIVATE_MODE, flush_folder, make_folder, write_verified
 from nssbackup.secret import Secret
+from nssbackup.system.draft import create_private
+from nssbackup.system.files import PRIVATE_MODE, flush_folder, make_folder, write_verified
+from nssbackup.system.locking import locked
 
 if TYPE_CHECKING:
     from nssbackup.certificate import StoredCertificate

@@ -22,7 +22,7 @@ from nssbackup.batch.users import User
 from nssbackup.errors import NssBackupError
 from nssbackup.model import Identity, PrivateKey, Profile
 from nssbackup.outputs import default_name
-from nssbackup.ownership import homes_of
+from nssbackup.system.ownership import homes_of
 from nssbackup.verify import EXPIRY_NOTICE, identity_warnings
 
 # Where no certificate changes by time alone.

@@ -184,7 +184,7 @@ def _main(
     Without a command, on a terminal, you are asked what is needed, question by question.
     """
     del version, show_completion
-    from nssbackup.hardening import keep_memory_private
+    from nssbackup.system.hardening import keep_memory_private
 
     keep_memory_private()  # before anything secret is read; help and version need not wait for it
     if context.invoked_subcommand is not None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from nssbackup.cli.output import Output
 from nssbackup.cli.questions import agreed, pick
 from nssbackup.errors import NssBackupError
-from nssbackup.files import check_writable
 from nssbackup.model import Identity
 from nssbackup.outputs import PFX_ENDINGS, default_name, with_ending
 from nssbackup.pkcs12 import Destination, destination_named
 from nssbackup.places import Kind, Place, backup_places, connected_drives, current_folder
+from nssbackup.system.files import check_writable
 
 _SECOND_COPY = (
     "If this computer is lost or breaks, only a copy kept elsewhere, such as on a USB drive, saves",

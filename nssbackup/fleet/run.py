@@ -12,18 +12,18 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
-from nssbackup.batch.locking import only_run
 from nssbackup.batch.naming import REPORT_FILES, STATE_FOLDER
 from nssbackup.batch.rendering import write_reports
 from nssbackup.batch.report import Items, encoded
 from nssbackup.batch.vault import recipients_in
 from nssbackup.errors import NssBackupError, OutputError, UsageError
-from nssbackup.files import make_folder, write_verified
 from nssbackup.fleet.contents import LOCK_FILE
 from nssbackup.fleet.documents import HostDocument, failed_host, read_document
 from nssbackup.fleet.errors import FleetStuckError, HostError, HostUnreachableError
 from nssbackup.fleet.play import Outcome, Play, Progress, run_play, runner_module
 from nssbackup.fleet.report import FleetReport, HostResult, totals_of
+from nssbackup.system.files import make_folder, write_verified
+from nssbackup.system.locking import only_run
 
 # Every POSIX system has it, and anybody may make private folders in it.
 _SHORT = "/tmp"  # noqa: S108 - a private folder in it

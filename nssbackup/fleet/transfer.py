@@ -22,10 +22,10 @@ from pathlib import Path
 
 from nssbackup.batch.naming import PASSWORDS_ELSEWHERE, PASSWORDS_FILE, STATE_FOLDER
 from nssbackup.errors import DamagedBackupError, OutputError
-from nssbackup.files import make_folder, write_private, write_verified
 from nssbackup.fleet import installer
 from nssbackup.fleet.contents import is_backup, is_for_next_run, is_inside, is_working_file, rank
 from nssbackup.fleet.installer import PROGRAM
+from nssbackup.system.files import make_folder, write_private, write_verified
 
 # Far above what a building full of people needs, far below what fills a disk.
 MAX_FILES = 200_000

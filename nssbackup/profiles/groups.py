@@ -117,7 +117,7 @@ def _rows(database: Path) -> Iterator[tuple[bytes, bytes]]:
     import sqlite3
     from contextlib import closing
 
-    from nssbackup.snapshot import take_snapshot
+    from nssbackup.system.snapshot import take_snapshot
 
     try:
         snapshot = take_snapshot(database)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from nssbackup.profiles.bounded import read_bounded
+from nssbackup.system.reading import read_bounded
 
 Sections = Mapping[str, Mapping[str, str]]
 

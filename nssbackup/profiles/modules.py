@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
-from nssbackup.profiles.bounded import text_of
+from nssbackup.system.reading import text_of
 
 FILE = "pkcs11.txt"
 

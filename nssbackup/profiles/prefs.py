@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from nssbackup.profiles.bounded import text_of
+from nssbackup.system.reading import text_of
 
 Preferences = Mapping[str, bool | int | str]
 

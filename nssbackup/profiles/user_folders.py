@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nssbackup.profiles.bases import CONFIG
-from nssbackup.profiles.bounded import read_bounded
 from nssbackup.profiles.folder import is_folder
 from nssbackup.profiles.system import System, path_text
+from nssbackup.system.reading import read_bounded
 
 _FILE = "user-dirs.dirs"
 _SIZE_LIMIT = 1 << 16

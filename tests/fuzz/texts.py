@@ -19,7 +19,6 @@ from nssbackup.batch.rendering.survey import Survey
 from nssbackup.batch.report import BatchReport, Items, encoded
 from nssbackup.batch.tables import Owner, PasswordTable
 from nssbackup.certificate import from_der
-from nssbackup.files import safe_name
 from nssbackup.identities import assemble
 from nssbackup.outputs import default_name
 from nssbackup.printable import printable
@@ -31,6 +30,7 @@ from nssbackup.profiles.prefs import read_preferences
 from nssbackup.profiles.system import System
 from nssbackup.profiles.user_folders import user_folders
 from nssbackup.report import identity_json
+from nssbackup.system.files import safe_name
 from tests.fuzz import scratch, seeds
 from tests.fuzz.target import Target
 

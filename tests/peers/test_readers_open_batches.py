@@ -9,8 +9,8 @@ import pytest
 from nssbackup.batch.orders import Orders
 from nssbackup.batch.users import Member, User
 from nssbackup.batch.work import back_up_user
-from nssbackup.files import make_folder
 from nssbackup.secret import Secret
+from nssbackup.system.files import make_folder
 from tests.batch_homes import JANE, add_home
 from tests.peers import need
 from tests.peers.exports import exportable, fingerprint

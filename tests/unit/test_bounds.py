@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
-from nssbackup import chain, keys, snapshot, staging
+from nssbackup import chain, keys, staging
 from nssbackup.batch import state
 from nssbackup.batch.tables import PasswordTable
 from nssbackup.certificate import from_der
@@ -46,6 +46,7 @@ from nssbackup.pkcs12.pbkdf2 import Pbkdf2
 from nssbackup.profiles import groups, modules, prefs
 from nssbackup.profiles.groups import read_group_members
 from nssbackup.secret import Secret
+from nssbackup.system import snapshot
 from tests.berkeley_builder import berkeley_file
 from tests.fuzz import guard
 from tests.legacy_builder import certificate_record

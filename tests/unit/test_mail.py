@@ -20,12 +20,12 @@ from nssbackup.backup import Dialogue
 from nssbackup.certificate import from_der
 from nssbackup.errors import OutputError, OutputExistsError, UsageError, VerificationError
 from nssbackup.export import ExportOptions, export_identity
-from nssbackup.files import write_verified
 from nssbackup.mail import MailDraft, MailOptions, WeakPasswordError
 from nssbackup.model import Identity, Profile
 from nssbackup.pkcs12 import Sealing
 from nssbackup.report import WrittenFile
 from nssbackup.secret import Secret
+from nssbackup.system.files import write_verified
 from tests.store_builder import StoreBuilder, ec_key, issue, name, rsa_key
 
 PFX = b"".join(hashlib.sha256(b"%d" % n).digest() for n in range(100))

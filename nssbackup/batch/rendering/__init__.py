@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from nssbackup.errors import OutputError
-from nssbackup.files import write_verified
+from nssbackup.system.files import write_verified
 
 __all__ = ["write_reports"]
 

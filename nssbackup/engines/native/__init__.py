@@ -10,7 +10,7 @@ from nssbackup.engines.native.database import CertificateDatabase, KeyDatabase
 from nssbackup.engines.native.store import NativeStore
 from nssbackup.errors import NoStoreError
 from nssbackup.model import Profile
-from nssbackup.snapshot import put_back, take_snapshot
+from nssbackup.system.snapshot import put_back, take_snapshot
 
 if TYPE_CHECKING:
     from nssbackup.engines.native.legacy import LegacyStore

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from nssbackup.certificate import StoredCertificate, from_der, load_certificate
 from nssbackup.engines.native.berkeley import read_records
 from nssbackup.errors import DamagedStoreError, NssBackupError, StoreError
-from nssbackup.snapshot import read_stable
+from nssbackup.system.snapshot import read_stable
 
 NAME = "cert8.db"
 _FOLDER = "cert8.dir"

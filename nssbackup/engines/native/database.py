@@ -16,7 +16,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from nssbackup.errors import DamagedStoreError
-from nssbackup.schema import limit_time
+from nssbackup.system.sqlite_schema import limit_time
 
 
 class Attribute(IntEnum):

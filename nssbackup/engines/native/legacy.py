@@ -17,7 +17,7 @@ from nssbackup.errors import (
 )
 from nssbackup.model import OrphanKey, PrivateKey
 from nssbackup.secret import Secret
-from nssbackup.snapshot import read_stable
+from nssbackup.system.snapshot import read_stable
 
 
 class LegacyStore:

@@ -22,8 +22,8 @@ from nssbackup.engines.native.objects import (
     names,
 )
 from nssbackup.errors import DamagedStoreError
-from nssbackup.schema import limit_time
-from nssbackup.snapshot import database_uri
+from nssbackup.system.snapshot import database_uri
+from nssbackup.system.sqlite_schema import limit_time
 
 CERTIFICATES, KEYS = "cert9.db", "key4.db"
 TABLES = {CERTIFICATES: "nssPublic", KEYS: "nssPrivate"}

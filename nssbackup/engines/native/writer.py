@@ -32,9 +32,9 @@ from nssbackup.errors import (
     StoreChangedError,
     StoreUnwritableError,
 )
-from nssbackup.files import remove_leftovers, rename_to_new, write_private
-from nssbackup.schema import limit_time
-from nssbackup.snapshot import database_uri
+from nssbackup.system.files import remove_leftovers, rename_to_new, write_private
+from nssbackup.system.snapshot import database_uri
+from nssbackup.system.sqlite_schema import limit_time
 
 _INDEXES = {"issuer": "a81", "subject": "a101", "label": "a3", "ckaid": "a102"}
 # The attributes that every NSS has a column for (lib/softoken/sdb.c, known_attributes, as of 3.87);

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from nssbackup.child import Child
 from nssbackup.engines.nss.libraries import SEARCH_PATH
 from nssbackup.errors import EngineFailedError, EngineUnavailableError
+from nssbackup.system.child import Child
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -13,20 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.batch import locking
-from nssbackup.batch.locking import FolderLockedError, locked, only_run
 from nssbackup.batch.orders import Orders
 from nssbackup.batch.report import BatchItem
 from nssbackup.batch.run import BatchOptions, Watcher, run_batch
 from nssbackup.batch.users import Places
 from nssbackup.errors import OutputError, UsageError
+from nssbackup.system import locking
+from nssbackup.system.locking import FolderLockedError, locked, only_run
 from tests.batch_homes import JANE, add_home, backups, everything, opened, report_of
 from tests.store_builder import issue, rsa_key
 
 HOLD = """
 import sys
 from pathlib import Path
-from nssbackup.batch.locking import only_run
+from nssbackup.system.locking import only_run
 with only_run(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -24,11 +24,11 @@ from nssbackup.batch.report import BatchItem
 from nssbackup.batch.tables import PasswordTable
 from nssbackup.batch.users import Member, User
 from nssbackup.batch.work import back_up_user
-from nssbackup.files import make_folder
 from nssbackup.model import Identity, PrivateKey
 from nssbackup.pkcs12 import Sealer
 from nssbackup.profiles.folder import DATABASES, store_in
 from nssbackup.secret import Secret
+from nssbackup.system.files import make_folder
 from nssbackup.verify import verify_backup
 from tests.batch_homes import (
     JANE,

@@ -16,7 +16,7 @@ from nssbackup.engines.native.database import (
     StoredObject,
 )
 from nssbackup.errors import DamagedStoreError
-from nssbackup.snapshot import take_snapshot
+from nssbackup.system.snapshot import take_snapshot
 from tests.store_builder import EMPTY, StoreBuilder, cka_id, ec_key, issue, rsa_key
 
 DER = issue(ec_key())

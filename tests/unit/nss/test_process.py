@@ -133,7 +133,7 @@ def test_what_the_worker_started_ends_with_it(made: Make, tmp_path: Path) -> Non
 
 
 def test_an_answer_is_read_up_to_a_bound(made: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nssbackup.child._LONGEST_ANSWER", 100_000)
+    monkeypatch.setattr("nssbackup.system.child._LONGEST_ANSWER", 100_000)
     endless = "import sys\ninput()\nwhile True: sys.stdout.write('x' * 65536)"
     with WorkerProcess(made(endless)) as worker, pytest.raises(EngineFailedError, match="ended"):
         worker.ask("hello")

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup import access, files
-from nssbackup import draft as drafts
-from nssbackup.draft import Draft
 from nssbackup.errors import OutputError, OutputExistsError, VerificationError
-from nssbackup.files import remove_leftovers, write_private, write_verified
+from nssbackup.system import draft as drafts
+from nssbackup.system import files
+from nssbackup.system.draft import Draft
+from nssbackup.system.files import remove_leftovers, write_private, write_verified
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
 
@@ -301,8 +301,8 @@ def test_a_folder_that_can_not_be_listed_is_written_to_all_the_same(
 _UNPRIVILEGED = """
 import fcntl, os, resource, sys
 from pathlib import Path
-from nssbackup.files import write_verified
-from nssbackup.hardening import keep_memory_private
+from nssbackup.system.files import write_verified
+from nssbackup.system.hardening import keep_memory_private
 folder = Path(sys.argv[1])
 os.setgroups([])
 os.setgid(47004)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from nssbackup.errors import UnreadableStoreError
-from nssbackup.ownership import Owner, as_owner, homes_of, owner_of
-from nssbackup.snapshot import read_stable, take_snapshot
 from nssbackup.staging import private_copy
+from nssbackup.system.ownership import Owner, as_owner, homes_of, owner_of
+from nssbackup.system.snapshot import read_stable, take_snapshot
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32" or os.geteuid() != 0, reason="only root has another's rights to take"
@@ -124,7 +124,7 @@ def test_a_home_that_its_owner_closed_to_himself_is_not(homes: Path) -> None:
 
 def test_where_the_user_can_not_be_changed_all_stays_as_it_is(homes: Path) -> None:
     code = (
-        "import os, sys; from nssbackup.ownership import as_owner, homes_of\n"
+        "import os, sys; from nssbackup.system.ownership import as_owner, homes_of\n"
         "with homes_of([sys.argv[1]]), as_owner():\n"
         "    print(os.geteuid(), open(sys.argv[1] + '/file').read())"
     )

@@ -21,9 +21,9 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from nssbackup.errors import DamagedStoreError, UnreadableStoreError
-from nssbackup.ownership import as_owner, refusal_hint
-from nssbackup.schema import check_size
-from nssbackup.scratch import scratch_folder, wipe
+from nssbackup.system.ownership import as_owner, refusal_hint
+from nssbackup.system.scratch import scratch_folder, wipe
+from nssbackup.system.sqlite_schema import check_size
 
 # A cert9.db with a thousand certificates is 3 MB. The bound keeps a sparse monster out of memory:
 # two databases in memory, a row of one as SQLite has it and as Python has it, stay below 256 MB.

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup import scratch
-from nssbackup.scratch import scratch_folder
+from nssbackup.system import scratch
+from nssbackup.system.scratch import scratch_folder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows locks no folders")
 
 NAME = ".nssbackup-copy-abcd_123"
 HOLDER = """
-from nssbackup.scratch import scratch_folder
+from nssbackup.system.scratch import scratch_folder
 import sys
 with scratch_folder() as folder:
     (folder / "key4.db").write_bytes(b"the key")

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from nssbackup import snapshot
 from nssbackup.errors import DamagedStoreError, NssBackupError, UnreadableStoreError
-from nssbackup.snapshot import take_snapshot
+from nssbackup.system import snapshot
+from nssbackup.system.snapshot import take_snapshot
 from tests.conftest import PROFILES, Unchanged
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
@@ -323,7 +323,7 @@ READER = """
 import os, sys
 from contextlib import closing
 from pathlib import Path
-from nssbackup.snapshot import take_snapshot
+from nssbackup.system.snapshot import take_snapshot
 from nssbackup.errors import NssBackupError
 if sys.argv[2:]:
     os.setgroups([])
@@ -413,7 +413,7 @@ def _in_wal_mode(path: Path, rows: int) -> None:
 TOLD = """
 import resource, sys
 from pathlib import Path
-from nssbackup.snapshot import take_snapshot
+from nssbackup.system.snapshot import take_snapshot
 from nssbackup.errors import NssBackupError
 largest = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))

@@ -182,7 +182,7 @@ def create_private(path: Path) -> int:
         OSError: there is one of that name, or it can't be made.
     """
     if _ON_WINDOWS:
-        from nssbackup.access import create_for_owner
+        from nssbackup.system.windows_access import create_for_owner
 
         return create_for_owner(os.fspath(path))
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)

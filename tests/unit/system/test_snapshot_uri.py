@@ -4,7 +4,7 @@ from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 import pytest
 
-from nssbackup.snapshot import database_uri
+from nssbackup.system.snapshot import database_uri
 
 
 @pytest.mark.parametrize(

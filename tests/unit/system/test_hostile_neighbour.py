@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nssbackup.errors import NssBackupError, VerificationError
-from nssbackup.files import write_verified
+from nssbackup.system.files import write_verified
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="only root has a neighbour to run"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nssbackup.access import SecurityAttributes, Windows, create_for_owner
+from nssbackup.system.windows_access import SecurityAttributes, Windows, create_for_owner
 
 SID = "S-1-5-21-1111111111-222222222-3333333333-1001"
 TOKEN, FILE, DESCRIPTOR = 0x44, 0x99, 0x7000
@@ -174,8 +174,8 @@ def test_elsewhere_there_are_none() -> None:
 
 
 def test_files_are_made_by_it_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    import nssbackup.access
-    from nssbackup import draft
+    import nssbackup.system.windows_access
+    from nssbackup.system import draft
 
     asked: list[str] = []
 
@@ -183,7 +183,7 @@ def test_files_are_made_by_it_where_it_is(monkeypatch: pytest.MonkeyPatch) -> No
         asked.append(path)
         return 7
 
-    monkeypatch.setattr(nssbackup.access, "create_for_owner", create)
+    monkeypatch.setattr(nssbackup.system.windows_access, "create_for_owner", create)
     made: Callable[..., int] = draft.create_private
     monkeypatch.setattr(draft, "_ON_WINDOWS", True)
     from pathlib import PureWindowsPath

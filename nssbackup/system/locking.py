@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nssbackup.errors import OutputError
-from nssbackup.files import PRIVATE_MODE
+from nssbackup.system.files import PRIVATE_MODE
 
 # What a file system without locks answers (some shares).
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL})

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from nssbackup.draft import PRIVATE_MODE, Draft, is_temporary, rename_to_new, write_private
 from nssbackup.errors import OutputError, OutputExistsError
+from nssbackup.system.draft import PRIVATE_MODE, Draft, is_temporary, rename_to_new, write_private
 
 __all__ = [
     "PRIVATE_MODE",

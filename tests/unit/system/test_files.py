@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nssbackup.errors import OutputError, OutputExistsError, VerificationError
-from nssbackup.files import check_writable, make_folder, safe_name, write_verified
+from nssbackup.system.files import check_writable, make_folder, safe_name, write_verified
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
 DATA = b"the backup"
@@ -182,7 +182,7 @@ CLOSED = """
 import os, sys
 from pathlib import Path
 from nssbackup.errors import OutputError
-from nssbackup.files import check_writable, write_verified
+from nssbackup.system.files import check_writable, write_verified
 if os.geteuid() == 0:  # root is above modes
     os.setgroups([])
     os.setuid(65534)

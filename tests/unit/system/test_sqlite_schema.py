@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from nssbackup.errors import DamagedStoreError
-from nssbackup.schema import check_size
-from nssbackup.snapshot import put_back, take_snapshot
+from nssbackup.system.snapshot import put_back, take_snapshot
+from nssbackup.system.sqlite_schema import check_size
 
 KIB = 1024
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nssbackup.errors import DamagedStoreError
-from nssbackup.snapshot import take_snapshot
+from nssbackup.system.snapshot import take_snapshot
 from tests.conftest import Unchanged
 
 MAGIC = bytes.fromhex("d9d505f920a163d7")
