@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nssbackup.errors import NssBackupError
-from nssbackup.identities import Select
-from nssbackup.model import Identity, PasswordFor, PrivateKey
+from nssbackup.identity.choosing import Select
+from nssbackup.identity.model import Identity, PasswordFor, PrivateKey
 from nssbackup.outputs import Target
 from nssbackup.pkcs12 import Format, Sealing, friendly_name_of
 from nssbackup.report import WrittenFile

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nssbackup.backup import Backup, Dialogue, telling_placed
-from nssbackup.certificate import StoredCertificate
 from nssbackup.engines import EngineName
 from nssbackup.errors import (
     CancelledError,
@@ -20,10 +19,11 @@ from nssbackup.errors import (
     UsageError,
 )
 from nssbackup.extraction import KEY_DAMAGE, read_key
-from nssbackup.identities import Choice, choose, display_name
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.choosing import Choice, choose, display_name
+from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.inventory import Inventory, no_more_profiles, take_inventory
 from nssbackup.mail import MailDraft, MailOptions
-from nssbackup.model import Identity, PrivateKey, Profile
 from nssbackup.outputs import PEM_ENDINGS, Outputs, Target
 from nssbackup.pkcs12 import MODERN, Format
 from nssbackup.report import ExportReport, WrittenFile
@@ -127,7 +127,7 @@ def export_certificate(
     Raises:
         NssBackupError: any of them; then no file was written, or only whole and verified ones.
     """
-    from nssbackup import pem
+    from nssbackup.identity import pem
 
     outputs = Outputs.of(
         options.output, copies=options.copies, endings=PEM_ENDINGS, replace=options.replace

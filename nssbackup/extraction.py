@@ -13,8 +13,8 @@ from nssbackup.errors import (
     UnsupportedStoreError,
     WrongPrimaryPasswordError,
 )
-from nssbackup.identities import check_key_fits
-from nssbackup.model import Identity, PasswordFor, PrivateKey, Profile
+from nssbackup.identity.choosing import check_key_fits
+from nssbackup.identity.model import Identity, PasswordFor, PrivateKey, Profile
 from nssbackup.secret import Secret
 
 # What `read_key` raises where a key is damaged: a copy of it elsewhere may not be.

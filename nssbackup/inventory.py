@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from nssbackup.certificate import StoredCertificate
-from nssbackup.chain import Chains, find_chain
 from nssbackup.engines import Engine, EngineName, engine_named
 from nssbackup.errors import NoProfileError, NssBackupError
-from nssbackup.identities import assemble
-from nssbackup.model import Identity, OrphanKey, Profile
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.chain import Chains, find_chain
+from nssbackup.identity.choosing import assemble
+from nssbackup.identity.model import Identity, OrphanKey, Profile
 from nssbackup.report import ReadFailure
 
 

@@ -22,7 +22,7 @@ from nssbackup.errors import (
     UsageError,
     VerificationError,
 )
-from nssbackup.model import Identity
+from nssbackup.identity.model import Identity
 from nssbackup.outputs import Outputs
 from nssbackup.report import WrittenFile
 from nssbackup.secret import Secret

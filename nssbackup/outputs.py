@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nssbackup.errors import UsageError
-from nssbackup.model import Identity
+from nssbackup.identity.model import Identity
 from nssbackup.system.files import check_writable, safe_name
 
 PFX_ENDINGS = (".pfx", ".p12")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from nssbackup.backup import Backup, Dialogue
 from nssbackup.errors import UsageError
-from nssbackup.identities import display_name
-from nssbackup.model import Identity
+from nssbackup.identity.choosing import display_name
+from nssbackup.identity.model import Identity
 from nssbackup.outputs import Outputs, Target
 from nssbackup.pkcs12 import MODERN, Format, PfxContents
 from nssbackup.report import ExportReport

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from nssbackup.errors import NssBackupError
-from nssbackup.model import Identity, Profile
+from nssbackup.identity.model import Identity, Profile
 from nssbackup.secret import Secret
 
 Json = Mapping[str, object]

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from nssbackup.certificate import StoredCertificate
 from nssbackup.engines import EngineName, engine_named
 from nssbackup.engines.native import NativeEngine, writer
 from nssbackup.engines.native.plan import Plan, check_key
@@ -23,8 +22,9 @@ from nssbackup.engines.native.rows import Rows
 from nssbackup.engines.native.store import NativeStore
 from nssbackup.errors import NssBackupError, RestoreError, StoreError, StoreUnwritableError
 from nssbackup.extraction import Remembered, unlock
-from nssbackup.identities import Select
-from nssbackup.model import Identity, PasswordFor, PrivateKey, Profile, StoreKind
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.choosing import Select
+from nssbackup.identity.model import Identity, PasswordFor, PrivateKey, Profile, StoreKind
 from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, Sealing, friendly_name_of
 from nssbackup.profiles.lock import is_in_use
 from nssbackup.report import Json, identity_json

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from nssbackup.errors import UnreadableStoreError
-from nssbackup.model import StoreKind
+from nssbackup.identity.model import StoreKind
 from nssbackup.system.draft import create_private
 from nssbackup.system.scratch import scratch_folder
 from nssbackup.system.snapshot import put_back, read_stable, take_snapshot

@@ -6,10 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from nssbackup.chain import find_chain
 from nssbackup.errors import WrongBackupPasswordError
-from nssbackup.identities import AmbiguousError, Choice, NoMatchError, Select, matching, settle
-from nssbackup.model import Identity, PrivateKey
+from nssbackup.identity.chain import find_chain
+from nssbackup.identity.choosing import (
+    AmbiguousError,
+    Choice,
+    NoMatchError,
+    Select,
+    matching,
+    settle,
+)
+from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import PfxContents, describe, open_pfx
 from nssbackup.secret import Secret
 from nssbackup.verify import flaw, read_backup

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from nssbackup.errors import BackupError, NssBackupError, VerificationError
-from nssbackup.model import Identity, PrivateKey
+from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import Format, PfxContents, Protection, open_pfx
 from nssbackup.pkcs12.limits import FILE_BYTES
 from nssbackup.report import VerifiedFile

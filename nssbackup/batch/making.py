@@ -13,8 +13,8 @@ from nssbackup.batch.orders import Orders, password_of
 from nssbackup.batch.tables import Owner
 from nssbackup.errors import NssBackupError, UsageError
 from nssbackup.extraction import read_key
-from nssbackup.identities import display_name
-from nssbackup.model import Identity, PrivateKey, Profile
+from nssbackup.identity.choosing import display_name
+from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.pkcs12 import Format, Sealing, format_named, friendly_name_of
 from nssbackup.secret import Secret
 from nssbackup.strength import generate

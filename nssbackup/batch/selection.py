@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from nssbackup.batch.orders import Orders
-from nssbackup.identities import matching
+from nssbackup.identity.choosing import matching
+from nssbackup.identity.model import Identity
 from nssbackup.inventory import Inventory
-from nssbackup.model import Identity
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from nssbackup.system.files import PRIVATE_MODE, flush_folder, make_folder, writ
 from nssbackup.system.locking import locked
 
 if TYPE_CHECKING:
-    from nssbackup.certificate import StoredCertificate
+    from nssbackup.identity.certificate import StoredCertificate
 
 _COLUMNS = ("user", "profile", "fingerprint", "file", "sha256", "created", "password")
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
@@ -262,7 +262,7 @@ def recipients_in(paths: Sequence[Path]) -> tuple[tuple[bytes, ...], tuple[str, 
     """
     from cryptography.exceptions import UnsupportedAlgorithm
 
-    from nssbackup.pem import read_certificates
+    from nssbackup.identity.pem import read_certificates
 
     found: dict[bytes, None] = {}
     notes = []

@@ -15,7 +15,7 @@ from fnmatch import translate
 from itertools import takewhile
 from pathlib import Path
 
-from nssbackup.model import Profile
+from nssbackup.identity.model import Profile
 from nssbackup.profiles.desktops import desktops
 from nssbackup.profiles.folder import DATABASES, INSTALLS_LIST, PROFILES_LIST, store_in
 from nssbackup.profiles.groups import GROUPS_FOLDER

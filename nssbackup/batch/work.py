@@ -20,7 +20,7 @@ from nssbackup.batch.selection import Chosen, select
 from nssbackup.batch.state import Kept, State
 from nssbackup.batch.users import User
 from nssbackup.errors import NssBackupError
-from nssbackup.model import Identity, PrivateKey, Profile
+from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.outputs import default_name
 from nssbackup.system.ownership import homes_of
 from nssbackup.verify import EXPIRY_NOTICE, identity_warnings

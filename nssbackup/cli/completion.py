@@ -22,7 +22,7 @@ from nssbackup.printable import printable
 
 if TYPE_CHECKING:
     from nssbackup.cli.shells import Kind, Line
-    from nssbackup.model import Identity, Profile
+    from nssbackup.identity.model import Identity, Profile
 
 # A shell's script sets it to the name of its shell.
 ASKED_BY = "_NSSBACKUP_COMPLETE"
@@ -97,7 +97,7 @@ def certificates(context: typer.Context) -> Proposals:
     """The names of the certificates that `list` would show, each once."""
     from nssbackup.cli.output import Output
     from nssbackup.cli.scope import scope
-    from nssbackup.identities import display_name, listed
+    from nssbackup.identity.choosing import display_name, listed
     from nssbackup.inventory import take_inventory
 
     given = context.params

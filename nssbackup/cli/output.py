@@ -144,7 +144,7 @@ class Output:
         return error.exit_status
 
     def _tell(self, error: NssBackupError) -> None:
-        from nssbackup.identities import AmbiguousError, NoMatchError
+        from nssbackup.identity.choosing import AmbiguousError, NoMatchError
 
         candidates = error.candidates if isinstance(error, AmbiguousError | NoMatchError) else ()
         if self.as_json and not _leads_nowhere(sys.stdout):

@@ -16,7 +16,7 @@ from nssbackup.printable import printable
 from nssbackup.secret import Secret
 
 if TYPE_CHECKING:
-    from nssbackup.model import Profile
+    from nssbackup.identity.model import Profile
 
 _STDIN = "-"
 _NUL = "\0"  # where a password ends for a program in C

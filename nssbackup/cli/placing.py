@@ -11,7 +11,7 @@ from pathlib import Path
 from nssbackup.cli.output import Output
 from nssbackup.cli.questions import agreed, pick
 from nssbackup.errors import NssBackupError
-from nssbackup.model import Identity
+from nssbackup.identity.model import Identity
 from nssbackup.outputs import PFX_ENDINGS, default_name, with_ending
 from nssbackup.pkcs12 import Destination, destination_named
 from nssbackup.places import Kind, Place, backup_places, connected_drives, current_folder

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from nssbackup.cli.output import Output
 from nssbackup.cli.tables import identity_table
 from nssbackup.errors import CancelledError
-from nssbackup.identities import Select
-from nssbackup.model import Identity
+from nssbackup.identity.choosing import Select
+from nssbackup.identity.model import Identity
 
 _YES_OR_NO = {"y": True, "yes": True, "n": False, "no": False}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nssbackup.cli.output import Output
 
 if TYPE_CHECKING:
-    from nssbackup.model import Profile
+    from nssbackup.identity.model import Profile
 
 
 @dataclass(frozen=True, slots=True)

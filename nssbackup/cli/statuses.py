@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nssbackup import errors
-from nssbackup.identities import AmbiguousError, NoMatchError
+from nssbackup.identity.choosing import AmbiguousError, NoMatchError
 
 _WITHOUT_ERROR = {
     0: "done",

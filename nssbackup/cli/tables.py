@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nssbackup.model import Identity
+from nssbackup.identity.model import Identity
 from nssbackup.printable import printable
 from nssbackup.report import ProfilesReport
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from nssbackup.certificate import StoredCertificate
 from nssbackup.doctor.elsewhere import managed
 from nssbackup.doctor.examination import Case, Examined, Reunion
 from nssbackup.doctor.findings import Finding
-from nssbackup.identities import assemble, display_name, matching
-from nssbackup.model import Identity, OrphanKey, Profile
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.choosing import assemble, display_name, matching
+from nssbackup.identity.model import Identity, OrphanKey, Profile
 from nssbackup.profiles.modules import third_party_modules
 from nssbackup.verify import EXPIRY_NOTICE
 

@@ -28,7 +28,7 @@ from nssbackup.errors import (
     PrimaryPasswordRequiredError,
     StoreError,
 )
-from nssbackup.identities import Choice, NoMatchError
+from nssbackup.identity.choosing import Choice, NoMatchError
 from nssbackup.profiles.roots import find_roots
 
 # As many digits of the fingerprint as `list` shows.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from nssbackup.certificate import StoredCertificate
 from nssbackup.engines import EngineName, Store, open_store
 from nssbackup.errors import (
     KeyNotExportableError,
@@ -13,7 +12,8 @@ from nssbackup.errors import (
     PrimaryPasswordRequiredError,
     StoreError,
 )
-from nssbackup.model import OrphanKey, Profile
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.model import OrphanKey, Profile
 from nssbackup.profiles.prefs import Preferences, read_preferences
 from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
 from nssbackup.profiles.system import System

@@ -8,7 +8,7 @@ from typing import Literal
 
 from nssbackup.engines import Availability
 from nssbackup.errors import NssBackupError
-from nssbackup.model import Identity, Profile
+from nssbackup.identity.model import Identity, Profile
 from nssbackup.report import Json, error_json, identity_json
 
 Severity = Literal["problem", "warning", "note"]

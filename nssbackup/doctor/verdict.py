@@ -14,9 +14,9 @@ from nssbackup.errors import (
     PrimaryPasswordRequiredError,
 )
 from nssbackup.extraction import KEY_DAMAGE, read_key
-from nssbackup.identities import AmbiguousError, Choice, NoMatchError, choose
+from nssbackup.identity.choosing import AmbiguousError, Choice, NoMatchError, choose
+from nssbackup.identity.model import Identity, Profile
 from nssbackup.inventory import take_inventory
-from nssbackup.model import Identity, Profile
 
 # What explains best that nothing can be backed up, the clearest first: why, and what to do.
 _EXPLANATIONS: Mapping[str, tuple[str, str]] = {

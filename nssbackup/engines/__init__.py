@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
-from nssbackup.certificate import StoredCertificate
 from nssbackup.errors import EngineUnavailableError
-from nssbackup.model import OrphanKey, PrivateKey, Profile
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.model import OrphanKey, PrivateKey, Profile
 from nssbackup.secret import Secret
 
 EngineName = Literal["auto", "native", "nss"]

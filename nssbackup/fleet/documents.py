@@ -15,7 +15,7 @@ from nssbackup.batch.report import BatchItem, Status
 from nssbackup.errors import NoProfileError, NssBackupError
 from nssbackup.fleet.contents import is_inside
 from nssbackup.fleet.errors import HostError
-from nssbackup.identities import NoMatchError
+from nssbackup.identity.choosing import NoMatchError
 from nssbackup.report import Json, error_json
 
 _STATUSES: tuple[Status, ...] = get_args(Status)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from nssbackup.certificate import StoredCertificate
-from nssbackup.chain import find_chain
-from nssbackup.model import Identity, PrivateKey
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.chain import find_chain
+from nssbackup.identity.model import Identity, PrivateKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,12 +27,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509 import ObjectIdentifier
 
-from nssbackup import keys
 from nssbackup.errors import (
     KeyNotExportableError,
     UnsupportedBackupError,
     WrongBackupPasswordError,
 )
+from nssbackup.identity import private_keys
 from nssbackup.pkcs12 import algorithms, ber, kdf, structure
 from nssbackup.pkcs12.encryption import ForeignEncryption
 from nssbackup.pkcs12.mac import Pkcs12Mac
@@ -177,7 +177,7 @@ def _data(content: bytes) -> structure.ContentInfo:
 
 def _pkcs8(key: PrivateKeyTypes) -> bytes:
     try:
-        handled = keys.supported(key)
+        handled = private_keys.supported(key)
         return handled.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     except KeyNotExportableError as error:
         raise UnsupportedBackupError(error.message) from error

@@ -10,8 +10,6 @@ from dataclasses import replace
 from cryptography import x509
 from cryptography.exceptions import InternalError
 
-from nssbackup import keys
-from nssbackup.certificate import MalformedCertificateError, from_der
 from nssbackup.errors import (
     BackupError,
     DamagedBackupError,
@@ -20,6 +18,8 @@ from nssbackup.errors import (
     UnsupportedBackupError,
     WrongBackupPasswordError,
 )
+from nssbackup.identity import private_keys
+from nssbackup.identity.certificate import MalformedCertificateError, from_der
 from nssbackup.pkcs12 import algorithms, kdf, safes
 from nssbackup.pkcs12.contents import (
     NOT_ENCRYPTED,
@@ -215,7 +215,7 @@ def _contents(bags: Iterable[Bag], description: PfxDescription) -> PfxContents:
         name, key_id = bag.friendly_name, bag.local_key_id
         try:
             if isinstance(bag, KeyBag):
-                found_keys.append(FoundKey(keys.from_pkcs8(bag.data), name, key_id))
+                found_keys.append(FoundKey(private_keys.from_pkcs8(bag.data), name, key_id))
             else:
                 certificate = replace(from_der(bag.der), nickname=name)
                 found_certificates.append(FoundCertificate(certificate, name, key_id))

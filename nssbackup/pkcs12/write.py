@@ -16,9 +16,9 @@ from typing import NoReturn
 from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
 
-from nssbackup.certificate import StoredCertificate
 from nssbackup.errors import KeyMismatchError, UsageError
-from nssbackup.model import Identity, PrivateKey
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import encryption, kdf, mac, structure
 from nssbackup.pkcs12.derivations import Derivations
 from nssbackup.pkcs12.encryption import CipherKey

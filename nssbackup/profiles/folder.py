@@ -10,7 +10,7 @@ import os
 import stat
 from pathlib import Path
 
-from nssbackup.model import StoreKind
+from nssbackup.identity.model import StoreKind
 
 # Either file of a pair counts: "Refresh Firefox" leaves a profile with `key4.db` alone, and that
 # is worth telling. (mozilla/gecko-dev:browser/components/migration/FirefoxProfileMigrator.sys.mjs)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from nssbackup.model import Profile
+from nssbackup.identity.model import Profile
 from nssbackup.profiles.desktops import desktops
 from nssbackup.profiles.folder import DATABASES, folder_identity
 from nssbackup.profiles.locate import find_profiles, unlisted_profile

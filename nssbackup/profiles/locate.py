@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePath
 
-from nssbackup.model import Profile
+from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import folder_identity, is_folder, store_in, without_climbing
 from nssbackup.profiles.groups import GROUPS_FOLDER, read_group_members
 from nssbackup.profiles.lists import ListedProfile, read_lists

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nssbackup.errors import NoProfileError, NoStoreError, UnreadableStoreError
-from nssbackup.model import Profile
+from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import (
     DATABASES,
     INSTALLS_LIST,

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from nssbackup.errors import NoProfileError
-from nssbackup.model import Profile
+from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import folder_identity, is_folder, without_climbing
 from nssbackup.profiles.locate import find_profiles, unlisted_profile
 from nssbackup.profiles.resolve import UNKNOWN_APPLICATION

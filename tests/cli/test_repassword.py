@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.certificate import from_der
-from nssbackup.keys import from_pkcs8
-from nssbackup.model import Identity
+from nssbackup.identity.certificate import from_der
+from nssbackup.identity.model import Identity
+from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.pkcs12 import MODERN, Sealer
 from nssbackup.secret import Secret
 from tests.cli.runner import (

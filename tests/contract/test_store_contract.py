@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from nssbackup.certificate import StoredCertificate, from_der
 from nssbackup.engines import Engine, EngineName, Store, availability, engine_named
 from nssbackup.errors import (
     KeyMissingError,
@@ -30,8 +29,9 @@ from nssbackup.errors import (
     PrimaryPasswordRequiredError,
     WrongPrimaryPasswordError,
 )
-from nssbackup.identities import assemble, check_key_fits
-from nssbackup.model import Profile
+from nssbackup.identity.certificate import StoredCertificate, from_der
+from nssbackup.identity.choosing import assemble, check_key_fits
+from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
 from nssbackup.secret import Secret
 from tests.conftest import Unchanged

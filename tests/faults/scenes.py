@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from nssbackup.engines import open_store
 from nssbackup.errors import NoStoreError, NssBackupError
-from nssbackup.model import Profile
+from nssbackup.identity.model import Profile
 from nssbackup.pkcs12 import open_pfx
 from nssbackup.secret import Secret
 from tests.cli.runner import FAST, Cli

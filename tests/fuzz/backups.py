@@ -10,13 +10,13 @@ from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from nssbackup import keys, pem
-from nssbackup.certificate import from_der
-from nssbackup.chain import find_chain
 from nssbackup.engines.native import objects
 from nssbackup.engines.native.pairing import public_value
 from nssbackup.errors import NssBackupError
-from nssbackup.identities import assemble
+from nssbackup.identity import pem, private_keys
+from nssbackup.identity.certificate import from_der
+from nssbackup.identity.chain import find_chain
+from nssbackup.identity.choosing import assemble
 from nssbackup.outputs import default_name
 from nssbackup.pkcs12 import (
     COMPATIBLE,
@@ -191,7 +191,7 @@ def _der(data: bytes) -> None:
 
 
 def _pkcs8(data: bytes) -> None:
-    keys.from_pkcs8(data)
+    private_keys.from_pkcs8(data)
 
 
 def _pem(data: bytes) -> None:

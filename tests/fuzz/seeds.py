@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from nssbackup.engines.native import NativeEngine
-from nssbackup.model import Identity, PrivateKey, Profile
+from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.secret import Secret
 
 FIXTURES = Path(__file__).resolve().parent.parent.parent / "fixtures"
@@ -60,7 +60,7 @@ def image_of(database: sqlite3.Connection) -> bytes:
 @cache
 def identities() -> tuple[tuple[Identity, PrivateKey], ...]:
     """Identities with their keys and chains."""
-    from nssbackup.identities import assemble
+    from nssbackup.identity.choosing import assemble
 
     found: list[tuple[Identity, PrivateKey]] = []
     for name in _READABLE:

@@ -19,8 +19,8 @@ from nssbackup.engines.native.database import Attribute, CertificateDatabase, Ke
 from nssbackup.engines.native.legacy import LegacyStore
 from nssbackup.engines.native.store import NativeStore
 from nssbackup.errors import NssBackupError
-from nssbackup.identities import assemble, choose, listed, matching
-from nssbackup.model import Profile
+from nssbackup.identity.choosing import assemble, choose, listed, matching
+from nssbackup.identity.model import Profile
 from nssbackup.outputs import default_name
 from nssbackup.report import identity_json
 from nssbackup.secret import Secret

@@ -18,8 +18,8 @@ from nssbackup.batch.rendering.spreadsheet import spreadsheet
 from nssbackup.batch.rendering.survey import Survey
 from nssbackup.batch.report import BatchReport, Items, encoded
 from nssbackup.batch.tables import Owner, PasswordTable
-from nssbackup.certificate import from_der
-from nssbackup.identities import assemble
+from nssbackup.identity.certificate import from_der
+from nssbackup.identity.choosing import assemble
 from nssbackup.outputs import default_name
 from nssbackup.printable import printable
 from nssbackup.profiles.groups import GROUPS_FOLDER, member_folder, read_group_members

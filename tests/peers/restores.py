@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nssbackup.engines import EngineName
-from nssbackup.model import Profile
+from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
 from nssbackup.restore import RestoreDialogue, RestoreOptions, RestoreReport, restore_identity
 from nssbackup.secret import Secret

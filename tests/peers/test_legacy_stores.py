@@ -21,11 +21,11 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nssbackup.certificate import StoredCertificate, from_der
 from nssbackup.engines import Store
 from nssbackup.engines.native import NativeEngine
 from nssbackup.engines.native.berkeley import read_records
-from nssbackup.model import Profile
+from nssbackup.identity.certificate import StoredCertificate, from_der
+from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
 from nssbackup.secret import Secret
 from tests.berkeley_builder import ByteOrder, berkeley_file

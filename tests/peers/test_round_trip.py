@@ -15,7 +15,7 @@ from nssbackup.backup import Dialogue
 from nssbackup.engines import EngineName
 from nssbackup.engines.nss import NssEngine
 from nssbackup.export import ExportOptions, export_identity
-from nssbackup.model import Profile
+from nssbackup.identity.model import Profile
 from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, PfxContents, Sealing, open_pfx
 from nssbackup.profiles import resolve_profile
 from nssbackup.restore import RestoreDialogue, RestoreOptions, restore_identity

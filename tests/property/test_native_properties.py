@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nssbackup.certificate import MalformedCertificateError, from_der
 from nssbackup.engines.native import NativeEngine, pbe
 from nssbackup.errors import NssBackupError, WrongPrimaryPasswordError
-from nssbackup.identities import assemble
-from nssbackup.model import Profile
+from nssbackup.identity.certificate import MalformedCertificateError, from_der
+from nssbackup.identity.choosing import assemble
+from nssbackup.identity.model import Profile
 from nssbackup.secret import Secret
 from tests.store_builder import (
     Key,

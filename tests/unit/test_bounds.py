@@ -21,10 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
-from nssbackup import chain, keys, staging
+from nssbackup import staging
 from nssbackup.batch import state
 from nssbackup.batch.tables import PasswordTable
-from nssbackup.certificate import from_der
 from nssbackup.engines.native import NativeEngine, berkeley, cert8, database, pairing, writer
 from nssbackup.engines.native import rows as native_rows
 from nssbackup.engines.native.objects import Additions
@@ -39,7 +38,9 @@ from nssbackup.errors import (
 )
 from nssbackup.fleet.documents import read_document
 from nssbackup.fleet.errors import HostError
-from nssbackup.model import Profile
+from nssbackup.identity import chain, private_keys
+from nssbackup.identity.certificate import from_der
+from nssbackup.identity.model import Profile
 from nssbackup.pkcs12 import encryption, foreign, kdf, limits, mac, open_pfx, structure
 from nssbackup.pkcs12.kdf import Hash
 from nssbackup.pkcs12.pbkdf2 import Pbkdf2
@@ -366,7 +367,7 @@ def pkcs8(algorithm: bytes, key: bytes) -> bytes:
 def test_a_dsa_key_of_forty_thousand_bits_is_not_computed_with() -> None:
     """OpenSSL computes the public value when it loads one: 25 seconds of these 15 kB."""
     with pytest.raises(KeyNotExportableError, match="DSA"):
-        keys.from_pkcs8(dsa_pkcs8(40_000))
+        private_keys.from_pkcs8(dsa_pkcs8(40_000))
 
 
 @pytest.mark.parametrize("identifier", ["1.2.840.113549.1.3.1", "1.2.840.10046.2.1"])
@@ -375,14 +376,14 @@ def test_a_dh_key_is_not_computed_with(identifier: str) -> None:
     p = (1 << 9999) | (1 << 5000) | 12345679
     algorithm = seq(oid(identifier), seq(integer(p), integer(3), integer(5)))
     with pytest.raises(KeyNotExportableError, match="DH"):
-        keys.from_pkcs8(pkcs8(algorithm, integer((1 << 400_000) - 1)))
+        private_keys.from_pkcs8(pkcs8(algorithm, integer((1 << 400_000) - 1)))
 
 
 def test_a_dsa_key_outside_of_pkcs8_is_not_computed_with() -> None:
     p = (1 << 40_000) - 159
     old = seq(integer(0), integer(p), integer(5), integer(2), integer(7), integer(p - 2))
     with pytest.raises(KeyInconsistentError, match="PKCS#8"):
-        keys.from_pkcs8(old)
+        private_keys.from_pkcs8(old)
 
 
 @pytest.mark.parametrize("place", range(3, 9))
@@ -396,7 +397,7 @@ def test_an_rsa_key_with_a_number_of_megabytes_is_not_computed_with(place: int) 
         seq(oid("1.2.840.113549.1.1.1"), b"\x05\0"), seq(*(integer(each) for each in numbers))
     )
     with pytest.raises(KeyInconsistentError):
-        keys.from_pkcs8(key)
+        private_keys.from_pkcs8(key)
 
 
 # --- backups

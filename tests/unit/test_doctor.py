@@ -16,8 +16,8 @@ from nssbackup.doctor.findings import SEVERITIES
 from nssbackup.engines import availability, engine_named
 from nssbackup.errors import EngineUnavailableError, NoProfileError, NssBackupError
 from nssbackup.export import ExportOptions, export_identity
-from nssbackup.identities import listed
-from nssbackup.model import Identity, Profile
+from nssbackup.identity.choosing import listed
+from nssbackup.identity.model import Identity, Profile
 from nssbackup.pkcs12 import MODERN, Sealing
 from nssbackup.profiles.folder import store_in
 from nssbackup.profiles.system import Platform, System

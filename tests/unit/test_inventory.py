@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from nssbackup.errors import DamagedStoreError, NoProfileError, NoStoreError
+from nssbackup.identity.model import Profile
 from nssbackup.inventory import primary_password_set, take_inventory
-from nssbackup.model import Profile
 from tests.conftest import Unchanged
 from tests.store_builder import StoreBuilder, ec_key, issue
 

@@ -17,11 +17,11 @@ from urllib.parse import unquote
 import pytest
 
 from nssbackup.backup import Dialogue
-from nssbackup.certificate import from_der
 from nssbackup.errors import OutputError, OutputExistsError, UsageError, VerificationError
 from nssbackup.export import ExportOptions, export_identity
+from nssbackup.identity.certificate import from_der
+from nssbackup.identity.model import Identity, Profile
 from nssbackup.mail import MailDraft, MailOptions, WeakPasswordError
-from nssbackup.model import Identity, Profile
 from nssbackup.pkcs12 import Sealing
 from nssbackup.report import WrittenFile
 from nssbackup.secret import Secret

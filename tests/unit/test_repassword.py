@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nssbackup.backup import Dialogue
-from nssbackup.certificate import from_der
 from nssbackup.errors import (
     BackupError,
     CancelledError,
@@ -23,9 +22,10 @@ from nssbackup.errors import (
     VerificationError,
     WrongBackupPasswordError,
 )
-from nssbackup.identities import AmbiguousError, NoMatchError, Select
-from nssbackup.keys import from_pkcs8
-from nssbackup.model import Identity
+from nssbackup.identity.certificate import from_der
+from nssbackup.identity.choosing import AmbiguousError, NoMatchError, Select
+from nssbackup.identity.model import Identity
+from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.pkcs12 import (
     COMPATIBLE,
     MODERN,

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from nssbackup.certificate import from_der
 from nssbackup.engines import open_store
 from nssbackup.engines.native import writer
 from nssbackup.engines.native.rows import Rows
@@ -31,8 +30,9 @@ from nssbackup.errors import (
     WrongBackupPasswordError,
     WrongPrimaryPasswordError,
 )
-from nssbackup.identities import AmbiguousError
-from nssbackup.model import Profile
+from nssbackup.identity.certificate import from_der
+from nssbackup.identity.choosing import AmbiguousError
+from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
 from nssbackup.restore import (
     IMPORT_CLICKS,

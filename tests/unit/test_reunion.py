@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from nssbackup.backup import Dialogue
-from nssbackup.certificate import StoredCertificate, from_der
 from nssbackup.errors import (
     CancelledError,
     DamagedStoreError,
@@ -26,9 +25,10 @@ from nssbackup.errors import (
 )
 from nssbackup.export import ExportOptions, export_certificate, export_identity
 from nssbackup.extraction import read_key
-from nssbackup.identities import choose
+from nssbackup.identity.certificate import StoredCertificate, from_der
+from nssbackup.identity.choosing import choose
+from nssbackup.identity.model import Identity, Profile
 from nssbackup.inventory import Inventory, take_inventory
-from nssbackup.model import Identity, Profile
 from nssbackup.pkcs12 import MODERN, Sealing
 from nssbackup.report import ExportReport
 from nssbackup.secret import Secret

@@ -15,7 +15,7 @@ import pytest
 from nssbackup import staging
 from nssbackup.engines import open_store
 from nssbackup.errors import DamagedStoreError, UnreadableStoreError
-from nssbackup.model import Profile
+from nssbackup.identity.model import Profile
 from nssbackup.staging import copy_databases, private_copy
 from tests.conftest import Unchanged
 

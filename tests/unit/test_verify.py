@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from nssbackup.certificate import from_der, load_certificate
 from nssbackup.errors import VerificationError, WrongBackupPasswordError
-from nssbackup.keys import from_pkcs8
-from nssbackup.model import Identity, PrivateKey
+from nssbackup.identity.certificate import from_der, load_certificate
+from nssbackup.identity.model import Identity, PrivateKey
+from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.pkcs12 import COMPATIBLE, MODERN, Sealer, structure
 from nssbackup.secret import Secret
 from nssbackup.verify import (

@@ -243,7 +243,7 @@ def _check_found(result: BatchResult, places: Places) -> None:
     if len(result.report.items):
         return
     from nssbackup.errors import NoProfileError
-    from nssbackup.identities import NoMatchError
+    from nssbackup.identity.choosing import NoMatchError
 
     if not result.profiles:
         count = len(places.all)

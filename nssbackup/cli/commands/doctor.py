@@ -13,7 +13,7 @@ from nssbackup.cli.output import Output
 
 if TYPE_CHECKING:
     from nssbackup.doctor import DoctorReport
-    from nssbackup.model import Profile
+    from nssbackup.identity.model import Profile
 
 
 def doctor(  # noqa: PLR0913 - one parameter an option

@@ -37,7 +37,7 @@ from nssbackup.cli.output import Output
 from nssbackup.errors import UsageError
 
 if TYPE_CHECKING:
-    from nssbackup.certificate import StoredCertificate
+    from nssbackup.identity.certificate import StoredCertificate
     from nssbackup.mail import MailOptions
 
 
@@ -192,6 +192,6 @@ def _certificates_of(file: Path | None) -> tuple[StoredCertificate, ...]:
     """
     if file is None:
         return ()
-    from nssbackup.pem import read_certificates
+    from nssbackup.identity.pem import read_certificates
 
     return read_certificates(file)

@@ -11,8 +11,8 @@ from nssbackup.cli.output import Output
 if TYPE_CHECKING:
     from nssbackup.cli.placing import Plan
     from nssbackup.cli.scope import Scope
-    from nssbackup.identities import Choice
-    from nssbackup.model import Identity, PasswordFor, Profile
+    from nssbackup.identity.choosing import Choice
+    from nssbackup.identity.model import Identity, PasswordFor, Profile
     from nssbackup.pkcs12 import Sealing
     from nssbackup.secret import Secret
 
@@ -83,7 +83,7 @@ def _find(talk: Output, warn: Callable[[str], None]) -> tuple[Scope, Choice]:
     from nssbackup.cli.questions import select
     from nssbackup.cli.scope import scope
     from nssbackup.errors import CancelledError, NssBackupError
-    from nssbackup.identities import choose, display_name
+    from nssbackup.identity.choosing import choose, display_name
     from nssbackup.inventory import take_inventory
     from nssbackup.verify import identity_warnings
 
@@ -166,7 +166,7 @@ def _agree(talk: Output, identity: Identity, plan: Plan) -> None:
     """
     from nssbackup.cli.questions import agreed
     from nssbackup.errors import CancelledError
-    from nssbackup.identities import display_name
+    from nssbackup.identity.choosing import display_name
 
     certificate = identity.certificate
     chain = len(identity.chain)

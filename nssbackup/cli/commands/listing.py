@@ -26,7 +26,7 @@ def list_identities(  # noqa: PLR0913 - one parameter an option
     """Show the client certificates in the profiles. No password is asked."""
     from nssbackup.cli.scope import scope
     from nssbackup.cli.tables import identity_table
-    from nssbackup.identities import NoMatchError, ending_within, listed, matching
+    from nssbackup.identity.choosing import NoMatchError, ending_within, listed, matching
     from nssbackup.inventory import take_inventory
     from nssbackup.report import ListReport
 

@@ -28,7 +28,7 @@ from nssbackup.cli.options import (
 from nssbackup.cli.output import Output
 
 if TYPE_CHECKING:
-    from nssbackup.model import Profile
+    from nssbackup.identity.model import Profile
 
 _OPTION = "--old-password-file"
 

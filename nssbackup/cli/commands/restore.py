@@ -20,7 +20,7 @@ from nssbackup.cli.options import (
 from nssbackup.cli.output import Output
 
 if TYPE_CHECKING:
-    from nssbackup.model import Profile
+    from nssbackup.identity.model import Profile
 
 
 def restore(  # noqa: PLR0913 - one parameter an option

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nssbackup.engines.native.database import CertificateDatabase, KeyDatabase
 from nssbackup.engines.native.store import NativeStore
 from nssbackup.errors import NoStoreError
-from nssbackup.model import Profile
+from nssbackup.identity.model import Profile
 from nssbackup.system.snapshot import put_back, take_snapshot
 
 if TYPE_CHECKING:

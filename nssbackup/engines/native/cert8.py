@@ -16,9 +16,9 @@ from pathlib import Path
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import NameOID
 
-from nssbackup.certificate import StoredCertificate, from_der, load_certificate
 from nssbackup.engines.native.berkeley import read_records
 from nssbackup.errors import DamagedStoreError, NssBackupError, StoreError
+from nssbackup.identity.certificate import StoredCertificate, from_der, load_certificate
 from nssbackup.system.snapshot import read_stable
 
 NAME = "cert8.db"

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from nssbackup.certificate import MalformedCertificateError, StoredCertificate, from_der
 from nssbackup.engines.native.database import (
     Attribute,
     CertificateDatabase,
@@ -14,7 +13,8 @@ from nssbackup.engines.native.database import (
     StoredObject,
 )
 from nssbackup.engines.native.pairing import KeyIndex, pair
-from nssbackup.model import OrphanKey
+from nssbackup.identity.certificate import MalformedCertificateError, StoredCertificate, from_der
+from nssbackup.identity.model import OrphanKey
 
 # CKA_KEY_TYPE (PKCS#11 3.2, CK_KEY_TYPE).
 RSA, EC, EDWARDS = 0x0, 0x3, 0x40

@@ -11,12 +11,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nssbackup import keys
 from nssbackup.engines.native import pbe
 from nssbackup.engines.native.berkeley import read_records
 from nssbackup.engines.native.store import PASSWORD_CHECK
 from nssbackup.errors import DamagedStoreError, UnsupportedStoreError
-from nssbackup.model import OrphanKey, PrivateKey
+from nssbackup.identity import private_keys
+from nssbackup.identity.model import OrphanKey, PrivateKey
 
 NAME = "key3.db"
 _VERSION = 3
@@ -100,7 +100,7 @@ class KeyDatabase:
         except pbe.DecryptionError as error:
             message = "the key database is damaged: the key can't be decrypted"
             raise DamagedStoreError(message) from error
-        return keys.from_pkcs8(pkcs8)
+        return private_keys.from_pkcs8(pkcs8)
 
 
 def orphan_key(name: bytes) -> OrphanKey:

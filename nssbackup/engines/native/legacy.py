@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from nssbackup.certificate import StoredCertificate
 from nssbackup.engines.native import cert8, key3, pbe
 from nssbackup.engines.native.pairing import public_value
 from nssbackup.engines.native.store import type_not_exportable
@@ -15,7 +14,8 @@ from nssbackup.errors import (
     PrimaryPasswordRequiredError,
     WrongPrimaryPasswordError,
 )
-from nssbackup.model import OrphanKey, PrivateKey
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.model import OrphanKey, PrivateKey
 from nssbackup.secret import Secret
 from nssbackup.system.snapshot import read_stable
 

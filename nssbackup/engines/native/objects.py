@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from nssbackup.certificate import StoredCertificate
 from nssbackup.engines.native import pbe
 from nssbackup.engines.native.pairing import public_value
 from nssbackup.errors import RestoreError
-from nssbackup.model import PrivateKey
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.model import PrivateKey
 
 EMPTY = b"\xa5\x00\x5a"
 # The tag of a certificate's version, and the bit of a length in several octets (X.690, 8.1.3.5).

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from nssbackup.certificate import StoredCertificate
 from nssbackup.engines.native.database import Attribute
 from nssbackup.engines.native.objects import Additions, Change, names
 from nssbackup.engines.native.pairing import key_id, public_value
 from nssbackup.engines.native.rows import Row, Rows
 from nssbackup.engines.native.store import NativeStore
 from nssbackup.errors import DamagedStoreError, KeyNotExportableError
-from nssbackup.model import Identity, PrivateKey
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import friendly_name_of
 
 _KEY_ID = "a102"

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from nssbackup import keys
-from nssbackup.certificate import StoredCertificate
 from nssbackup.engines.native import pbe
 from nssbackup.engines.native.contents import (
     CURVES,
@@ -35,7 +33,9 @@ from nssbackup.errors import (
     PrimaryPasswordRequiredError,
     WrongPrimaryPasswordError,
 )
-from nssbackup.model import OrphanKey, PrivateKey
+from nssbackup.identity import private_keys
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.model import OrphanKey, PrivateKey
 from nssbackup.secret import Secret
 
 PASSWORD_CHECK = b"password-check"
@@ -162,12 +162,12 @@ class NativeStore:
             raise KeyNotExportableError(message)
         kind = stored.number(Attribute.KEY_TYPE)
         if kind == RSA:
-            return keys.from_rsa(self._rsa_values(stored))
+            return private_keys.from_rsa(self._rsa_values(stored))
         curve = stored.get(Attribute.EC_PARAMS) or b""
         if kind == EC and curve in CURVES:
-            return keys.from_ec(CURVES[curve], int.from_bytes(self._value(stored), "big"))
+            return private_keys.from_ec(CURVES[curve], int.from_bytes(self._value(stored), "big"))
         if kind in (EC, EDWARDS) and curve == ED25519:
-            return keys.from_ed25519(self._value(stored))
+            return private_keys.from_ed25519(self._value(stored))
         name = OTHER_KEY_TYPES.get(kind or 0) or f"type {kind}, parameters {curve.hex() or None}"
         raise type_not_exportable(name)
 
@@ -191,13 +191,13 @@ class NativeStore:
         check = pbe.parse_ciphertext(record.check, "the password record")
         return Maker(self._unlocked(), check.rounds, ids)
 
-    def _rsa_values(self, stored: StoredObject) -> keys.RsaValues:
+    def _rsa_values(self, stored: StoredObject) -> private_keys.RsaValues:
         values = self._values(
             *(self._clear(stored, a) for a in (Attribute.MODULUS, Attribute.PUBLIC_EXPONENT)),
             *(self._encrypted(stored, attribute) for attribute in _RSA_ATTRIBUTES),
         )
         numbers = {attribute: int.from_bytes(value, "big") for attribute, value in values.items()}
-        return keys.RsaValues(
+        return private_keys.RsaValues(
             modulus=numbers[Attribute.MODULUS],
             public_exponent=numbers[Attribute.PUBLIC_EXPONENT],
             private_exponent=numbers[Attribute.PRIVATE_EXPONENT],

@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nssbackup.certificate import MalformedCertificateError, StoredCertificate, from_der
 from nssbackup.engines.nss.libraries import firefox_libraries
 from nssbackup.engines.nss.process import (
     Program,
@@ -37,7 +36,8 @@ from nssbackup.errors import (
     UnsupportedStoreError,
     WrongPrimaryPasswordError,
 )
-from nssbackup.model import OrphanKey, PrivateKey, Profile
+from nssbackup.identity.certificate import MalformedCertificateError, StoredCertificate, from_der
+from nssbackup.identity.model import OrphanKey, PrivateKey, Profile
 from nssbackup.pkcs12 import open_pfx
 from nssbackup.secret import Secret
 from nssbackup.staging import StagedStore, private_copy

@@ -24,7 +24,7 @@ from nssbackup.batch.report import BatchItem
 from nssbackup.batch.tables import PasswordTable
 from nssbackup.batch.users import Member, User
 from nssbackup.batch.work import back_up_user
-from nssbackup.model import Identity, PrivateKey
+from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import Sealer
 from nssbackup.profiles.folder import DATABASES, store_in
 from nssbackup.secret import Secret

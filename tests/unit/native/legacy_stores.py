@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nssbackup.certificate import StoredCertificate, from_der
 from nssbackup.engines.native.legacy import LegacyStore
-from nssbackup.model import PrivateKey, Profile
+from nssbackup.identity.certificate import StoredCertificate, from_der
+from nssbackup.identity.model import PrivateKey, Profile
 from nssbackup.secret import Secret
 from tests.legacy_builder import LegacyBuilder
 from tests.store_builder import ec_key, issue, rsa_key

@@ -7,7 +7,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from nssbackup.engines.native import NativeEngine
-from nssbackup.model import PrivateKey, Profile
+from nssbackup.identity.model import PrivateKey, Profile
 from nssbackup.secret import Secret
 from tests.store_builder import Key, Row, StoreBuilder
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa
 
-from nssbackup.certificate import from_der
 from nssbackup.engines.native import NativeEngine
 from nssbackup.engines.native.berkeley import read_records
 from nssbackup.engines.native.key3 import KeyDatabase
@@ -24,8 +23,9 @@ from nssbackup.errors import (
     WrongPrimaryPasswordError,
 )
 from nssbackup.extraction import read_key
-from nssbackup.identities import assemble
-from nssbackup.model import OrphanKey
+from nssbackup.identity.certificate import from_der
+from nssbackup.identity.choosing import assemble
+from nssbackup.identity.model import OrphanKey
 from nssbackup.secret import Secret
 from tests.berkeley_builder import ByteOrder
 from tests.legacy_builder import (

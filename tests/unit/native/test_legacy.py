@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nssbackup.certificate import from_der
 from nssbackup.engines.native import NativeEngine
 from nssbackup.engines.native.legacy import LegacyStore
 from nssbackup.errors import (
@@ -25,7 +24,8 @@ from nssbackup.errors import (
     UnreadableStoreError,
     UnsupportedStoreError,
 )
-from nssbackup.identities import assemble
+from nssbackup.identity.certificate import from_der
+from nssbackup.identity.choosing import assemble
 from nssbackup.secret import Secret
 from tests.berkeley_builder import with_header
 from tests.conftest import Unchanged

@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssbackup.certificate import from_der
 from nssbackup.engines.native import pbe
 from nssbackup.engines.native.objects import (
     EMPTY,
@@ -28,8 +27,9 @@ from nssbackup.engines.native.objects import (
 from nssbackup.engines.native.pairing import key_id, public_value
 from nssbackup.engines.native.rows import Rows
 from nssbackup.errors import RestoreError
-from nssbackup.keys import from_pkcs8
-from nssbackup.model import PrivateKey
+from nssbackup.identity.certificate import from_der
+from nssbackup.identity.model import PrivateKey
+from nssbackup.identity.private_keys import from_pkcs8
 from tests.conftest import PROFILES
 from tests.store_builder import ec_key, integer, issue, name, rsa_key
 from tests.store_builder import public_value as value_of

@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from nssbackup.certificate import from_der
 from nssbackup.engines.native import NativeEngine, database
 from nssbackup.errors import (
     DamagedStoreError,
@@ -22,7 +21,8 @@ from nssbackup.errors import (
     UnsupportedStoreError,
     WrongPrimaryPasswordError,
 )
-from nssbackup.model import OrphanKey
+from nssbackup.identity.certificate import from_der
+from nssbackup.identity.model import OrphanKey
 from nssbackup.secret import Secret
 from tests.conftest import Unchanged
 from tests.store_builder import (

@@ -23,7 +23,7 @@ from nssbackup.errors import (
     StoreChangedError,
     StoreUnwritableError,
 )
-from nssbackup.keys import from_pkcs8
+from nssbackup.identity.private_keys import from_pkcs8
 from tests.conftest import PROFILES
 from tests.store_builder import COLUMNS, StoreBuilder, cka_id, issue, rsa_key
 from tests.unit.pkcs12.identities import pkcs8_of

@@ -25,8 +25,8 @@ from nssbackup.errors import (
     WrongPrimaryPasswordError,
 )
 from nssbackup.extraction import read_key
-from nssbackup.identities import assemble
-from nssbackup.model import Profile
+from nssbackup.identity.choosing import assemble
+from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
 from nssbackup.secret import Secret
 from tests.conftest import Unchanged
@@ -217,7 +217,7 @@ def test_a_certificate_without_a_nickname_has_its_key_natively_only(tmp_path: Pa
 
 
 def test_a_certificate_that_is_not_there_has_no_key(profile: FixtureProfile) -> None:
-    from nssbackup.certificate import from_der
+    from nssbackup.identity.certificate import from_der
 
     with NssEngine().open(of(profile("nss387-nopassword"))) as store:
         store.unlock(Secret(""))

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from nssbackup import keys
-from nssbackup.certificate import from_der
-from nssbackup.model import Identity, PrivateKey
+from nssbackup.identity import private_keys
+from nssbackup.identity.certificate import from_der
+from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import PfxContents, PfxDescription, Protection, structure
 from nssbackup.pkcs12.mac import Pkcs12Mac
 from nssbackup.secret import Secret
@@ -86,7 +86,7 @@ def case_of(kind: str) -> Case:
                 from_der(root.public_bytes(Encoding.DER)),
             ),
         ),
-        key=keys.from_pkcs8(key.private_bytes(Encoding.DER, *pkcs8)),
+        key=private_keys.from_pkcs8(key.private_bytes(Encoding.DER, *pkcs8)),
         key_pem=key.private_bytes(Encoding.PEM, *pkcs8),
         certificate_pem=own.public_bytes(Encoding.PEM),
         chain_pem=ca.public_bytes(Encoding.PEM) + root.public_bytes(Encoding.PEM),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nssbackup.certificate import StoredCertificate
-from nssbackup.model import PrivateKey
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.model import PrivateKey
 from nssbackup.pkcs12 import FoundCertificate, FoundKey, PfxContents, PfxDescription
 from tests.unit.pkcs12.identities import Case, identity_of, key_of
 

@@ -18,7 +18,6 @@ from cryptography.x509 import ObjectIdentifier
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nssbackup import keys
 from nssbackup.errors import (
     DamagedBackupError,
     NssBackupError,

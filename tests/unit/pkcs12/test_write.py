@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from nssbackup.errors import KeyMismatchError, UsageError
-from nssbackup.model import Identity
+from nssbackup.identity.model import Identity
 from nssbackup.pkcs12 import MODERN, Format, Protection, Sealer, ber, describe, open_pfx, safes
 from nssbackup.pkcs12.encryption import Pbes2, PbeSha1TripleDes
 from nssbackup.pkcs12.mac import Pkcs12Mac

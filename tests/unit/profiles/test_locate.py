@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nssbackup.errors import NssBackupError
-from nssbackup.identities import choose
+from nssbackup.identity.choosing import choose
+from nssbackup.identity.model import Profile
 from nssbackup.inventory import take_inventory
-from nssbackup.model import Profile
 from nssbackup.profiles import find_left_behind, find_profiles, resolve_profile, scan
 from nssbackup.profiles.groups import GROUPS_FOLDER
 from nssbackup.profiles.system import Platform

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nssbackup.errors import NoProfileError, NoStoreError, NssBackupError, UnreadableStoreError
-from nssbackup.model import Profile
+from nssbackup.identity.model import Profile
 from nssbackup.profiles import find_profiles, resolve_profile
 from tests.unit.profiles.machine import Machine, closed
 from tests.unit.profiles.test_lock import unix

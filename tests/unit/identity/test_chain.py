@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
-from nssbackup.certificate import StoredCertificate, from_der, load_certificate
-from nssbackup.chain import find_chain
+from nssbackup.identity.certificate import StoredCertificate, from_der, load_certificate
+from nssbackup.identity.chain import find_chain
 from tests.store_builder import Signer, ec_key, issue, rsa_key
 
 ROOT, MIDDLE, LEAF, OTHER = (ec_key(n) for n in range(4))

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from nssbackup.errors import KeyInconsistentError, KeyNotExportableError
-from nssbackup.model import PrivateKey
+from nssbackup.identity.model import PrivateKey
 
 # NSS stops at 16,384 bits (lib/freebl/blapit.h, RSA_MAX_MODULUS_BITS); below 512 nothing signs.
 _RSA_BITS = range(512, 16_384 + 1)

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-from nssbackup.certificate import StoredCertificate, load_certificate
+from nssbackup.identity.certificate import StoredCertificate, load_certificate
 
 # WIPO's chain has two or three certificates, the longest on the public web about six. The others
 # are for a store of CA certificates that sign one another in circles: steps of one chain, and of

@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from nssbackup import pem
 from nssbackup.backup import Dialogue
-from nssbackup.certificate import StoredCertificate, from_der
 from nssbackup.errors import UsageError, VerificationError
 from nssbackup.export import ExportOptions, export_certificate
-from nssbackup.model import Profile
+from nssbackup.identity import pem
+from nssbackup.identity.certificate import StoredCertificate, from_der
+from nssbackup.identity.model import Profile
 from tests.store_builder import StoreBuilder, ec_key, issue, name, rsa_key
 
 KEY, CA_KEY, ROOT_KEY = rsa_key(1), ec_key(2), ec_key(3)

@@ -18,8 +18,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from nssbackup.certificate import MalformedCertificateError, StoredCertificate, from_der
 from nssbackup.errors import UsageError, VerificationError
+from nssbackup.identity.certificate import MalformedCertificateError, StoredCertificate, from_der
 
 # A certificate has one or two kilobytes, a whole collection of root certificates 250.
 MAX_BYTES = 1024 * 1024

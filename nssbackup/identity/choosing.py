@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
-from nssbackup.certificate import StoredCertificate
-from nssbackup.chain import Chains
 from nssbackup.errors import KeyMismatchError, KeyMissingError, NssBackupError
-from nssbackup.model import Identity, PrivateKey, Profile
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.chain import Chains
+from nssbackup.identity.model import Identity, PrivateKey, Profile
 
 # Shorter beginnings of a fingerprint are too likely to be somebody's name or serial number.
 _FINGERPRINT_DIGITS = 8

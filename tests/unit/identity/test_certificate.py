@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
-from nssbackup.certificate import MalformedCertificateError, from_der
-from nssbackup.chain import find_chain
+from nssbackup.identity.certificate import MalformedCertificateError, from_der
+from nssbackup.identity.chain import find_chain
 from tests.store_builder import Key, ec_key, integer, issue, name, octets, oid, rsa_key, seq, tlv
 
 KEY, CA_KEY = ec_key(), ec_key(1)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.certificate import StoredCertificate, from_der
 from nssbackup.errors import KeyMismatchError, KeyMissingError
-from nssbackup.identities import (
+from nssbackup.identity.certificate import StoredCertificate, from_der
+from nssbackup.identity.choosing import (
     AmbiguousError,
     NoMatchError,
     assemble,
@@ -23,8 +23,8 @@ from nssbackup.identities import (
     matching,
     settle,
 )
-from nssbackup.keys import from_ec
-from nssbackup.model import Identity, Profile
+from nssbackup.identity.model import Identity, Profile
+from nssbackup.identity.private_keys import from_ec
 from tests.store_builder import ec_key, issue, name
 
 WIPO = name("WIPO Customer CA", "World Intellectual Property Organization")

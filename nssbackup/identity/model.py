@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from nssbackup.certificate import StoredCertificate
+from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.secret import Secret
 
 StoreKind = Literal["sqlite", "legacy"]

@@ -6,8 +6,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from nssbackup.certificate import from_der
-from nssbackup.model import Identity
+from nssbackup.identity.certificate import from_der
+from nssbackup.identity.model import Identity
 from tests.store_builder import ec_key, issue, name
 
 LONG = "World Intellectual Property Organization"

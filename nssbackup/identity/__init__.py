@@ -1,0 +1,1 @@
+"""Certificates, private keys, chains, and which identity is meant."""
