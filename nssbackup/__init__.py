@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from nssbackup.backup import Dialogue
     from nssbackup.errors import NssBackupError
     from nssbackup.export import ExportOptions, export_identity
-    from nssbackup.inventory import take_inventory
     from nssbackup.pkcs12 import Sealing
     from nssbackup.profiles import find_profiles, resolve_profile
     from nssbackup.secret import Secret
+    from nssbackup.stores.inventory import take_inventory
     from nssbackup.verify import verify_backup
 
 __all__ = [

@@ -11,22 +11,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nssbackup.backup import Backup, Dialogue, telling_placed
-from nssbackup.engines import EngineName
 from nssbackup.errors import (
     CancelledError,
     KeyMissingError,
     NssBackupError,
     UsageError,
 )
-from nssbackup.extraction import KEY_DAMAGE, read_key
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import Choice, choose, display_name
 from nssbackup.identity.model import Identity, PrivateKey, Profile
-from nssbackup.inventory import Inventory, no_more_profiles, take_inventory
 from nssbackup.mail import MailDraft, MailOptions
 from nssbackup.outputs import PEM_ENDINGS, Outputs, Target
 from nssbackup.pkcs12 import MODERN, Format
 from nssbackup.report import ExportReport, WrittenFile
+from nssbackup.stores import EngineName
+from nssbackup.stores.inventory import Inventory, no_more_profiles, take_inventory
+from nssbackup.stores.unlocking import KEY_DAMAGE, read_key
 from nssbackup.system.files import check_writable, write_verified
 from nssbackup.verify import identity_warnings
 

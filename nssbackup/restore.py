@@ -15,13 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from nssbackup.engines import EngineName, engine_named
-from nssbackup.engines.native import NativeEngine, writer
-from nssbackup.engines.native.plan import Plan, check_key
-from nssbackup.engines.native.rows import Rows
-from nssbackup.engines.native.store import NativeStore
 from nssbackup.errors import NssBackupError, RestoreError, StoreError, StoreUnwritableError
-from nssbackup.extraction import Remembered, unlock
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import Select
 from nssbackup.identity.model import Identity, PasswordFor, PrivateKey, Profile, StoreKind
@@ -29,7 +23,13 @@ from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, Sealing, friendly_name_of
 from nssbackup.profiles.lock import is_in_use
 from nssbackup.report import Json, identity_json
 from nssbackup.secret import Secret
-from nssbackup.staging import StagedStore, copy_databases, private_copy
+from nssbackup.stores import EngineName, engine_named
+from nssbackup.stores.native import NativeEngine, writer
+from nssbackup.stores.native.plan import Plan, check_key
+from nssbackup.stores.native.rows import Rows
+from nssbackup.stores.native.store import NativeStore
+from nssbackup.stores.private_copy import StagedStore, copy_databases, private_copy
+from nssbackup.stores.unlocking import Remembered, unlock
 from nssbackup.system.files import write_private
 from nssbackup.system.ownership import as_owner, homes_of
 from nssbackup.unsealing import BackupPasswordFor, choose_pair, pairs_of, read_sealed, unseal
@@ -235,7 +235,7 @@ class _Work:
 
     def _import(self, copy: Profile) -> None:
         """Let NSS import the identity into a copy of the databases; errors are its own."""
-        from nssbackup.engines.nss import import_identity
+        from nssbackup.stores.nss import import_identity
 
         with self.opened(copy) as store:
             plan = self.plan(store, copy.path)

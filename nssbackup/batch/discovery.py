@@ -13,11 +13,11 @@ from nssbackup.batch.users import Member, User, unreadable
 from nssbackup.batch.watch import MOST_PATHS, Watch, databases_of
 from nssbackup.errors import NoProfileError, NssBackupError, UnreadableStoreError
 from nssbackup.identity.model import Profile
-from nssbackup.inventory import Inventory, take_inventory
 from nssbackup.profiles import System, applications_named, find_left_behind
 from nssbackup.profiles.folder import store_in
 from nssbackup.profiles.locate import search_home, unlisted_profile
 from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
+from nssbackup.stores.inventory import Inventory, take_inventory
 from nssbackup.system.ownership import as_owner
 
 _FIREFOX = "Firefox"

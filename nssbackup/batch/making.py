@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from nssbackup.batch.orders import Orders, password_of
 from nssbackup.batch.tables import Owner
 from nssbackup.errors import NssBackupError, UsageError
-from nssbackup.extraction import read_key
 from nssbackup.identity.choosing import display_name
 from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.pkcs12 import Format, Sealing, format_named, friendly_name_of
 from nssbackup.secret import Secret
+from nssbackup.stores.unlocking import read_key
 from nssbackup.strength import generate
 from nssbackup.verify import Expected
 

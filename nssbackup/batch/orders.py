@@ -13,7 +13,7 @@ from nssbackup.batch.tables import Owner, PasswordTable
 from nssbackup.secret import Secret
 
 if TYPE_CHECKING:
-    from nssbackup.engines import EngineName  # slow to load
+    from nssbackup.stores import EngineName  # slow to load
 
 Passwords = Secret | PasswordTable
 """One password for all, or a table."""

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from nssbackup.batch.orders import Orders
 from nssbackup.identity.choosing import matching
 from nssbackup.identity.model import Identity
-from nssbackup.inventory import Inventory
+from nssbackup.stores.inventory import Inventory
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ def certificates(context: typer.Context) -> Proposals:
     from nssbackup.cli.output import Output
     from nssbackup.cli.scope import scope
     from nssbackup.identity.choosing import display_name, listed
-    from nssbackup.inventory import take_inventory
+    from nssbackup.stores.inventory import take_inventory
 
     given = context.params
     looked_at = scope(given.get("profile"), given.get("app"), Output(quiet=True))

@@ -19,7 +19,6 @@ from nssbackup.doctor.examination import Case, Examined, examine, reunions
 from nssbackup.doctor.files import file_findings
 from nssbackup.doctor.findings import DoctorReport, Finding, ProfileFindings, Verdict
 from nssbackup.doctor.verdict import explained, reach_verdict
-from nssbackup.engines import availability
 from nssbackup.errors import (
     KeyMissingError,
     NoProfileError,
@@ -30,6 +29,7 @@ from nssbackup.errors import (
 )
 from nssbackup.identity.choosing import Choice, NoMatchError
 from nssbackup.profiles.roots import find_roots
+from nssbackup.stores import availability
 
 # As many digits of the fingerprint as `list` shows.
 _DIGITS = 16

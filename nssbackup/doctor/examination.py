@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from nssbackup.engines import EngineName, Store, open_store
 from nssbackup.errors import (
     KeyNotExportableError,
     NssBackupError,
@@ -17,6 +16,7 @@ from nssbackup.identity.model import OrphanKey, Profile
 from nssbackup.profiles.prefs import Preferences, read_preferences
 from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
 from nssbackup.profiles.system import System
+from nssbackup.stores import EngineName, Store, open_store
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from nssbackup.engines import Availability
 from nssbackup.errors import NssBackupError
 from nssbackup.identity.model import Identity, Profile
 from nssbackup.report import Json, error_json, identity_json
+from nssbackup.stores import Availability
 
 Severity = Literal["problem", "warning", "note"]
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from nssbackup.doctor.examination import Case, obstacle
 from nssbackup.doctor.findings import Finding, Verdict, sentence
-from nssbackup.engines import EngineName, open_store
 from nssbackup.errors import (
     NssBackupError,
     PrimaryPasswordRequiredError,
 )
-from nssbackup.extraction import KEY_DAMAGE, read_key
 from nssbackup.identity.choosing import AmbiguousError, Choice, NoMatchError, choose
 from nssbackup.identity.model import Identity, Profile
-from nssbackup.inventory import take_inventory
+from nssbackup.stores import EngineName, open_store
+from nssbackup.stores.inventory import take_inventory
+from nssbackup.stores.unlocking import KEY_DAMAGE, read_key
 
 # What explains best that nothing can be backed up, the clearest first: why, and what to do.
 _EXPLANATIONS: Mapping[str, tuple[str, str]] = {

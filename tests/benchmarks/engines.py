@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nssbackup.engines import availability
+from nssbackup.stores import availability
 
 _FIXTURES = Path(__file__).parents[2] / "fixtures"
 _PASSWORD = "benchmark-Passw0rd"

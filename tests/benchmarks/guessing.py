@@ -30,10 +30,11 @@ from typing import Literal
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
-from nssbackup.engines.native import key3, pbe
-from nssbackup.engines.native.database import KeyDatabase
 from nssbackup.pkcs12 import COMPATIBLE, MODERN, Format, mac
 from nssbackup.secret import Secret
+from nssbackup.stores.legacy import key3
+from nssbackup.stores.native import pbe
+from nssbackup.stores.native.database import KeyDatabase
 from tests.legacy_builder import LegacyBuilder
 from tests.store_builder import StoreBuilder
 

@@ -29,7 +29,7 @@ import importlib, json, os, pkgutil, resource, sys, time
 import nssbackup
 for module in pkgutil.walk_packages(nssbackup.__path__, "nssbackup."):
     # The engine `nss` and what only other computers need are processes of their own anyway.
-    if not module.name.startswith(("nssbackup.engines.nss", "nssbackup.fleet")):
+    if not module.name.startswith(("nssbackup.stores.nss", "nssbackup.fleet")):
         importlib.import_module(module.name)
 from nssbackup.__main__ import main
 

@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from nssbackup.engines import Engine, EngineName, Store, availability, engine_named
 from nssbackup.errors import (
     KeyMissingError,
     KeyNotExportableError,
@@ -34,6 +33,7 @@ from nssbackup.identity.choosing import assemble, check_key_fits
 from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
 from nssbackup.secret import Secret
+from nssbackup.stores import Engine, EngineName, Store, availability, engine_named
 from tests.conftest import Unchanged
 from tests.peers import need
 from tests.store_builder import Key, ec_key, issue, rsa_key

@@ -13,11 +13,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from nssbackup.engines import open_store
 from nssbackup.errors import NoStoreError, NssBackupError
 from nssbackup.identity.model import Profile
 from nssbackup.pkcs12 import open_pfx
 from nssbackup.secret import Secret
+from nssbackup.stores import open_store
 from tests.cli.runner import FAST, Cli
 from tests.peers.exports import FIXTURES, exported
 from tests.peers.faults import Warm

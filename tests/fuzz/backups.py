@@ -10,8 +10,6 @@ from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from nssbackup.engines.native import objects
-from nssbackup.engines.native.pairing import public_value
 from nssbackup.errors import NssBackupError
 from nssbackup.identity import pem, private_keys
 from nssbackup.identity.certificate import from_der
@@ -35,6 +33,8 @@ from nssbackup.pkcs12 import (
 from nssbackup.pkcs12.mac import Pkcs12Mac
 from nssbackup.report import identity_json
 from nssbackup.secret import Secret
+from nssbackup.stores.native import objects
+from nssbackup.stores.native.pairing import public_value
 from nssbackup.unsealing import pairs_of
 from nssbackup.verify import flaw, identity_warnings
 from tests.fuzz import scratch, seeds

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from nssbackup.engines.native import NativeEngine
 from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.secret import Secret
+from nssbackup.stores.native import NativeEngine
 
 FIXTURES = Path(__file__).resolve().parent.parent.parent / "fixtures"
 PROFILES = FIXTURES / "profiles"

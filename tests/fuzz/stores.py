@@ -12,18 +12,19 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from nssbackup.cli.tables import identity_table
-from nssbackup.engines import Store
-from nssbackup.engines.native import NativeEngine, cert8, key3, objects, pbe
-from nssbackup.engines.native.berkeley import read_records
-from nssbackup.engines.native.database import Attribute, CertificateDatabase, KeyDatabase
-from nssbackup.engines.native.legacy import LegacyStore
-from nssbackup.engines.native.store import NativeStore
 from nssbackup.errors import NssBackupError
 from nssbackup.identity.choosing import assemble, choose, listed, matching
 from nssbackup.identity.model import Profile
 from nssbackup.outputs import default_name
 from nssbackup.report import identity_json
 from nssbackup.secret import Secret
+from nssbackup.stores import Store
+from nssbackup.stores.legacy import cert8, key3
+from nssbackup.stores.legacy.berkeley import read_records
+from nssbackup.stores.legacy.store import LegacyStore
+from nssbackup.stores.native import NativeEngine, objects, pbe
+from nssbackup.stores.native.database import Attribute, CertificateDatabase, KeyDatabase
+from nssbackup.stores.native.store import NativeStore
 from tests.berkeley_builder import berkeley_file
 from tests.fuzz import scratch, seeds
 from tests.fuzz.records import Record, decode, encode

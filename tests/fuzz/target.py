@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from nssbackup.engines.native import pbe
 from nssbackup.errors import NssBackupError
 from nssbackup.pkcs12 import limits
 from nssbackup.printable import printable
+from nssbackup.stores.native import pbe
 
 # What a derivation costs is bounded, said and tested elsewhere (tests/unit/test_bounds.py): here it
 # would only take the time of other inputs.

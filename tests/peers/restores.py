@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nssbackup.engines import EngineName
 from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
 from nssbackup.restore import RestoreDialogue, RestoreOptions, RestoreReport, restore_identity
 from nssbackup.secret import Secret
+from nssbackup.stores import EngineName
 from tests.peers.exports import FIXTURES, PASSWORDS, Expected, exportable, exported
 from tests.peers.nss import Nss, available
 

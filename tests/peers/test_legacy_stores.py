@@ -21,13 +21,13 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nssbackup.engines import Store
-from nssbackup.engines.native import NativeEngine
-from nssbackup.engines.native.berkeley import read_records
 from nssbackup.identity.certificate import StoredCertificate, from_der
 from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
 from nssbackup.secret import Secret
+from nssbackup.stores import Store
+from nssbackup.stores.legacy.berkeley import read_records
+from nssbackup.stores.native import NativeEngine
 from tests.berkeley_builder import ByteOrder, berkeley_file
 from tests.cli.runner import STRONG, Cli
 from tests.conftest import Unchanged

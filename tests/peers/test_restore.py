@@ -11,11 +11,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from nssbackup.engines import EngineName
-from nssbackup.engines.native.rows import Rows
-from nssbackup.engines.nss import NssEngine
 from nssbackup.pkcs12 import open_pfx
 from nssbackup.secret import Secret
+from nssbackup.stores import EngineName
+from nssbackup.stores.native.rows import Rows
+from nssbackup.stores.nss import NssEngine
 from tests.peers import need
 from tests.peers.exports import FIXTURES, Expected, exported, fingerprint
 from tests.peers.nss import Nss, available

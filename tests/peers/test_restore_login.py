@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.engines import EngineName
-from nssbackup.engines.nss import NssEngine
 from nssbackup.errors import RestoreError
+from nssbackup.stores import EngineName
+from nssbackup.stores.nss import NssEngine
 from tests.peers import need
 from tests.peers.exports import PASSWORDS, Expected, authorities
 from tests.peers.firefox import Firefox

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from nssbackup.backup import Dialogue
-from nssbackup.engines import EngineName
-from nssbackup.engines.nss import NssEngine
 from nssbackup.export import ExportOptions, export_identity
 from nssbackup.identity.model import Profile
 from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, PfxContents, Sealing, open_pfx
 from nssbackup.profiles import resolve_profile
 from nssbackup.restore import RestoreDialogue, RestoreOptions, restore_identity
 from nssbackup.secret import Secret
+from nssbackup.stores import EngineName
+from nssbackup.stores.nss import NssEngine
 from tests.peers import need
 from tests.peers.exports import FIXTURES, Expected, exportable
 from tests.peers.restores import ENGINES

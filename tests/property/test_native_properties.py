@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nssbackup.engines.native import NativeEngine, pbe
 from nssbackup.errors import NssBackupError, WrongPrimaryPasswordError
 from nssbackup.identity.certificate import MalformedCertificateError, from_der
 from nssbackup.identity.choosing import assemble
 from nssbackup.identity.model import Profile
 from nssbackup.secret import Secret
+from nssbackup.stores.native import NativeEngine, pbe
 from tests.store_builder import (
     Key,
     Scheme,

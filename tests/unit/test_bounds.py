@@ -21,13 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
-from nssbackup import staging
 from nssbackup.batch import state
 from nssbackup.batch.tables import PasswordTable
-from nssbackup.engines.native import NativeEngine, berkeley, cert8, database, pairing, writer
-from nssbackup.engines.native import rows as native_rows
-from nssbackup.engines.native.objects import Additions
-from nssbackup.engines.native.rows import Rows
 from nssbackup.errors import (
     DamagedStoreError,
     KeyInconsistentError,
@@ -47,6 +42,12 @@ from nssbackup.pkcs12.pbkdf2 import Pbkdf2
 from nssbackup.profiles import groups, modules, prefs
 from nssbackup.profiles.groups import read_group_members
 from nssbackup.secret import Secret
+from nssbackup.stores import private_copy
+from nssbackup.stores.legacy import berkeley, cert8
+from nssbackup.stores.native import NativeEngine, database, pairing, writer
+from nssbackup.stores.native import rows as native_rows
+from nssbackup.stores.native.objects import Additions
+from nssbackup.stores.native.rows import Rows
 from nssbackup.system import snapshot
 from tests.berkeley_builder import berkeley_file
 from tests.fuzz import guard
@@ -264,7 +265,7 @@ def test_records_without_end_are_not_waited_for_where_a_profile_is_copied(
     if not every_fault:
         monkeypatch.setattr(staging, "_SECONDS", 0.1)
     folder = endless(tmp_path, *RECORDS)
-    with staging.private_copy(folder) as copy:
+    with private_copy.private_copy(folder) as copy:
         assert copy.global_salt is None
 
 

@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric import dsa
 from nssbackup.backup import Dialogue
 from nssbackup.doctor import Case, DoctorReport, Finding, diagnose, not_located
 from nssbackup.doctor.findings import SEVERITIES
-from nssbackup.engines import availability, engine_named
 from nssbackup.errors import EngineUnavailableError, NoProfileError, NssBackupError
 from nssbackup.export import ExportOptions, export_identity
 from nssbackup.identity.choosing import listed
@@ -22,6 +21,7 @@ from nssbackup.pkcs12 import MODERN, Sealing
 from nssbackup.profiles.folder import store_in
 from nssbackup.profiles.system import Platform, System
 from nssbackup.secret import Secret
+from nssbackup.stores import availability, engine_named
 from tests.conftest import Unchanged
 from tests.store_builder import Key, StoreBuilder, ec_key, issue, name, rsa_key
 

@@ -84,7 +84,7 @@ def _find(talk: Output, warn: Callable[[str], None]) -> tuple[Scope, Choice]:
     from nssbackup.cli.scope import scope
     from nssbackup.errors import CancelledError, NssBackupError
     from nssbackup.identity.choosing import choose, display_name
-    from nssbackup.inventory import take_inventory
+    from nssbackup.stores.inventory import take_inventory
     from nssbackup.verify import identity_warnings
 
     talk.say("Looking for certificates ...")

@@ -27,8 +27,8 @@ def list_identities(  # noqa: PLR0913 - one parameter an option
     from nssbackup.cli.scope import scope
     from nssbackup.cli.tables import identity_table
     from nssbackup.identity.choosing import NoMatchError, ending_within, listed, matching
-    from nssbackup.inventory import take_inventory
     from nssbackup.report import ListReport
+    from nssbackup.stores.inventory import take_inventory
 
     output = Output(json=json, quiet=quiet, verbose=verbose)
     looked_at = scope(profile, app, output)

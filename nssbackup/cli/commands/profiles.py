@@ -13,8 +13,8 @@ def profiles(
     from nssbackup.cli.scope import scope
     from nssbackup.cli.tables import profile_table
     from nssbackup.errors import NoProfileError
-    from nssbackup.inventory import primary_password_set
     from nssbackup.report import ProfileEntry, ProfilesReport
+    from nssbackup.stores.inventory import primary_password_set
 
     output = Output(json=json, quiet=quiet, verbose=verbose)
     found = scope(None, app, output).profiles

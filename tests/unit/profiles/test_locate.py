@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from nssbackup.errors import NssBackupError
 from nssbackup.identity.choosing import choose
 from nssbackup.identity.model import Profile
-from nssbackup.inventory import take_inventory
 from nssbackup.profiles import find_left_behind, find_profiles, resolve_profile, scan
 from nssbackup.profiles.groups import GROUPS_FOLDER
 from nssbackup.profiles.system import Platform
+from nssbackup.stores.inventory import take_inventory
 from tests.store_builder import StoreBuilder, ec_key, issue
 from tests.unit.profiles.machine import Machine, closed, snapshot
 from tests.unit.profiles.test_lock import held, unix

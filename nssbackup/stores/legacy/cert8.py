@@ -1,0 +1,179 @@
+"""cert8.db: the certificates of Firefox up to 57.
+
+Formats: NSS lib/softoken/legacydb (pcertt.h and pcertdb.c for the records, dbmshim.c for what is
+too large for one, lgattr.c for what NSS makes of trust flags).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import struct
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cryptography.x509 import ObjectIdentifier
+from cryptography.x509.oid import NameOID
+
+from nssbackup.errors import DamagedStoreError, NssBackupError, StoreError
+from nssbackup.identity.certificate import StoredCertificate, from_der, load_certificate
+from nssbackup.stores.legacy.berkeley import read_records
+from nssbackup.system.snapshot import read_stable
+
+NAME = "cert8.db"
+_FOLDER = "cert8.dir"
+
+# Version 7 has the same records, and NSS reads them here as well.
+_VERSIONS = (7, 8)
+_CERTIFICATE, _ELSEWHERE = 1, 8
+
+# Version, type, flags; then the three sets of trust flags and two lengths, of certificate and
+# nickname.
+_RECORD_HEADER = 3
+_CERTIFICATE_HEADER = struct.Struct(">5H")
+# In place of a record that is too large: version, type, two reserved bytes, length, file name.
+_ELSEWHERE_HEADER = struct.Struct("<4xI")
+# A certificate with a picture in it has some 100 kB.
+_MAX_ELSEWHERE = 1024 * 1024
+_MAX_CERTIFICATES = 10_000
+# Of all their records, as of a current store.
+_MAX_RECORD_BYTES = 8 * 1024 * 1024
+
+_TRUSTED, _VALID_CA, _TRUSTED_CA = 0x02, 0x08, 0x10
+_TERMINAL, _TRUSTED_CLIENT_CA, _MUST_VERIFY, _UNKNOWN = 0x01, 0x80, 0x400, 0x800
+
+# In NSS's order (lgattr.c, lg_FindTrustAttribute), in the words of `NativeStore`. "Valid CA" alone
+# is no word about trust.
+_TRUST_WORDS = (
+    (_TRUSTED_CA, "trusted-ca"),
+    (_TRUSTED, "trusted"),
+    (_MUST_VERIFY, "must-verify"),
+    (_UNKNOWN | _VALID_CA, "unknown"),
+    (_TERMINAL, "not-trusted"),
+)
+
+# Both kinds of address in a subject (lowcert.c, nsslowcert_EmailName); RFC 1274 calls it `mail`.
+_ADDRESSES = (NameOID.EMAIL_ADDRESS, ObjectIdentifier("0.9.2342.19200300.100.1.3"))
+
+
+def read_certificates(
+    data: bytes, folder: Path
+) -> tuple[tuple[StoredCertificate, ...], tuple[str, ...]]:
+    """The certificates of a database, each once, and what was passed over, in words.
+
+    Args:
+        data: the whole file; an empty one is a database without contents.
+        folder: where it lies; a folder beside it holds what was too large for it.
+
+    Raises:
+        DamagedStoreError: it is no such file, or one that contradicts itself.
+    """
+    found: dict[bytes, StoredCertificate] = {}
+    passed_over: Counter[str] = Counter()
+    elsewhere = _Elsewhere(folder / _FOLDER, _MAX_RECORD_BYTES)
+    for key, record in read_records(data, NAME) if data else ():
+        if key[:1] != bytes([_CERTIFICATE]):
+            continue  # versions, revocations, S/MIME, and indexes of the certificates
+        try:
+            certificate = _parse(elsewhere.record(key, record))
+        except NssBackupError as error:
+            passed_over[error.message] += 1
+            continue
+        found.setdefault(certificate.der, certificate)
+        if len(found) > _MAX_CERTIFICATES:
+            message = f"`{NAME}` is damaged: it holds more certificates than any of NSS"
+            raise DamagedStoreError(message)
+    return tuple(found.values()), tuple(
+        f"a certificate was passed over: {message}"
+        if count == 1
+        else f"{count:,} certificates were passed over: {message}"
+        for message, count in passed_over.items()
+    )
+
+
+@dataclass(slots=True)
+class _Elsewhere:
+    """The files of records that were too large for the database; and what may still be read."""
+
+    folder: Path
+    left: int
+
+    def record(self, key: bytes, record: bytes) -> bytes:
+        """The whole record: the one given, or that of the file which it names.
+
+        The name is computed and only compared with the one that the record has.
+
+        Raises:
+            StoreError: the file can't be read or isn't the one it should be, or it is too large.
+        """
+        if record[1:2] != bytes([_ELSEWHERE]):
+            self._take(len(record))
+            return record
+        digest = hashlib.sha1(key, usedforsecurity=False).digest()
+        name = "b" + base64.b64encode(digest).decode().replace("/", "-")
+        start = _ELSEWHERE_HEADER.size
+        if len(record) < start or record[start:].rstrip(b"\0") != name.encode():
+            message = "its record names another file than it should"
+            raise DamagedStoreError(message)
+        (length,) = _ELSEWHERE_HEADER.unpack_from(record)
+        self._take(length)
+        data = read_stable(self.folder / name)
+        if data is None:
+            message = f"`{_FOLDER}/{name}`, which holds it, is missing"
+            raise StoreError(message)
+        if len(data) != length:
+            message = f"`{_FOLDER}/{name}`, which holds it, is not as long as it should be"
+            raise DamagedStoreError(message)
+        return data
+
+    def _take(self, length: int) -> None:
+        if length > min(_MAX_ELSEWHERE, self.left):
+            message = "it is too large"
+            raise DamagedStoreError(message)
+        self.left -= length
+
+
+def _parse(record: bytes) -> StoredCertificate:
+    """A certificate with nickname, e-mail and trust (pcertdb.c, DecodeDBCertEntry)."""
+    start = _RECORD_HEADER + _CERTIFICATE_HEADER.size
+    if len(record) < start or record[0] not in _VERSIONS or record[1] != _CERTIFICATE:
+        message = "its record is of another version or too short"
+        raise DamagedStoreError(message)
+    ssl, email, code, length, name_length = _CERTIFICATE_HEADER.unpack_from(record, _RECORD_HEADER)
+    # The length has 16 bits; the rest of it shows in that of the record.
+    rest = len(record) - start - length - name_length
+    if rest % 0x10000 or rest < 0:
+        message = "its lengths contradict that of its record"
+        raise DamagedStoreError(message)
+    end = start + length + rest
+    nickname, _, _ = record[end : end + name_length].partition(b"\0")
+    der = record[start:end]
+    return replace(
+        from_der(der),
+        nickname=nickname.decode("utf-8", "surrogateescape") or None,
+        email=_email(der),
+        trust=_trust(ssl, email, code),
+    )
+
+
+def _email(der: bytes) -> str | None:
+    """The address that NSS shows: the subject's before one of the extension, in lower case."""
+    subject = load_certificate(der).subject
+    found = (attribute.value for attribute in subject if attribute.oid in _ADDRESSES)
+    address = next((value for value in found if isinstance(value, str)), from_der(der).email)
+    return address.lower() if address else None
+
+
+def _trust(ssl: int, email: int, code: int) -> tuple[tuple[str, str], ...]:
+    """What the sets of flags say about each usage; nothing where none of them says anything."""
+    if ssl & email & code & _UNKNOWN:
+        return ()
+    # One set serves both ends of TLS. For clients nothing counts but this flag.
+    client = _TRUSTED_CA if ssl & _TRUSTED_CLIENT_CA else 0
+    usages = {"server": ssl, "client": client, "code": code, "email": email}
+    return tuple((usage, _trust_word(flags)) for usage, flags in usages.items())
+
+
+def _trust_word(flags: int) -> str:
+    return next((word for mask, word in _TRUST_WORDS if flags & mask), "unknown")

@@ -1,0 +1,80 @@
+"""The native engine: NSS stores read with `sqlite3` and `cryptography`, no NSS anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from nssbackup.errors import NoStoreError
+from nssbackup.identity.model import Profile
+from nssbackup.stores.native.database import CertificateDatabase, KeyDatabase
+from nssbackup.stores.native.store import NativeStore
+from nssbackup.system.snapshot import put_back, take_snapshot
+
+if TYPE_CHECKING:
+    from nssbackup.stores.legacy.store import LegacyStore
+
+__all__ = ["NativeEngine"]
+
+_CERTIFICATES = "cert9.db"
+_KEYS = "key4.db"
+
+
+class NativeEngine:
+    """Reads `cert9.db` and `key4.db`, and where there are neither, `cert8.db` and `key3.db`."""
+
+    name = "native"
+
+    def unavailable(self) -> str | None:
+        """None: what it needs comes with Python and with this package."""
+        return None
+
+    @contextmanager
+    def open(self, profile: Profile) -> Iterator[NativeStore | LegacyStore]:
+        """Open a profile's store from a snapshot of its two databases.
+
+        Either database may be missing: keys without certificates are what *Refresh Firefox*
+        leaves behind, certificates without keys are a store of CA certificates.
+
+        Raises:
+            NoStoreError: there is no database.
+            StoreError: a database can't be read.
+        """
+        # The keys first: Firefox writes a new key before its certificate, so a pair that is
+        # complete in key4.db now is complete in cert9.db a moment later.
+        keys = take_snapshot(profile.path / _KEYS)
+        try:
+            certificates = take_snapshot(profile.path / _CERTIFICATES)
+        except BaseException:
+            if keys is not None:
+                keys.close()
+            raise
+        store: NativeStore | LegacyStore | None = None
+        try:
+            if keys is None and certificates is None:
+                store = _legacy(profile)
+            else:
+                store = NativeStore(
+                    CertificateDatabase(certificates) if certificates else None,
+                    KeyDatabase(keys) if keys else None,
+                )
+            yield store
+        finally:
+            # Closed before its snapshots may be filled with another profile's databases.
+            if store is not None:
+                store.close()
+            for connection in (keys, certificates):
+                if connection is not None:
+                    put_back(connection)
+
+
+def _legacy(profile: Profile) -> LegacyStore:
+    # Loaded only here: few people still have such databases.
+    from nssbackup.stores.legacy.store import LegacyStore
+
+    store = LegacyStore.read(profile.path)
+    if store is None:
+        message = f"there is no NSS database in `{profile.path}`"
+        raise NoStoreError(message, hint="`nssbackup profiles` shows the profiles there are")
+    return store

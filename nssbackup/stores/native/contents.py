@@ -1,0 +1,171 @@
+"""Contents: what the two databases hold that can be read without a password."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from nssbackup.identity.certificate import MalformedCertificateError, StoredCertificate, from_der
+from nssbackup.identity.model import OrphanKey
+from nssbackup.stores.native.database import (
+    Attribute,
+    CertificateDatabase,
+    KeyDatabase,
+    StoredObject,
+)
+from nssbackup.stores.native.pairing import KeyIndex, pair
+
+# CKA_KEY_TYPE (PKCS#11 3.2, CK_KEY_TYPE).
+RSA, EC, EDWARDS = 0x0, 0x3, 0x40
+OTHER_KEY_TYPES = {0x1: "DSA", 0x41: "X25519", 0x49: "ML-KEM", 0x4A: "ML-DSA"}
+# CKA_EC_PARAMS is the DER of the curve's OID.
+CURVES: dict[bytes, ec.EllipticCurve] = {
+    bytes.fromhex("06082a8648ce3d030107"): ec.SECP256R1(),
+    bytes.fromhex("06052b81040022"): ec.SECP384R1(),
+    bytes.fromhex("06052b81040023"): ec.SECP521R1(),
+}
+ED25519 = bytes.fromhex("06032b6570")
+
+# NSS's kind of trust object and PKCS#11's (lib/util/pkcs11n.h, PKCS#11 3.2 CK_TRUST).
+_TRUST_WORDS = {
+    0xCE534351: "trusted",
+    0xCE534352: "trusted-ca",
+    0xCE534353: "must-verify",
+    0xCE53435A: "not-trusted",
+    1: "trusted",
+    2: "trusted-ca",
+    3: "not-trusted",
+    4: "must-verify",
+}
+_USAGES = {
+    Attribute.TRUST_SERVER: "server",
+    Attribute.TRUST_CLIENT: "client",
+    Attribute.TRUST_CODE: "code",
+    Attribute.TRUST_EMAIL: "email",
+    Attribute.NSS_TRUST_SERVER: "server",
+    Attribute.NSS_TRUST_CLIENT: "client",
+    Attribute.NSS_TRUST_CODE: "code",
+    Attribute.NSS_TRUST_EMAIL: "email",
+}
+
+Trust = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Certificates, and the private keys that belong to them, still encrypted.
+
+    Attributes:
+        certificates: each once, in the order of the database.
+        keys: the private key of a certificate, by its fingerprint.
+        orphans: the private keys that have no certificate here.
+        notes: what was passed over.
+    """
+
+    certificates: tuple[StoredCertificate, ...]
+    keys: dict[str, StoredObject] = field(repr=False)
+    orphans: tuple[StoredObject, ...] = field(repr=False)
+    notes: tuple[str, ...]
+    _orphan_index: KeyIndex = field(repr=False)
+
+    @classmethod
+    def read(cls, certificates: CertificateDatabase | None, keys: KeyDatabase | None) -> Contents:
+        """What is in databases, either of which may not be there.
+
+        A certificate that can't be parsed is passed over with a note.
+
+        Raises:
+            StoreError: a database is damaged.
+        """
+        found, trust_objects = certificates.objects() if certificates else ((), ())
+        parsed, notes = _parsed(found)
+        private_keys = keys.private_keys() if keys else ()
+        pairs = pair([(o.id, o.get(Attribute.ID), c.public_key) for o, c in parsed], private_keys)
+        paired = {stored.id for stored in pairs.values()}
+        trust = _trust(trust_objects)
+        orphans = tuple(stored for stored in private_keys if stored.id not in paired)
+        return cls(
+            certificates=tuple(
+                replace(
+                    certificate,
+                    nickname=_text(stored.get(Attribute.LABEL)),
+                    email=_text(stored.get(Attribute.NSS_EMAIL)) or certificate.email,
+                    trust=trust.get(_serial_key(stored), ()),
+                    has_private_key=stored.id in pairs,
+                )
+                for stored, certificate in parsed
+            ),
+            keys={
+                certificate.sha256: pairs[stored.id]
+                for stored, certificate in parsed
+                if stored.id in pairs
+            },
+            orphans=orphans,
+            notes=notes,
+            _orphan_index=KeyIndex(orphans),
+        )
+
+    def key_of(self, certificate: StoredCertificate) -> StoredObject | None:
+        """The private key of a certificate, which need not be one of these; None without one."""
+        # A certificate from elsewhere may be a renewal on a key that has a certificate here.
+        every = (*self.keys.values(), *self.orphans)
+        return self.keys.get(certificate.sha256) or KeyIndex(every).find(
+            None, certificate.public_key
+        )
+
+    def orphan_of(self, certificate: StoredCertificate) -> StoredObject | None:
+        """The orphan among the keys that belongs to a certificate from elsewhere, or None."""
+        return self._orphan_index.find(None, certificate.public_key)
+
+
+def orphan_key(stored: StoredObject) -> OrphanKey:
+    """What can be said of a private key without its certificate."""
+    kind = stored.number(Attribute.KEY_TYPE)
+    parameters = stored.get(Attribute.EC_PARAMS) or b""
+    name, bits = OTHER_KEY_TYPES.get(kind or 0, "unknown"), None
+    if kind == RSA:
+        modulus = int.from_bytes(stored.get(Attribute.MODULUS) or b"", "big")
+        name, bits = "RSA", modulus.bit_length() or None
+    elif kind in (EC, EDWARDS) and parameters == ED25519:
+        name, bits = "Ed25519", 256
+    elif kind == EC:
+        name, bits = "EC", CURVES[parameters].key_size if parameters in CURVES else None
+    return OrphanKey(f"{stored.id:08x}", name, bits)
+
+
+def _parsed(
+    objects: tuple[StoredObject, ...],
+) -> tuple[list[tuple[StoredObject, StoredCertificate]], tuple[str, ...]]:
+    """The certificates of objects, each once, and notes on those that are none."""
+    parsed: dict[bytes, tuple[StoredObject, StoredCertificate]] = {}
+    notes = []
+    for stored in objects:
+        try:
+            certificate = from_der(stored.get(Attribute.VALUE) or b"")
+        except MalformedCertificateError as error:
+            notes.append(f"certificate object {stored.id:08x} was passed over: {error}")
+            continue
+        parsed.setdefault(certificate.der, (stored, certificate))
+    return list(parsed.values()), tuple(notes)
+
+
+def _trust(objects: tuple[StoredObject, ...]) -> dict[tuple[bytes, bytes], Trust]:
+    """What trust objects say, by issuer and serial number."""
+    return {
+        _serial_key(stored): tuple(
+            (_USAGES[attribute], _TRUST_WORDS.get(stored.number(attribute) or 0, "unknown"))
+            for attribute in stored.attributes
+            if attribute in _USAGES
+        )
+        for stored in objects
+    }
+
+
+def _serial_key(stored: StoredObject) -> tuple[bytes, bytes]:
+    return stored.get(Attribute.ISSUER) or b"", stored.get(Attribute.SERIAL_NUMBER) or b""
+
+
+def _text(value: bytes | None) -> str | None:
+    """A label as text; bytes that are no UTF-8 survive as surrogates. None where it is empty."""
+    return value.decode("utf-8", "surrogateescape") if value else None

@@ -1,0 +1,168 @@
+"""Rows: all that is in the two databases of a folder, as it is stored.
+
+For what is to be added to them: which ids are free, what is there already, and what another
+program (NSS) has added to a copy. Only private copies are read this way.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nssbackup.errors import DamagedStoreError
+from nssbackup.stores.native.objects import NSS_TRUST, TRUST, Additions, Change, NewObject, names
+from nssbackup.system.snapshot import database_uri
+from nssbackup.system.sqlite_schema import limit_time
+
+CERTIFICATES, KEYS = "cert9.db", "key4.db"
+TABLES = {CERTIFICATES: "nssPublic", KEYS: "nssPrivate"}
+
+_CERTIFICATE, _PUBLIC_KEY = (number.to_bytes(4, "big") for number in (1, 2))
+_KEY_ID = "a102"
+_ID_MASK = 0x3FFFFFFF
+# Of a table, and twice as many as the reader takes for a store's: public keys are rows as well.
+_MAX_ROWS = 20_000
+_MAX_ROW_BYTES = 32 * 1024 * 1024
+# Of the processor, for all of it.
+_SECONDS = 2.0
+
+Row = Mapping[str, bytes]
+"""The columns of an object that are not NULL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The objects of a database by their ids, and the columns that there are."""
+
+    objects: Mapping[int, Row] = field(repr=False)
+    columns: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The objects of both databases by their ids, and the signatures by their names."""
+
+    public: Table
+    private: Table
+    signatures: Mapping[str, bytes] = field(repr=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> Rows:
+        """All of them.
+
+        Raises:
+            DamagedStoreError: they can't be read, or hold what no NSS writes.
+        """
+        deadline = time.thread_time() + _SECONDS
+        try:
+            with (
+                closing(_open(folder / CERTIFICATES, deadline)) as certificates,
+                closing(_open(folder / KEYS, deadline)) as keys,
+            ):
+                return cls(
+                    _table(certificates, CERTIFICATES), _table(keys, KEYS), _signatures(keys)
+                )
+        except (sqlite3.Error, UnicodeError) as error:
+            message = f"the databases are damaged: {error}"
+            raise DamagedStoreError(message) from error
+
+    def free_ids(self) -> Iterator[int]:
+        """Object ids that no object has, from the clock on, as NSS has them."""
+        used = self.public.objects.keys() | self.private.objects.keys()
+        number = int(time.time() * 1000)
+        while True:
+            number = (number + 1) & _ID_MASK
+            if number and number not in used:
+                yield number
+
+    def certificate(self, der: bytes) -> tuple[int, Row] | None:
+        """The object of a certificate, with its id."""
+        for number, row in self.public.objects.items():
+            if row.get("a0") == _CERTIFICATE and row.get("a11") == der:
+                return number, row
+        return None
+
+    def trust_of(self, certificate: bytes) -> Iterator[tuple[int, Row]]:
+        """What is said about a certificate (DER) in objects of trust, of either kind."""
+        wanted = names(certificate)
+        for number, row in self.public.objects.items():
+            if row.get("a0") in (NSS_TRUST, TRUST) and all(
+                row.get(column) == wanted[column] for column in ("a81", "a82")
+            ):
+                yield number, row
+
+    def has_public_key(self, key_id: bytes) -> bool:
+        """Whether the public half of a key is there, which tells NSS of the private one."""
+        return any(
+            row.get("a0") == _PUBLIC_KEY and row.get(_KEY_ID) == key_id
+            for row in self.public.objects.values()
+        )
+
+    def since(self, before: Rows) -> Additions:
+        """All that is here and was not in an older copy of the same databases.
+
+        A column that the older copy lacks holds nothing that an older NSS would need.
+        """
+        objects: list[NewObject] = []
+        changes: list[Change] = []
+        tables = ((False, before.public, self.public), (True, before.private, self.private))
+        for private, old, new in tables:
+            for number, row in new.objects.items():
+                known = old.objects.get(number)
+                kept = {name: value for name, value in row.items() if name in old.columns}
+                if known is None:
+                    objects.append(NewObject(private, number, kept))
+                elif after := {n: value for n, value in kept.items() if value != known.get(n)}:
+                    changes.append(
+                        Change(private, number, {name: known.get(name) for name in after}, after)
+                    )
+        signatures = dict(self.signatures.items() - before.signatures.items())
+        return Additions(tuple(objects), signatures, tuple(changes))
+
+
+def _table(database: sqlite3.Connection, name: str) -> Table:
+    found = database.execute(f"SELECT id, * FROM {TABLES[name]}")  # noqa: S608 - a constant
+    columns = [column[0] for column in found.description][1:]
+    objects: dict[int, Row] = {}
+    for number, *values in _bounded(found, name):
+        if not isinstance(number, int):
+            message = f"`{name}` is damaged: an object has an impossible id"
+            raise DamagedStoreError(message)
+        # What is no BLOB is not of NSS.
+        objects[number] = {
+            column: value
+            for column, value in zip(columns, values, strict=True)
+            if isinstance(value, bytes) and column != "id"
+        }
+    return Table(objects, frozenset(columns))
+
+
+def _bounded(rows: Iterable[tuple[object, ...]], name: str) -> Iterator[tuple[object, ...]]:
+    """Rows, of which a damaged file may have more than it has room for."""
+    left = _MAX_ROW_BYTES
+    for count, row in enumerate(rows):
+        left -= sum(len(value) for value in row if isinstance(value, bytes | str))
+        if count == _MAX_ROWS or left < 0:
+            message = f"`{name}` is damaged: it holds more than any of NSS"
+            raise DamagedStoreError(message)
+        yield row
+
+
+def _signatures(database: sqlite3.Connection) -> Mapping[str, bytes]:
+    query = "SELECT id, item1 FROM metaData WHERE id LIKE 'sig!_%' ESCAPE '!'"
+    return {
+        name: value
+        for name, value in _bounded(database.execute(query), KEYS)
+        if isinstance(name, str) and isinstance(value, bytes)
+    }
+
+
+def _open(path: Path, deadline: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(database_uri(path.absolute()), uri=True, isolation_level=None)
+    connection.execute("PRAGMA trusted_schema=OFF")
+    limit_time(connection, deadline)
+    return connection

@@ -1,0 +1,128 @@
+"""Staging: a profile's databases in a private folder, to work on and to remove."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from nssbackup.errors import UnreadableStoreError
+from nssbackup.identity.model import StoreKind
+from nssbackup.system.draft import create_private
+from nssbackup.system.scratch import scratch_folder
+from nssbackup.system.snapshot import put_back, read_stable, take_snapshot
+from nssbackup.system.sqlite_schema import check_plain, limit_time
+
+_CURRENT = ("key4.db", "cert9.db")
+_LEGACY = ("key3.db", "cert8.db")
+_BLOBS = "cert8.dir"
+# Records of cert8.db that were too large for it, one file each: entries that are looked at, bytes
+# of one, bytes of all. The native engine reads no more of them (stores/legacy/cert8.py).
+_MOST_BLOBS = 10_000
+_MAX_BLOB = 1024 * 1024
+_MAX_BLOBS = 8 * 1024 * 1024
+# Of the processor, to read a schema and to look up one record.
+_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class StagedStore:
+    """Copied databases: where, of which kind (None: there were none), and the password's salt."""
+
+    folder: Path
+    kind: StoreKind | None
+    global_salt: bytes | None = field(repr=False)
+
+
+@contextmanager
+def private_copy(profile: Path) -> Iterator[StagedStore]:
+    """A consistent copy of a profile's databases, overwritten and removed at the end.
+
+    Where the current and the older pair are there, it is the current one.
+
+    Raises:
+        StoreError: a database can't be read, or there is no room for the copy.
+    """
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch_folder())
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            message = f"there is no folder for temporary files: {reason}"
+            raise UnreadableStoreError(message) from error
+        yield copy_databases(profile, folder)
+
+
+def copy_databases(profile: Path, folder: Path) -> StagedStore:
+    """Copy a profile's databases into a folder, as they are at one moment.
+
+    Raises:
+        StoreError: a database can't be read or isn't plain, or the copy can't be written.
+    """
+    try:
+        # All of them, not only up to the first that is there.
+        if True in [_copy_database(profile / name, folder / name) for name in _CURRENT]:
+            return StagedStore(folder, "sqlite", _global_salt(folder / _CURRENT[0]))
+        if True in [_copy_file(profile / name, folder / name) for name in _LEGACY]:
+            _copy_blobs(profile / _BLOBS, folder / _BLOBS)
+            return StagedStore(folder, "legacy", None)
+    except (OSError, sqlite3.Error) as error:
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        message = f"the databases can't be copied to `{folder}`: {reason}"
+        raise UnreadableStoreError(message) from error
+    return StagedStore(folder, None, None)
+
+
+def _copy_database(source: Path, target: Path) -> bool:
+    snapshot = take_snapshot(source)
+    if snapshot is None:
+        return False
+    try:
+        limit_time(snapshot, time.thread_time() + _SECONDS)
+        check_plain(snapshot, source)
+        os.close(create_private(target))
+        with closing(sqlite3.connect(target, isolation_level=None)) as copy:
+            snapshot.backup(copy)
+    finally:
+        put_back(snapshot)
+    return True
+
+
+def _copy_file(source: Path, target: Path) -> bool:
+    data = read_stable(source)
+    if data is None:
+        return False
+    with open(create_private(target), "wb") as file:  # noqa: PTH123 - a descriptor, no path
+        file.write(data)
+    return True
+
+
+def _copy_blobs(source: Path, target: Path) -> None:
+    """Copy the files of a folder that can be such records; others are passed over."""
+    if not source.is_dir():
+        return
+    target.mkdir(mode=0o700)
+    left = _MAX_BLOBS
+    for blob in islice(source.iterdir(), _MOST_BLOBS):
+        size = blob.stat().st_size if blob.is_file() else None
+        if size is not None and size <= min(_MAX_BLOB, left):
+            left -= size
+            _copy_file(blob, target / blob.name)
+
+
+def _global_salt(keys: Path) -> bytes | None:
+    """The salt of the password record (lib/softoken/sdb.c, metaData); None if there is none."""
+    if not keys.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(keys)) as database:
+            limit_time(database, time.thread_time() + _SECONDS)
+            row = database.execute("SELECT item1 FROM metaData WHERE id = 'password'").fetchone()
+    except sqlite3.Error:
+        return None  # who uses the copy will say what is the matter with it
+    return row[0] if row and isinstance(row[0], bytes) else None
