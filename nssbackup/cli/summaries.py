@@ -8,7 +8,7 @@ from nssbackup.cli.output import Output
 from nssbackup.report import ExportReport, VerifiedFile
 
 if TYPE_CHECKING:
-    from nssbackup.restore import RestoreReport
+    from nssbackup.restore.restore import RestoreReport
 
 _IMPORT = (
     "To import it again, give the backup password when asked:",

@@ -17,7 +17,7 @@ from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Identity
 from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.pkcs12 import MODERN, Sealer
-from nssbackup.restore import IMPORT_CLICKS
+from nssbackup.restore.restore import IMPORT_CLICKS
 from nssbackup.secret import Secret
 from tests.cli.runner import CTRL_C, CTRL_D, Cli, Result, names, unprivileged
 from tests.conftest import Facts

@@ -32,8 +32,8 @@ from nssbackup.pkcs12 import (
 )
 from nssbackup.pkcs12.mac import Pkcs12Mac
 from nssbackup.report import identity_json
+from nssbackup.restore.restore import objects
 from nssbackup.secret import Secret
-from nssbackup.stores.native import objects
 from nssbackup.stores.native.pairing import public_value
 from nssbackup.unsealing import pairs_of
 from nssbackup.verify import flaw, identity_warnings

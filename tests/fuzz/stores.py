@@ -17,12 +17,13 @@ from nssbackup.identity.choosing import assemble, choose, listed, matching
 from nssbackup.identity.model import Profile
 from nssbackup.outputs import default_name
 from nssbackup.report import identity_json
+from nssbackup.restore.restore import objects
 from nssbackup.secret import Secret
 from nssbackup.stores import Store
 from nssbackup.stores.legacy import cert8, key3
 from nssbackup.stores.legacy.berkeley import read_records
 from nssbackup.stores.legacy.store import LegacyStore
-from nssbackup.stores.native import NativeEngine, objects, pbe
+from nssbackup.stores.native import NativeEngine, pbe
 from nssbackup.stores.native.database import Attribute, CertificateDatabase, KeyDatabase
 from nssbackup.stores.native.store import NativeStore
 from tests.berkeley_builder import berkeley_file

@@ -12,7 +12,12 @@ from typing import Any
 
 from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
-from nssbackup.restore import RestoreDialogue, RestoreOptions, RestoreReport, restore_identity
+from nssbackup.restore.restore import (
+    RestoreDialogue,
+    RestoreOptions,
+    RestoreReport,
+    restore_identity,
+)
 from nssbackup.secret import Secret
 from nssbackup.stores import EngineName
 from tests.peers.exports import FIXTURES, PASSWORDS, Expected, exportable, exported

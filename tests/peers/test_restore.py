@@ -12,9 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from nssbackup.pkcs12 import open_pfx
+from nssbackup.restore.rows import Rows
 from nssbackup.secret import Secret
 from nssbackup.stores import EngineName
-from nssbackup.stores.native.rows import Rows
 from nssbackup.stores.nss import NssEngine
 from tests.peers import need
 from tests.peers.exports import FIXTURES, Expected, exported, fingerprint

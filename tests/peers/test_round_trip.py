@@ -16,7 +16,7 @@ from nssbackup.export import ExportOptions, export_identity
 from nssbackup.identity.model import Profile
 from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, PfxContents, Sealing, open_pfx
 from nssbackup.profiles import resolve_profile
-from nssbackup.restore import RestoreDialogue, RestoreOptions, restore_identity
+from nssbackup.restore.restore import RestoreDialogue, RestoreOptions, restore_identity
 from nssbackup.secret import Secret
 from nssbackup.stores import EngineName
 from nssbackup.stores.nss import NssEngine

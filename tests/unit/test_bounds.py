@@ -41,13 +41,14 @@ from nssbackup.pkcs12.kdf import Hash
 from nssbackup.pkcs12.pbkdf2 import Pbkdf2
 from nssbackup.profiles import groups, modules, prefs
 from nssbackup.profiles.groups import read_group_members
+from nssbackup.restore.objects import Additions
+from nssbackup.restore.restore import rows as native_rows
+from nssbackup.restore.restore import writer
+from nssbackup.restore.rows import Rows
 from nssbackup.secret import Secret
 from nssbackup.stores import private_copy
 from nssbackup.stores.legacy import berkeley, cert8
-from nssbackup.stores.native import NativeEngine, database, pairing, writer
-from nssbackup.stores.native import rows as native_rows
-from nssbackup.stores.native.objects import Additions
-from nssbackup.stores.native.rows import Rows
+from nssbackup.stores.native import NativeEngine, database, pairing
 from nssbackup.system import snapshot
 from tests.berkeley_builder import berkeley_file
 from tests.fuzz import guard

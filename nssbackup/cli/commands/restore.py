@@ -79,7 +79,7 @@ def restore(  # noqa: PLR0913 - one parameter an option
 
     from nssbackup.cli.questions import select
     from nssbackup.cli.summaries import show_restore
-    from nssbackup.restore import RestoreDialogue, RestoreOptions, restore_identity
+    from nssbackup.restore.restore import RestoreDialogue, RestoreOptions, restore_identity
 
     report = restore_identity(
         file,

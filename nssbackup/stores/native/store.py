@@ -17,6 +17,7 @@ from nssbackup.errors import (
 from nssbackup.identity import private_keys
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.model import OrphanKey, PrivateKey
+from nssbackup.restore.objects import Maker
 from nssbackup.secret import Secret
 from nssbackup.stores.native import pbe
 from nssbackup.stores.native.contents import (
@@ -36,7 +37,6 @@ from nssbackup.stores.native.database import (
     PasswordRecord,
     StoredObject,
 )
-from nssbackup.stores.native.objects import Maker
 
 PASSWORD_CHECK = b"password-check"
 

@@ -20,10 +20,11 @@ from nssbackup.errors import (
     StoreUnwritableError,
 )
 from nssbackup.identity.private_keys import from_pkcs8
-from nssbackup.stores.native import pbe, writer
-from nssbackup.stores.native import rows as rows_module
-from nssbackup.stores.native.objects import Additions, Change, Maker, NewObject
-from nssbackup.stores.native.rows import Rows, Table
+from nssbackup.restore.objects import Additions, Change, Maker, NewObject
+from nssbackup.restore.restore import rows as rows_module
+from nssbackup.restore.restore import writer
+from nssbackup.restore.rows import Rows, Table
+from nssbackup.stores.native import pbe
 from tests.conftest import PROFILES
 from tests.store_builder import COLUMNS, StoreBuilder, cka_id, issue, rsa_key
 from tests.unit.pkcs12.identities import pkcs8_of

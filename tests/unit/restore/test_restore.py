@@ -31,17 +31,17 @@ from nssbackup.identity.certificate import from_der
 from nssbackup.identity.choosing import AmbiguousError
 from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
-from nssbackup.restore import (
+from nssbackup.restore.restore import (
     IMPORT_CLICKS,
     RestoreDialogue,
     RestoreOptions,
     RestoreReport,
     restore_identity,
+    writer,
 )
+from nssbackup.restore.rows import Rows
 from nssbackup.secret import Secret
 from nssbackup.stores import open_store
-from nssbackup.stores.native import writer
-from nssbackup.stores.native.rows import Rows
 from tests.conftest import Unchanged
 from tests.store_builder import StoreBuilder, cka_id, ec_key, issue, rsa_key
 from tests.unit.pkcs12.identities import pfx_of
@@ -586,7 +586,7 @@ def _change(folder: Path, name: str, statement: str, *values: object) -> Callabl
 
 
 def _certificate_added(folder: Path) -> Callable[[], None]:
-    from nssbackup.stores.native.objects import names
+    from nssbackup.restore.objects import names
 
     named = names(JANES)
     statement = "INSERT INTO nssPublic (id, a0, a81, a82) VALUES (7, x'00000001', ?, ?)"
@@ -672,7 +672,7 @@ def test_what_can_not_be_read_back_is_said_with_the_way_back(
 
 
 def test_unheard_of_serial_numbers_and_names_are_kept_to_the_byte(tmp_path: Path) -> None:
-    from nssbackup.stores.native.objects import names
+    from nssbackup.restore.objects import names
 
     key = ec_key(3)
     der = issue(key, "Jane Doe", serial=1)

@@ -18,10 +18,10 @@ from nssbackup.errors import RestoreError
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import PrivateKey
 from nssbackup.identity.private_keys import from_pkcs8
+from nssbackup.restore.objects import EMPTY, NSS_TRUST, TRUST, Additions, Change, Maker, names
+from nssbackup.restore.rows import Rows
 from nssbackup.stores.native import pbe
-from nssbackup.stores.native.objects import EMPTY, NSS_TRUST, TRUST, Additions, Change, Maker, names
 from nssbackup.stores.native.pairing import key_id, public_value
-from nssbackup.stores.native.rows import Rows
 from tests.conftest import PROFILES
 from tests.store_builder import ec_key, integer, issue, name, rsa_key
 from tests.store_builder import public_value as value_of

@@ -23,9 +23,9 @@ from nssbackup.errors import (
     StoreChangedError,
     StoreUnwritableError,
 )
+from nssbackup.restore.objects import NSS_TRUST, TRUST, Additions, Change, NewObject
+from nssbackup.restore.rows import CERTIFICATES, KEYS, TABLES
 from nssbackup.stores.native import pbe
-from nssbackup.stores.native.objects import NSS_TRUST, TRUST, Additions, Change, NewObject
-from nssbackup.stores.native.rows import CERTIFICATES, KEYS, TABLES
 from nssbackup.system.files import remove_leftovers, rename_to_new, write_private
 from nssbackup.system.snapshot import database_uri
 from nssbackup.system.sqlite_schema import limit_time

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nssbackup.errors import DamagedStoreError
-from nssbackup.stores.native.objects import NSS_TRUST, TRUST, Additions, Change, NewObject, names
+from nssbackup.restore.objects import NSS_TRUST, TRUST, Additions, Change, NewObject, names
 from nssbackup.system.snapshot import database_uri
 from nssbackup.system.sqlite_schema import limit_time
 

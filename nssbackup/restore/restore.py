@@ -22,11 +22,12 @@ from nssbackup.identity.model import Identity, PasswordFor, PrivateKey, Profile,
 from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, Sealing, friendly_name_of
 from nssbackup.profiles.lock import is_in_use
 from nssbackup.report import Json, identity_json
+from nssbackup.restore.plan import Plan, check_key
+from nssbackup.restore.restore import writer
+from nssbackup.restore.rows import Rows
 from nssbackup.secret import Secret
 from nssbackup.stores import EngineName, engine_named
-from nssbackup.stores.native import NativeEngine, writer
-from nssbackup.stores.native.plan import Plan, check_key
-from nssbackup.stores.native.rows import Rows
+from nssbackup.stores.native import NativeEngine
 from nssbackup.stores.native.store import NativeStore
 from nssbackup.stores.private_copy import StagedStore, copy_databases, private_copy
 from nssbackup.stores.unlocking import Remembered, unlock

@@ -1,0 +1,1 @@
+"""Put an identity into a profile. Nothing else in the package writes to one."""
