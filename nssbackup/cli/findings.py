@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from nssbackup.cli.output import Output
-from nssbackup.doctor import DoctorReport, Finding, ProfileFindings
+from nssbackup.diagnosis import DoctorReport, Finding, ProfileFindings
 from nssbackup.printable import printable
 from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
 

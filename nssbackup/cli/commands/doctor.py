@@ -12,7 +12,7 @@ from nssbackup.cli.options import Apps, Cert, Json, Profiles, Quiet, Verbose
 from nssbackup.cli.output import Output
 
 if TYPE_CHECKING:
-    from nssbackup.doctor import DoctorReport
+    from nssbackup.diagnosis import DoctorReport
     from nssbackup.identity.model import Profile
 
 
@@ -47,7 +47,7 @@ def _report(
     cert: str | None, names: Sequence[str] | None, apps: Sequence[str] | None, output: Output
 ) -> DoctorReport:
     from nssbackup.cli.scope import scope
-    from nssbackup.doctor import Case, diagnose, not_located
+    from nssbackup.diagnosis import Case, diagnose, not_located
     from nssbackup.errors import NoProfileError, NoStoreError, UnreadableStoreError
     from nssbackup.profiles import applications_named
 

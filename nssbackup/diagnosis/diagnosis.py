@@ -7,18 +7,18 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from nssbackup.doctor.contents import Contents
-from nssbackup.doctor.elsewhere import (
+from nssbackup.diagnosis.contents import Contents
+from nssbackup.diagnosis.elsewhere import (
     managed,
     nothing_located,
     os_findings,
     setting_findings,
     where_else,
 )
-from nssbackup.doctor.examination import Case, Examined, examine, reunions
-from nssbackup.doctor.files import file_findings
-from nssbackup.doctor.findings import DoctorReport, Finding, ProfileFindings, Verdict
-from nssbackup.doctor.verdict import explained, reach_verdict
+from nssbackup.diagnosis.examination import Case, Examined, examine, reunions
+from nssbackup.diagnosis.files import file_findings
+from nssbackup.diagnosis.findings import DoctorReport, Finding, ProfileFindings, Verdict
+from nssbackup.diagnosis.verdict import explained, reach_verdict
 from nssbackup.errors import (
     KeyMissingError,
     NoProfileError,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from nssbackup.doctor.examination import Case, Examined
-from nssbackup.doctor.files import as_owner, belongs_to
-from nssbackup.doctor.findings import Finding, sentence
+from nssbackup.diagnosis.examination import Case, Examined
+from nssbackup.diagnosis.files import as_owner, belongs_to
+from nssbackup.diagnosis.findings import Finding, sentence
 from nssbackup.profiles.folder import is_closed
 from nssbackup.profiles.modules import third_party_modules
 from nssbackup.profiles.resolve import UNKNOWN_APPLICATION

@@ -6,9 +6,9 @@ loaded, and nothing is written.
 
 from __future__ import annotations
 
-from nssbackup.doctor.diagnosis import diagnose, not_located
-from nssbackup.doctor.examination import Case
-from nssbackup.doctor.findings import DoctorReport, Finding, ProfileFindings, Severity, Verdict
+from nssbackup.diagnosis.diagnosis import diagnose, not_located
+from nssbackup.diagnosis.examination import Case
+from nssbackup.diagnosis.findings import DoctorReport, Finding, ProfileFindings, Severity, Verdict
 
 __all__ = [
     "Case",

@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa
 
 from nssbackup.backup import Dialogue
-from nssbackup.doctor import Case, DoctorReport, Finding, diagnose, not_located
-from nssbackup.doctor.findings import SEVERITIES
+from nssbackup.diagnosis import Case, DoctorReport, Finding, diagnose, not_located
+from nssbackup.diagnosis.findings import SEVERITIES
 from nssbackup.errors import EngineUnavailableError, NoProfileError, NssBackupError
 from nssbackup.export import ExportOptions, export_identity
 from nssbackup.identity.choosing import listed

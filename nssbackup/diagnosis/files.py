@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from nssbackup.doctor.examination import Examined
-from nssbackup.doctor.findings import Finding, sentence
+from nssbackup.diagnosis.examination import Examined
+from nssbackup.diagnosis.findings import Finding, sentence
 from nssbackup.errors import NssBackupError, UnreadableStoreError, UnsupportedStoreError
 from nssbackup.profiles.folder import DATABASES, is_closed
 

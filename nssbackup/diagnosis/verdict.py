@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nssbackup.doctor.examination import Case, obstacle
-from nssbackup.doctor.findings import Finding, Verdict, sentence
+from nssbackup.diagnosis.examination import Case, obstacle
+from nssbackup.diagnosis.findings import Finding, Verdict, sentence
 from nssbackup.errors import (
     NssBackupError,
     PrimaryPasswordRequiredError,
