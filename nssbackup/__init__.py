@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nssbackup.backup import Dialogue
+    from nssbackup.backups.export import ExportOptions, export_identity
+    from nssbackup.backups.verify import verify_backup
+    from nssbackup.backups.writing import Dialogue
     from nssbackup.errors import NssBackupError
-    from nssbackup.export import ExportOptions, export_identity
     from nssbackup.pkcs12 import Sealing
     from nssbackup.profiles import find_profiles, resolve_profile
     from nssbackup.secret import Secret
     from nssbackup.stores.inventory import take_inventory
-    from nssbackup.verify import verify_backup
 
 __all__ = [
     "Dialogue",

@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 
+from nssbackup.backups.verify import Expected
 from nssbackup.batch.orders import Orders, password_of
 from nssbackup.batch.tables import Owner
 from nssbackup.errors import NssBackupError, UsageError
@@ -18,7 +19,6 @@ from nssbackup.pkcs12 import Format, Sealing, format_named, friendly_name_of
 from nssbackup.secret import Secret
 from nssbackup.stores.unlocking import read_key
 from nssbackup.strength import generate
-from nssbackup.verify import Expected
 
 
 class NoBackupPasswordError(UsageError):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from nssbackup.backups.verify import verify_written
 from nssbackup.batch.making import Pfx
 from nssbackup.batch.naming import ESCROW_FOLDER
 from nssbackup.batch.orders import Orders
@@ -22,7 +23,6 @@ from nssbackup.batch.state import Kept
 from nssbackup.batch.vault import Entry, vault_of
 from nssbackup.errors import NssBackupError, OutputError
 from nssbackup.system.files import make_folder, remove_leftovers, write_verified
-from nssbackup.verify import verify_written
 
 
 @dataclass(frozen=True, slots=True)

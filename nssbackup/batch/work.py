@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
+from nssbackup.backups.outputs import default_name
+from nssbackup.backups.verify import EXPIRY_NOTICE, identity_warnings
 from nssbackup.batch import state as states
 from nssbackup.batch.discovery import Discovery
 from nssbackup.batch.making import Maker
@@ -21,9 +23,7 @@ from nssbackup.batch.state import Kept, State
 from nssbackup.batch.users import User
 from nssbackup.errors import NssBackupError
 from nssbackup.identity.model import Identity, PrivateKey, Profile
-from nssbackup.outputs import default_name
 from nssbackup.system.ownership import homes_of
-from nssbackup.verify import EXPIRY_NOTICE, identity_warnings
 
 # Where no certificate changes by time alone.
 _FAR_AWAY = 10.0 * 365 * 86_400

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
+from nssbackup.backups.verify import EXPIRY_NOTICE
 from nssbackup.diagnosis.elsewhere import managed
 from nssbackup.diagnosis.examination import Case, Examined, Reunion
 from nssbackup.diagnosis.findings import Finding
@@ -13,7 +14,6 @@ from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import assemble, display_name, matching
 from nssbackup.identity.model import Identity, OrphanKey, Profile
 from nssbackup.profiles.modules import third_party_modules
-from nssbackup.verify import EXPIRY_NOTICE
 
 _REQUESTED_AGAIN = (
     "WIPO's certificates are not renewed but requested anew, from the holder's WIPO account; WIPO"

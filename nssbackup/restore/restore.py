@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from nssbackup.backups.opening import BackupPasswordFor, choose_pair, pairs_of, read_sealed, unseal
+from nssbackup.backups.verify import identity_warnings
 from nssbackup.errors import NssBackupError, RestoreError, StoreError, StoreUnwritableError
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import Select
@@ -33,8 +35,6 @@ from nssbackup.stores.private_copy import StagedStore, copy_databases, private_c
 from nssbackup.stores.unlocking import Remembered, unlock
 from nssbackup.system.files import write_private
 from nssbackup.system.ownership import as_owner, homes_of
-from nssbackup.unsealing import BackupPasswordFor, choose_pair, pairs_of, read_sealed, unseal
-from nssbackup.verify import identity_warnings
 
 IMPORT_CLICKS = (
     "it can be imported by hand: in Firefox open Settings > Privacy & Security > Certificates >"

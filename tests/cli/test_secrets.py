@@ -23,13 +23,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from nssbackup.backups.verify import Expected
 from nssbackup.pkcs12 import MODERN, Sealing
 from nssbackup.profiles import resolve_profile
 from nssbackup.report import ExportReport
 from nssbackup.secret import Secret
 from nssbackup.stores.inventory import take_inventory
 from nssbackup.stores.unlocking import read_key
-from nssbackup.verify import Expected
 from tests.cli.runner import FAST, Cli, Result, finish, open_for_reader
 
 MakeProfile = Callable[[str], Path]

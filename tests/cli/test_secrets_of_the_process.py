@@ -146,7 +146,7 @@ def test_every_process_sees_to_it_before_it_is_told_anything(require_peers: bool
 @pytest.mark.parametrize(
     ("what", "command", "json_"),
     [
-        ("nssbackup.backup:Backup:write", "export", False),
+        ("nssbackup.backups.writing:Backup:write", "export", False),
         ("nssbackup.stores.native.store:NativeStore:private_key", "export", True),
         ("nssbackup.pkcs12.write:Sealer:seal", "repassword", False),
         ("nssbackup.restore.restore:_Work:apply", "restore", True),

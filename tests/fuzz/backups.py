@@ -10,12 +10,14 @@ from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
+from nssbackup.backups.opening import pairs_of
+from nssbackup.backups.outputs import default_name
+from nssbackup.backups.verify import flaw, identity_warnings
 from nssbackup.errors import NssBackupError
 from nssbackup.identity import pem, private_keys
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.chain import find_chain
 from nssbackup.identity.choosing import assemble
-from nssbackup.outputs import default_name
 from nssbackup.pkcs12 import (
     COMPATIBLE,
     FEWEST_ROUNDS,
@@ -35,8 +37,6 @@ from nssbackup.report import identity_json
 from nssbackup.restore.restore import objects
 from nssbackup.secret import Secret
 from nssbackup.stores.native.pairing import public_value
-from nssbackup.unsealing import pairs_of
-from nssbackup.verify import flaw, identity_warnings
 from tests.fuzz import scratch, seeds
 from tests.fuzz.target import Target
 from tests.unit.pkcs12.identities import certificate_bag, clear_safe, key_bag

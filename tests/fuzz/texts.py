@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from nssbackup.backups.outputs import default_name
 from nssbackup.batch import state
 from nssbackup.batch.rendering.page import page
 from nssbackup.batch.rendering.spreadsheet import spreadsheet
@@ -20,7 +21,6 @@ from nssbackup.batch.report import BatchReport, Items, encoded
 from nssbackup.batch.tables import Owner, PasswordTable
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.choosing import assemble
-from nssbackup.outputs import default_name
 from nssbackup.printable import printable
 from nssbackup.profiles.groups import GROUPS_FOLDER, member_folder, read_group_members
 from nssbackup.profiles.ini import parse_ini

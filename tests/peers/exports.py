@@ -11,8 +11,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from nssbackup.backup import Dialogue
-from nssbackup.export import ExportOptions, export_identity
+from nssbackup.backups.export import ExportOptions, export_identity
+from nssbackup.backups.writing import Dialogue
 from nssbackup.pkcs12 import FORMATS, Sealing
 from nssbackup.profiles import resolve_profile
 from nssbackup.secret import Secret

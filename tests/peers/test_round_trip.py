@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.backup import Dialogue
-from nssbackup.export import ExportOptions, export_identity
+from nssbackup.backups.export import ExportOptions, export_identity
+from nssbackup.backups.writing import Dialogue
 from nssbackup.identity.model import Profile
 from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, PfxContents, Sealing, open_pfx
 from nssbackup.profiles import resolve_profile

@@ -37,8 +37,8 @@ from nssbackup.cli.output import Output
 from nssbackup.errors import UsageError
 
 if TYPE_CHECKING:
+    from nssbackup.backups.mail import MailOptions
     from nssbackup.identity.certificate import StoredCertificate
-    from nssbackup.mail import MailOptions
 
 
 def export(  # noqa: PLR0913 - one parameter an option
@@ -121,11 +121,11 @@ def export(  # noqa: PLR0913 - one parameter an option
     # Only now, when the derivations may be running: what is loaded here takes as long as they do.
     from dataclasses import replace
 
-    from nssbackup.backup import Dialogue
+    from nssbackup.backups.export import ExportOptions, export_certificate, export_identity
+    from nssbackup.backups.writing import Dialogue
     from nssbackup.cli.questions import select
     from nssbackup.cli.scope import scope
     from nssbackup.cli.summaries import show_certificate, show_export
-    from nssbackup.export import ExportOptions, export_certificate, export_identity
 
     looked_at = scope(profile, app, talk)
     run, show = (
@@ -179,7 +179,7 @@ def _mail(eml: str | None, to: Sequence[str] | None, *, force: bool) -> MailOpti
             message = "`--mail-to` needs `--eml`"
             raise UsageError(message, hint="name the file of the message with `--eml FILE`")
         return None
-    from nssbackup.mail import MailOptions
+    from nssbackup.backups.mail import MailOptions
 
     return MailOptions(eml, tuple(to or ()), weak_password=force)
 

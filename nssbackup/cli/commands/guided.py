@@ -34,10 +34,10 @@ def guided() -> None:
     Raises:
         NssBackupError: any of them; then no file was written, or only whole and verified ones.
     """
-    from nssbackup.backup import Dialogue
+    from nssbackup.backups.export import ExportOptions, export_identity
+    from nssbackup.backups.writing import Dialogue
     from nssbackup.cli.placing import ask_copy, ask_place
     from nssbackup.cli.summaries import show_export
-    from nssbackup.export import ExportOptions, export_identity
     from nssbackup.pkcs12 import MODERN, Sealing
     from nssbackup.places import new_folders
 
@@ -80,12 +80,12 @@ def guided() -> None:
 
 def _find(talk: Output, warn: Callable[[str], None]) -> tuple[Scope, Choice]:
     """The certificate to back up, shown."""
+    from nssbackup.backups.verify import identity_warnings
     from nssbackup.cli.questions import select
     from nssbackup.cli.scope import scope
     from nssbackup.errors import CancelledError, NssBackupError
     from nssbackup.identity.choosing import choose, display_name
     from nssbackup.stores.inventory import take_inventory
-    from nssbackup.verify import identity_warnings
 
     talk.say("Looking for certificates ...")
     try:

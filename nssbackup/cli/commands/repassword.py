@@ -105,10 +105,10 @@ def repassword(  # noqa: PLR0913 - one parameter an option
     # Only now, when the derivations may be running: what is loaded here takes as long as they do.
     from dataclasses import replace
 
-    from nssbackup.backup import Dialogue
+    from nssbackup.backups.repassword import RepasswordOptions, repassword_backup
+    from nssbackup.backups.writing import Dialogue
     from nssbackup.cli.questions import select
     from nssbackup.cli.summaries import show_export
-    from nssbackup.repassword import RepasswordOptions, repassword_backup
 
     report = repassword_backup(
         file,

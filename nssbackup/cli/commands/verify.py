@@ -56,7 +56,7 @@ def _verified(
     files: Sequence[Path], password: Secret | None, talk: Output
 ) -> Iterator[VerifiedFile]:
     """Verify files one after the other; None for a password that is asked for when it is needed."""
-    from nssbackup.verify import verify_backup
+    from nssbackup.backups.verify import verify_backup
 
     ask = password is None
     for file in files:
@@ -76,9 +76,9 @@ def _verified(
 
 def _unusable(file: Path) -> VerifiedFile | None:
     """Why no password is worth asking for, if so: there is no such file, or it is no backup."""
+    from nssbackup.backups.opening import read_sealed
     from nssbackup.errors import NssBackupError
     from nssbackup.report import VerifiedFile
-    from nssbackup.unsealing import read_sealed
 
     try:
         read_sealed(file)
@@ -89,8 +89,8 @@ def _unusable(file: Path) -> VerifiedFile | None:
 
 def _asked_again(verified: VerifiedFile) -> VerifiedFile:
     """The same, where the password was wrong with another one: each file may have its own."""
+    from nssbackup.backups.verify import verify_backup
     from nssbackup.errors import WrongBackupPasswordError
-    from nssbackup.verify import verify_backup
 
     for _ in range(passwords.ATTEMPTS - 1):
         if not isinstance(verified.error, WrongBackupPasswordError):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from nssbackup.backups.verify import verify_backup
 from nssbackup.batch import facts
 from nssbackup.batch import state as states
 from nssbackup.batch.glance import glance
@@ -29,7 +30,6 @@ from nssbackup.pkcs12 import Sealer
 from nssbackup.profiles.folder import DATABASES, store_in
 from nssbackup.secret import Secret
 from nssbackup.system.files import make_folder
-from nssbackup.verify import verify_backup
 from tests.batch_homes import (
     JANE,
     JANES_FILE,

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa
 
-from nssbackup.backup import Dialogue
+from nssbackup.backups.export import ExportOptions, export_identity
+from nssbackup.backups.writing import Dialogue
 from nssbackup.diagnosis import Case, DoctorReport, Finding, diagnose, not_located
 from nssbackup.diagnosis.findings import SEVERITIES
 from nssbackup.errors import EngineUnavailableError, NoProfileError, NssBackupError
-from nssbackup.export import ExportOptions, export_identity
 from nssbackup.identity.choosing import listed
 from nssbackup.identity.model import Identity, Profile
 from nssbackup.pkcs12 import MODERN, Sealing

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from nssbackup.backup import Dialogue
+from nssbackup.backups.export import ExportOptions, export_certificate
+from nssbackup.backups.writing import Dialogue
 from nssbackup.errors import UsageError, VerificationError
-from nssbackup.export import ExportOptions, export_certificate
 from nssbackup.identity import pem
 from nssbackup.identity.certificate import StoredCertificate, from_der
 from nssbackup.identity.model import Profile

@@ -13,7 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from nssbackup.backup import Dialogue
+from nssbackup.backups.export import ExportOptions, export_certificate, export_identity
+from nssbackup.backups.verify import verify_backup
+from nssbackup.backups.writing import Dialogue
 from nssbackup.errors import (
     CancelledError,
     DamagedStoreError,
@@ -23,7 +25,6 @@ from nssbackup.errors import (
     UsageError,
     WrongPrimaryPasswordError,
 )
-from nssbackup.export import ExportOptions, export_certificate, export_identity
 from nssbackup.identity.certificate import StoredCertificate, from_der
 from nssbackup.identity.choosing import choose
 from nssbackup.identity.model import Identity, Profile
@@ -32,7 +33,6 @@ from nssbackup.report import ExportReport
 from nssbackup.secret import Secret
 from nssbackup.stores.inventory import Inventory, take_inventory
 from nssbackup.stores.unlocking import read_key
-from nssbackup.verify import verify_backup
 from tests.conftest import Unchanged
 from tests.store_builder import Key, StoreBuilder, ec_key, issue, name, rsa_key
 

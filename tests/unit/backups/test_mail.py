@@ -16,12 +16,12 @@ from urllib.parse import unquote
 
 import pytest
 
-from nssbackup.backup import Dialogue
+from nssbackup.backups.export import ExportOptions, export_identity
+from nssbackup.backups.mail import MailDraft, MailOptions, WeakPasswordError
+from nssbackup.backups.writing import Dialogue
 from nssbackup.errors import OutputError, OutputExistsError, UsageError, VerificationError
-from nssbackup.export import ExportOptions, export_identity
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Identity, Profile
-from nssbackup.mail import MailDraft, MailOptions, WeakPasswordError
 from nssbackup.pkcs12 import Sealing
 from nssbackup.report import WrittenFile
 from nssbackup.secret import Secret
@@ -384,7 +384,7 @@ def test_a_message_that_was_written_wrongly_gets_no_name(
         assert old in data
         write_verified(path, data.replace(old, new), check, replace=replace)
 
-    monkeypatch.setattr("nssbackup.mail.write_verified", spoiling)
+    monkeypatch.setattr("nssbackup.backups.mail.write_verified", spoiling)
     with pytest.raises(VerificationError, match=said):
         drafted(tmp_path, written(tmp_path / "a.pfx"), to=("jane@example.com",))
     assert [path.name for path in tmp_path.iterdir()] == ["a.pfx"]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from nssbackup.backups.verify import flaw, read_backup
 from nssbackup.errors import WrongBackupPasswordError
 from nssbackup.identity.chain import find_chain
 from nssbackup.identity.choosing import (
@@ -19,7 +20,6 @@ from nssbackup.identity.choosing import (
 from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import PfxContents, describe, open_pfx
 from nssbackup.secret import Secret
-from nssbackup.verify import flaw, read_backup
 
 # How the library asks for the password that a file has: for the file, on the n-th try (from 0).
 # It returns None where there is none to be had.

@@ -18,13 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from nssbackup.errors import VerificationError, WrongBackupPasswordError
-from nssbackup.identity.certificate import from_der, load_certificate
-from nssbackup.identity.model import Identity, PrivateKey
-from nssbackup.identity.private_keys import from_pkcs8
-from nssbackup.pkcs12 import COMPATIBLE, MODERN, Sealer, structure
-from nssbackup.secret import Secret
-from nssbackup.verify import (
+from nssbackup.backups.verify import (
     EXPIRY_NOTICE,
     Expected,
     UnreadableBackupError,
@@ -33,6 +27,12 @@ from nssbackup.verify import (
     verify_backup,
     verify_written,
 )
+from nssbackup.errors import VerificationError, WrongBackupPasswordError
+from nssbackup.identity.certificate import from_der, load_certificate
+from nssbackup.identity.model import Identity, PrivateKey
+from nssbackup.identity.private_keys import from_pkcs8
+from nssbackup.pkcs12 import COMPATIBLE, MODERN, Sealer, structure
+from nssbackup.secret import Secret
 from tests.store_builder import ec_key, issue
 from tests.unit.pkcs12.identities import pfx_of
 

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssbackup.backup import Dialogue
+from nssbackup.backups.repassword import RepasswordOptions, repassword_backup
+from nssbackup.backups.writing import Dialogue
 from nssbackup.errors import (
     BackupError,
     CancelledError,
@@ -35,7 +36,6 @@ from nssbackup.pkcs12 import (
     Sealing,
     open_pfx,
 )
-from nssbackup.repassword import RepasswordOptions, repassword_backup
 from nssbackup.report import ExportReport
 from nssbackup.secret import Secret
 from tests.store_builder import ec_key, issue

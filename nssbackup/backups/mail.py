@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nssbackup.backups.outputs import Outputs
 from nssbackup.errors import (
     NssBackupError,
     OutputError,
@@ -23,7 +24,6 @@ from nssbackup.errors import (
     VerificationError,
 )
 from nssbackup.identity.model import Identity
-from nssbackup.outputs import Outputs
 from nssbackup.report import WrittenFile
 from nssbackup.secret import Secret
 from nssbackup.strength import weakness

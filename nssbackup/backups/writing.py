@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nssbackup.backups.outputs import Target
+from nssbackup.backups.verify import Expected, verify_written
 from nssbackup.errors import NssBackupError
 from nssbackup.identity.choosing import Select
 from nssbackup.identity.model import Identity, PasswordFor, PrivateKey
-from nssbackup.outputs import Target
 from nssbackup.pkcs12 import Format, Sealing, friendly_name_of
 from nssbackup.report import WrittenFile
 from nssbackup.system.files import write_verified
-from nssbackup.verify import Expected, verify_written
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nssbackup.backup import Backup, Dialogue
-from nssbackup.errors import UsageError
-from nssbackup.identity.choosing import display_name
-from nssbackup.identity.model import Identity
-from nssbackup.outputs import Outputs, Target
-from nssbackup.pkcs12 import MODERN, Format, PfxContents
-from nssbackup.report import ExportReport
-from nssbackup.system.files import check_writable
-from nssbackup.unsealing import (
+from nssbackup.backups.opening import (
     BackupPasswordFor,
     Pairs,
     choose_pair,
@@ -23,7 +15,15 @@ from nssbackup.unsealing import (
     read_sealed,
     unseal,
 )
-from nssbackup.verify import identity_warnings
+from nssbackup.backups.outputs import Outputs, Target
+from nssbackup.backups.verify import identity_warnings
+from nssbackup.backups.writing import Backup, Dialogue
+from nssbackup.errors import UsageError
+from nssbackup.identity.choosing import display_name
+from nssbackup.identity.model import Identity
+from nssbackup.pkcs12 import MODERN, Format, PfxContents
+from nssbackup.report import ExportReport
+from nssbackup.system.files import check_writable
 
 
 @dataclass(frozen=True, slots=True)

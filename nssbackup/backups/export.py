@@ -10,7 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nssbackup.backup import Backup, Dialogue, telling_placed
+from nssbackup.backups.mail import MailDraft, MailOptions
+from nssbackup.backups.outputs import PEM_ENDINGS, Outputs, Target
+from nssbackup.backups.verify import identity_warnings
+from nssbackup.backups.writing import Backup, Dialogue, telling_placed
 from nssbackup.errors import (
     CancelledError,
     KeyMissingError,
@@ -20,15 +23,12 @@ from nssbackup.errors import (
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import Choice, choose, display_name
 from nssbackup.identity.model import Identity, PrivateKey, Profile
-from nssbackup.mail import MailDraft, MailOptions
-from nssbackup.outputs import PEM_ENDINGS, Outputs, Target
 from nssbackup.pkcs12 import MODERN, Format
 from nssbackup.report import ExportReport, WrittenFile
 from nssbackup.stores import EngineName
 from nssbackup.stores.inventory import Inventory, no_more_profiles, take_inventory
 from nssbackup.stores.unlocking import KEY_DAMAGE, read_key
 from nssbackup.system.files import check_writable, write_verified
-from nssbackup.verify import identity_warnings
 
 # What the reports of certificates alone call their format.
 PEM_FORMAT = "pem"

@@ -1,0 +1,1 @@
+"""The use cases of one backup file: export, repassword, verify."""
