@@ -194,6 +194,6 @@ def _main(
         for line in context.get_help().splitlines():
             output.say(line)
         raise typer.Exit(2)
-    from nssbackup.cli.commands.guided import guided
+    from nssbackup.cli.guided.dialogue import guided
 
     guided()

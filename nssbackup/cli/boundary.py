@@ -71,7 +71,7 @@ def _translated(error: Exception, output: Output) -> NssBackupError:
 
 
 def _is_nowhere() -> bool:
-    from nssbackup.places import current_folder
+    from nssbackup.cli.guided.places import current_folder
 
     return current_folder() is None
 

@@ -123,7 +123,7 @@ def export(  # noqa: PLR0913 - one parameter an option
 
     from nssbackup.backups.export import ExportOptions, export_certificate, export_identity
     from nssbackup.backups.writing import Dialogue
-    from nssbackup.cli.questions import select
+    from nssbackup.cli.guided.questions import select
     from nssbackup.cli.scope import scope
     from nssbackup.cli.summaries import show_certificate, show_export
 

@@ -107,7 +107,7 @@ def repassword(  # noqa: PLR0913 - one parameter an option
 
     from nssbackup.backups.repassword import RepasswordOptions, repassword_backup
     from nssbackup.backups.writing import Dialogue
-    from nssbackup.cli.questions import select
+    from nssbackup.cli.guided.questions import select
     from nssbackup.cli.summaries import show_export
 
     report = repassword_backup(

@@ -77,7 +77,7 @@ def restore(  # noqa: PLR0913 - one parameter an option
         password_file=password_file, generate=False, primary=primary_password_file
     )
 
-    from nssbackup.cli.questions import select
+    from nssbackup.cli.guided.questions import select
     from nssbackup.cli.summaries import show_restore
     from nssbackup.restore.restore import RestoreDialogue, RestoreOptions, restore_identity
 
@@ -106,7 +106,7 @@ def _target(name_or_path: str | None, talk: Output) -> Profile:
         NoProfileError: there is none.
         QuestionError: there are several and nobody can be asked.
     """
-    from nssbackup.cli.questions import pick
+    from nssbackup.cli.guided.questions import pick
     from nssbackup.errors import QuestionError
     from nssbackup.profiles import find_targets
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.errors import OutputError
-from nssbackup.places import (
+from nssbackup.cli.guided.places import (
     PCT_SAFE_FOLDER,
     Disks,
     Drive,
@@ -21,6 +20,7 @@ from nssbackup.places import (
     new_folders,
     volumes_in,
 )
+from nssbackup.errors import OutputError
 from nssbackup.profiles.system import Platform, System
 
 NO_DISKS = Disks()

@@ -9,7 +9,7 @@ from nssbackup.cli import passwords
 from nssbackup.cli.output import Output
 
 if TYPE_CHECKING:
-    from nssbackup.cli.placing import Plan
+    from nssbackup.cli.guided.placing import Plan
     from nssbackup.cli.scope import Scope
     from nssbackup.identity.choosing import Choice
     from nssbackup.identity.model import Identity, PasswordFor, Profile
@@ -36,10 +36,10 @@ def guided() -> None:
     """
     from nssbackup.backups.export import ExportOptions, export_identity
     from nssbackup.backups.writing import Dialogue
-    from nssbackup.cli.placing import ask_copy, ask_place
+    from nssbackup.cli.guided.places import new_folders
+    from nssbackup.cli.guided.placing import ask_copy, ask_place
     from nssbackup.cli.summaries import show_export
     from nssbackup.pkcs12 import MODERN, Sealing
-    from nssbackup.places import new_folders
 
     talk = Output()
     warn = _once(talk.warn)
@@ -81,7 +81,7 @@ def guided() -> None:
 def _find(talk: Output, warn: Callable[[str], None]) -> tuple[Scope, Choice]:
     """The certificate to back up, shown."""
     from nssbackup.backups.verify import identity_warnings
-    from nssbackup.cli.questions import select
+    from nssbackup.cli.guided.questions import select
     from nssbackup.cli.scope import scope
     from nssbackup.errors import CancelledError, NssBackupError
     from nssbackup.identity.choosing import choose, display_name
@@ -129,7 +129,7 @@ def _primary_password(talk: Output) -> PasswordFor:
 
 def _backup_password(talk: Output) -> Secret:
     """Ask for the backup password, twice, or make one up."""
-    from nssbackup.cli.questions import agreed
+    from nssbackup.cli.guided.questions import agreed
 
     for line in ("", *_PROTECTION):
         talk.say(line)
@@ -148,7 +148,7 @@ def _backup_password(talk: Output) -> Secret:
 
 def _made_up(talk: Output) -> Secret:
     """Make a password up, and see to it that it is written down."""
-    from nssbackup.cli.questions import agreed
+    from nssbackup.cli.guided.questions import agreed
 
     password = passwords.generate()
     talk.secret("Password of the backup", password.reveal())
@@ -164,7 +164,7 @@ def _agree(talk: Output, identity: Identity, plan: Plan) -> None:
     Raises:
         CancelledError: the answer is no.
     """
-    from nssbackup.cli.questions import agreed
+    from nssbackup.cli.guided.questions import agreed
     from nssbackup.errors import CancelledError
     from nssbackup.identity.choosing import display_name
 

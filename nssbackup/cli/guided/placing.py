@@ -9,12 +9,12 @@ from itertools import count
 from pathlib import Path
 
 from nssbackup.backups.outputs import PFX_ENDINGS, default_name, with_ending
+from nssbackup.cli.guided.places import Kind, Place, backup_places, connected_drives, current_folder
+from nssbackup.cli.guided.questions import agreed, pick
 from nssbackup.cli.output import Output
-from nssbackup.cli.questions import agreed, pick
 from nssbackup.errors import NssBackupError
 from nssbackup.identity.model import Identity
 from nssbackup.pkcs12 import Destination, destination_named
-from nssbackup.places import Kind, Place, backup_places, connected_drives, current_folder
 from nssbackup.system.files import check_writable
 
 _SECOND_COPY = (

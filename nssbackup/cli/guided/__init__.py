@@ -1,0 +1,1 @@
+"""The guide: what bare `nssbackup` asks on a terminal."""
