@@ -32,16 +32,16 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Dialogue": "backup",
-    "ExportOptions": "export",
+    "Dialogue": "backups.writing",
+    "ExportOptions": "backups.export",
     "NssBackupError": "errors",
     "Sealing": "pkcs12",
     "Secret": "secret",
-    "export_identity": "export",
+    "export_identity": "backups.export",
     "find_profiles": "profiles",
     "resolve_profile": "profiles",
-    "take_inventory": "inventory",
-    "verify_backup": "verify",
+    "take_inventory": "stores.inventory",
+    "verify_backup": "backups.verify",
 }
 
 

@@ -46,8 +46,12 @@ from mutmut.mutation.mutators import mutation_operators, operator_string
 PROJECT = Path(__file__).resolve().parent.parent
 TESTS = (
     *(
-        "tests/unit/native",
+        "tests/unit/stores",
         "tests/unit/pkcs12",
+        "tests/unit/backups",
+        "tests/unit/identity",
+        "tests/unit/restore",
+        "tests/unit/system",
         *map(str, sorted(Path("tests/unit").glob("test_*.py"))),
     ),
     *("tests/property", "tests/contract"),

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from nssbackup.backups.mail import MailDraft, MailOptions
 from nssbackup.backups.outputs import PEM_ENDINGS, Outputs, Target
-from nssbackup.backups.verify import identity_warnings
 from nssbackup.backups.writing import Backup, Dialogue, telling_placed
+from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import (
     CancelledError,
     KeyMissingError,

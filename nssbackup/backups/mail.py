@@ -25,8 +25,7 @@ from nssbackup.errors import (
 )
 from nssbackup.identity.model import Identity
 from nssbackup.report import WrittenFile
-from nssbackup.secret import Secret
-from nssbackup.strength import weakness
+from nssbackup.secret import Secret, weakness
 from nssbackup.system.files import check_writable, safe_name, write_verified
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from nssbackup.backups.opening import (
     unseal,
 )
 from nssbackup.backups.outputs import Outputs, Target
-from nssbackup.backups.verify import identity_warnings
 from nssbackup.backups.writing import Backup, Dialogue
+from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import UsageError
 from nssbackup.identity.choosing import display_name
 from nssbackup.identity.model import Identity

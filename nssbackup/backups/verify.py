@@ -6,9 +6,9 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import BackupError, NssBackupError, VerificationError
 from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import Format, PfxContents, Protection, open_pfx
@@ -16,9 +16,6 @@ from nssbackup.pkcs12.limits import FILE_BYTES
 from nssbackup.report import VerifiedFile
 from nssbackup.secret import Secret
 from nssbackup.system.files import PRIVATE_MODE
-
-# WIPO mails its holders two weeks before the end; a month leaves time to act.
-EXPIRY_NOTICE = timedelta(days=30)
 
 # Fewer rounds than these make a guess at a password that a person chose too cheap: OpenSSL's
 # 2,048 and Java's 10,000 are below, .NET's 300,000 and NSS's 600,000 above.
@@ -104,25 +101,6 @@ def verify_backup(path: Path, password: Secret) -> VerifiedFile:
         ),
         error=flaw(contents),
     )
-
-
-def identity_warnings(identity: Identity, now: datetime | None = None) -> Iterator[str]:
-    """What the holder of a certificate should know: its end, and what is missing above it."""
-    now = now or datetime.now(timezone.utc)
-    certificate = identity.certificate
-    until = f"{certificate.not_after:%Y-%m-%d}"
-    status = certificate.status(now)
-    if status == "expired":
-        yield f"the certificate expired on {until}: it still opens old mail, but no longer logs in"
-    elif status == "not-yet-valid":
-        yield f"the certificate is not valid before {certificate.not_before:%Y-%m-%d}"
-    elif certificate.not_after - now < EXPIRY_NOTICE:
-        yield f"the certificate expires on {until}: request a new one in time"
-    if not identity.chain and not certificate.self_issued:
-        yield f"the certificate of its issuer, {certificate.issuer_name}, is not included"
-    elif not identity.chain_complete:
-        missing = identity.chain[-1].issuer_name
-        yield f"the certification path is incomplete: {missing} is not included"
 
 
 def read_backup(path: Path) -> bytes:

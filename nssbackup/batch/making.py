@@ -16,9 +16,8 @@ from nssbackup.errors import NssBackupError, UsageError
 from nssbackup.identity.choosing import display_name
 from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.pkcs12 import Format, Sealing, format_named, friendly_name_of
-from nssbackup.secret import Secret
+from nssbackup.secret import Secret, generate
 from nssbackup.stores.unlocking import read_key
-from nssbackup.strength import generate
 
 
 class NoBackupPasswordError(UsageError):

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from nssbackup.backups.outputs import default_name
-from nssbackup.backups.verify import EXPIRY_NOTICE, identity_warnings
 from nssbackup.batch import state as states
 from nssbackup.batch.discovery import Discovery
 from nssbackup.batch.making import Maker
@@ -21,6 +20,7 @@ from nssbackup.batch.rows import about, failed, item_of
 from nssbackup.batch.selection import Chosen, select
 from nssbackup.batch.state import Kept, State
 from nssbackup.batch.users import User
+from nssbackup.diagnosis.warnings import EXPIRY_NOTICE, identity_warnings
 from nssbackup.errors import NssBackupError
 from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.system.ownership import homes_of

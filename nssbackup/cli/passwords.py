@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nssbackup import strength
+from nssbackup import secret
 from nssbackup.cli.output import Output, StreamError
 from nssbackup.errors import CancelledError, QuestionError, UsageError
 from nssbackup.printable import printable
@@ -151,8 +151,8 @@ def read_file(source: str, option: str) -> Secret:
 
 
 def generate() -> Secret:
-    """See `strength.generate`."""
-    return strength.generate()
+    """See `secret.generate`."""
+    return secret.generate()
 
 
 def primary_password(source: str | None) -> Callable[[Profile, int], Secret | None]:
@@ -232,5 +232,5 @@ def check_one_source(*, password_file: str | None, generate: bool, primary: str 
 
 
 def weakness(password: Secret) -> str | None:
-    """See `strength.weakness`."""
-    return strength.weakness(password)
+    """See `secret.weakness`."""
+    return secret.weakness(password)

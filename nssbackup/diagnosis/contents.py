@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from nssbackup.backups.verify import EXPIRY_NOTICE
 from nssbackup.diagnosis.elsewhere import managed
 from nssbackup.diagnosis.examination import Case, Examined, Reunion
 from nssbackup.diagnosis.findings import Finding
+from nssbackup.diagnosis.warnings import EXPIRY_NOTICE
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import assemble, display_name, matching
 from nssbackup.identity.model import Identity, OrphanKey, Profile

@@ -8,7 +8,7 @@ from nssbackup.errors import DamagedStoreError, KeyNotExportableError
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import friendly_name_of
-from nssbackup.restore.objects import Additions, Change, names
+from nssbackup.restore.objects import Additions, Change, Maker, names
 from nssbackup.restore.rows import Row, Rows
 from nssbackup.stores.native.database import Attribute
 from nssbackup.stores.native.pairing import key_id, public_value
@@ -98,7 +98,7 @@ class Plan:
             RestoreError: NSS can't use such a key.
             DamagedStoreError: the store has no password record.
         """
-        maker = self._store.maker(ids)
+        maker = Maker(*self._store.encryption(), ids)
         own = self._certificate
         if self._needs_public:
             maker.add_public_key(self._key, self._key_id)

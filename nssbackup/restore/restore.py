@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from nssbackup.backups.opening import BackupPasswordFor, choose_pair, pairs_of, read_sealed, unseal
-from nssbackup.backups.verify import identity_warnings
+from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import NssBackupError, RestoreError, StoreError, StoreUnwritableError
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import Select
@@ -24,14 +24,14 @@ from nssbackup.identity.model import Identity, PasswordFor, PrivateKey, Profile,
 from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, Sealing, friendly_name_of
 from nssbackup.profiles.lock import is_in_use
 from nssbackup.report import Json, identity_json
+from nssbackup.restore import writer
 from nssbackup.restore.plan import Plan, check_key
-from nssbackup.restore.restore import writer
 from nssbackup.restore.rows import Rows
 from nssbackup.secret import Secret
 from nssbackup.stores import EngineName, engine_named
+from nssbackup.stores.copies import StagedStore, copy_databases, private_copy
 from nssbackup.stores.native import NativeEngine
 from nssbackup.stores.native.store import NativeStore
-from nssbackup.stores.private_copy import StagedStore, copy_databases, private_copy
 from nssbackup.stores.unlocking import Remembered, unlock
 from nssbackup.system.files import write_private
 from nssbackup.system.ownership import as_owner, homes_of

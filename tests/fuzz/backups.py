@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from nssbackup.backups.opening import pairs_of
 from nssbackup.backups.outputs import default_name
-from nssbackup.backups.verify import flaw, identity_warnings
+from nssbackup.backups.verify import flaw
+from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import NssBackupError
 from nssbackup.identity import pem, private_keys
 from nssbackup.identity.certificate import from_der
@@ -34,7 +35,7 @@ from nssbackup.pkcs12 import (
 )
 from nssbackup.pkcs12.mac import Pkcs12Mac
 from nssbackup.report import identity_json
-from nssbackup.restore.restore import objects
+from nssbackup.restore import objects
 from nssbackup.secret import Secret
 from nssbackup.stores.native.pairing import public_value
 from tests.fuzz import scratch, seeds

@@ -17,7 +17,7 @@ from nssbackup.errors import NssBackupError
 from nssbackup.identity.choosing import assemble, choose, listed, matching
 from nssbackup.identity.model import Profile
 from nssbackup.report import identity_json
-from nssbackup.restore.restore import objects
+from nssbackup.restore import objects
 from nssbackup.secret import Secret
 from nssbackup.stores import Store
 from nssbackup.stores.legacy import cert8, key3

@@ -41,12 +41,12 @@ from nssbackup.pkcs12.kdf import Hash
 from nssbackup.pkcs12.pbkdf2 import Pbkdf2
 from nssbackup.profiles import groups, modules, prefs
 from nssbackup.profiles.groups import read_group_members
+from nssbackup.restore import rows as native_rows
+from nssbackup.restore import writer
 from nssbackup.restore.objects import Additions
-from nssbackup.restore.restore import rows as native_rows
-from nssbackup.restore.restore import writer
 from nssbackup.restore.rows import Rows
 from nssbackup.secret import Secret
-from nssbackup.stores import private_copy
+from nssbackup.stores import copies
 from nssbackup.stores.legacy import berkeley, cert8
 from nssbackup.stores.native import NativeEngine, database, pairing
 from nssbackup.system import snapshot
@@ -264,9 +264,9 @@ def test_records_without_end_are_not_waited_for_where_a_profile_is_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, every_fault: bool
 ) -> None:
     if not every_fault:
-        monkeypatch.setattr(staging, "_SECONDS", 0.1)
+        monkeypatch.setattr(copies, "_SECONDS", 0.1)
     folder = endless(tmp_path, *RECORDS)
-    with private_copy.private_copy(folder) as copy:
+    with copies.private_copy(folder) as copy:
         assert copy.global_salt is None
 
 

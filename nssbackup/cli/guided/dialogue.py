@@ -80,9 +80,9 @@ def guided() -> None:
 
 def _find(talk: Output, warn: Callable[[str], None]) -> tuple[Scope, Choice]:
     """The certificate to back up, shown."""
-    from nssbackup.backups.verify import identity_warnings
     from nssbackup.cli.guided.questions import select
     from nssbackup.cli.scope import scope
+    from nssbackup.diagnosis.warnings import identity_warnings
     from nssbackup.errors import CancelledError, NssBackupError
     from nssbackup.identity.choosing import choose, display_name
     from nssbackup.stores.inventory import take_inventory

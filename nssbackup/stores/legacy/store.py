@@ -22,7 +22,7 @@ from nssbackup.system.snapshot import read_stable
 
 
 class LegacyStore:
-    """A store as it was when it was read; see `engines.Store`."""
+    """A store as it was when it was read; see `stores.Store`."""
 
     def __init__(
         self,
@@ -63,33 +63,33 @@ class LegacyStore:
         self._orphans = {}
 
     def certificates(self) -> tuple[StoredCertificate, ...]:
-        """See `engines.Store.certificates`."""
+        """See `stores.Store.certificates`."""
         self._check_open()
         return self._certificates
 
     def notes(self) -> tuple[str, ...]:
-        """See `engines.Store.notes`."""
+        """See `stores.Store.notes`."""
         self._check_open()
         return self._notes
 
     def orphan_keys(self) -> tuple[OrphanKey, ...]:
-        """See `engines.Store.orphan_keys`."""
+        """See `stores.Store.orphan_keys`."""
         return tuple(key3.orphan_key(name) for name in self._open_orphans())
 
     def orphan_of(self, certificate: StoredCertificate) -> OrphanKey | None:
-        """See `engines.Store.orphan_of`."""
+        """See `stores.Store.orphan_of`."""
         name = _key_name(certificate)
         return key3.orphan_key(name) if name in self._open_orphans() else None
 
     def needs_password(self) -> bool | None:
-        """See `engines.Store.needs_password`."""
+        """See `stores.Store.needs_password`."""
         self._check_open()
         if self._keys.check is None:
             return None
         return self._keys.unlock("") is None
 
     def unlock(self, password: Secret) -> None:
-        """See `engines.Store.unlock`."""
+        """See `stores.Store.unlock`."""
         self._check_open()
         if self._keys.check is None:
             if self._keys.keys:
@@ -102,7 +102,7 @@ class LegacyStore:
             raise WrongPrimaryPasswordError(message)
 
     def private_key(self, of: StoredCertificate) -> PrivateKey:
-        """See `engines.Store.private_key`."""
+        """See `stores.Store.private_key`."""
         self._check_open()
         name = _key_name(of)
         if name not in self._keys.keys:

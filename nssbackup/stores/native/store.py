@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,7 +16,6 @@ from nssbackup.errors import (
 from nssbackup.identity import private_keys
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.model import OrphanKey, PrivateKey
-from nssbackup.restore.objects import Maker
 from nssbackup.secret import Secret
 from nssbackup.stores.native import pbe
 from nssbackup.stores.native.contents import (
@@ -96,7 +94,7 @@ class _Clear:
 
 
 class NativeStore:
-    """A store as it was at the moment of its snapshot; see `engines.Store`."""
+    """A store as it was at the moment of its snapshot; see `stores.Store`."""
 
     def __init__(self, certificates: CertificateDatabase | None, keys: KeyDatabase | None) -> None:
         self._certificates = certificates
@@ -111,24 +109,24 @@ class NativeStore:
         self._certificates = self._keys = self._key = self._loaded = None
 
     def certificates(self) -> tuple[StoredCertificate, ...]:
-        """See `engines.Store.certificates`."""
+        """See `stores.Store.certificates`."""
         return self._contents().certificates
 
     def notes(self) -> tuple[str, ...]:
-        """See `engines.Store.notes`."""
+        """See `stores.Store.notes`."""
         return self._contents().notes
 
     def orphan_keys(self) -> tuple[OrphanKey, ...]:
-        """See `engines.Store.orphan_keys`."""
+        """See `stores.Store.orphan_keys`."""
         return tuple(orphan_key(stored) for stored in self._contents().orphans)
 
     def orphan_of(self, certificate: StoredCertificate) -> OrphanKey | None:
-        """See `engines.Store.orphan_of`."""
+        """See `stores.Store.orphan_of`."""
         stored = self._contents().orphan_of(certificate)
         return orphan_key(stored) if stored else None
 
     def needs_password(self) -> bool | None:
-        """See `engines.Store.needs_password`."""
+        """See `stores.Store.needs_password`."""
         self._check_open()
         record = self._keys.password_record() if self._keys else None
         if record is None:
@@ -136,7 +134,7 @@ class NativeStore:
         return _intermediate_key(record, "") is None
 
     def unlock(self, password: Secret) -> None:
-        """See `engines.Store.unlock`."""
+        """See `stores.Store.unlock`."""
         self._check_open()
         if self._keys is None:
             return  # nothing is locked; the key will be found missing
@@ -152,7 +150,7 @@ class NativeStore:
             raise WrongPrimaryPasswordError(message)
 
     def private_key(self, of: StoredCertificate) -> PrivateKey:
-        """See `engines.Store.private_key`."""
+        """See `stores.Store.private_key`."""
         stored = self.key_object(of)
         if stored is None:
             message = f"the private key of `{of.common_name or of.subject}` is not in this store"
@@ -182,14 +180,14 @@ class NativeStore:
         record = self._keys.password_record() if self._keys else None
         return record.global_salt if record else None
 
-    def maker(self, ids: Iterator[int]) -> Maker:
-        """What makes new objects for this store, which must be unlocked; ids that are free."""
+    def encryption(self) -> tuple[pbe.IntermediateKey, int]:
+        """Return the intermediate key and the rounds that new values need; it must be unlocked."""
         record = self._keys.password_record() if self._keys else None
         if record is None:
             message = "the key database has no password record"
             raise DamagedStoreError(message)
         check = pbe.parse_ciphertext(record.check, "the password record")
-        return Maker(self._unlocked(), check.rounds, ids)
+        return self._unlocked(), check.rounds
 
     def _rsa_values(self, stored: StoredObject) -> private_keys.RsaValues:
         values = self._values(

@@ -31,9 +31,9 @@ from nssbackup.identity.certificate import MalformedCertificateError, StoredCert
 from nssbackup.identity.model import OrphanKey, PrivateKey, Profile
 from nssbackup.pkcs12 import open_pfx
 from nssbackup.secret import Secret
+from nssbackup.stores.copies import StagedStore, private_copy
 from nssbackup.stores.nss.libraries import firefox_libraries
 from nssbackup.stores.nss.process import Program, RefusedError, WorkerProcess, decoded, nss_version
-from nssbackup.stores.private_copy import StagedStore, private_copy
 from nssbackup.stores.trust import trust_of
 
 __all__ = ["NssEngine", "import_identity"]
@@ -72,7 +72,7 @@ class NssEngine:
 
     @contextmanager
     def open(self, profile: Profile) -> Iterator[NssStore]:
-        """See `engines.Engine.open`.
+        """See `stores.Engine.open`.
 
         Raises:
             NoStoreError: there is no database.
@@ -133,7 +133,7 @@ def import_identity(
 
 
 class NssStore:
-    """A store behind a worker; see `engines.Store`."""
+    """A store behind a worker; see `stores.Store`."""
 
     def __init__(self, worker: WorkerProcess, copy: StagedStore, version: tuple[int, ...]) -> None:
         self._worker = worker
@@ -150,7 +150,7 @@ class NssStore:
         self._certificates = None
 
     def certificates(self) -> tuple[StoredCertificate, ...]:
-        """See `engines.Store.certificates`."""
+        """See `stores.Store.certificates`."""
         if self._certificates is None:
             # By their bytes, because NSS may list one twice.
             found: dict[bytes, StoredCertificate] = {}
@@ -175,17 +175,17 @@ class NssStore:
         return None
 
     def notes(self) -> tuple[str, ...]:
-        """See `engines.Store.notes`."""
+        """See `stores.Store.notes`."""
         self.certificates()
         return self._notes
 
     def needs_password(self) -> bool | None:
-        """See `engines.Store.needs_password`."""
+        """See `stores.Store.needs_password`."""
         answer = self._ask("needs_password")
         return None if answer is None else bool(answer)
 
     def unlock(self, password: Secret) -> None:
-        """See `engines.Store.unlock`.
+        """See `stores.Store.unlock`.
 
         Raises:
             UnsupportedStoreError: this NSS is too old for the store, and would call any password
@@ -207,7 +207,7 @@ class NssStore:
         raise WrongPrimaryPasswordError(message)
 
     def private_key(self, of: StoredCertificate) -> PrivateKey:
-        """See `engines.Store.private_key`.
+        """See `stores.Store.private_key`.
 
         The certificate must be in the store: NSS gives keys out by a certificate's nickname alone.
         """

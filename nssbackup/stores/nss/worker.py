@@ -189,7 +189,7 @@ def main() -> None:
 
 
 def _keep_memory_private() -> None:
-    """No core dump, no look from outside: as `nssbackup.system.hardening`, which can't be had here."""
+    """No core dump, no look from outside: as `system.hardening` does it."""
     if sys.platform != "win32":
         import resource
 

@@ -19,14 +19,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from nssbackup.backups.verify import (
-    EXPIRY_NOTICE,
     Expected,
     UnreadableBackupError,
-    identity_warnings,
     read_backup,
     verify_backup,
     verify_written,
 )
+from nssbackup.diagnosis.warnings import EXPIRY_NOTICE, identity_warnings
 from nssbackup.errors import VerificationError, WrongBackupPasswordError
 from nssbackup.identity.certificate import from_der, load_certificate
 from nssbackup.identity.model import Identity, PrivateKey

@@ -27,7 +27,7 @@ from tests.store_builder import Key, StoreBuilder, ec_key, issue, name, rsa_key
 
 MakeProfile = Callable[[str], Path]
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "profiles"
+FIXTURES = Path(__file__).resolve().parents[3] / "fixtures" / "profiles"
 WIPO = name("WIPO Customer CA", "WIPO")
 DSA_KEY = dsa.generate_private_key(1024)  # noqa: S505 - quick to make, and it protects nothing
 PAIR = {"certificate-with-key"}

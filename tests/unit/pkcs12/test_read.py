@@ -25,6 +25,7 @@ from nssbackup.errors import (
     UsageError,
     WrongBackupPasswordError,
 )
+from nssbackup.identity import private_keys
 from nssbackup.pkcs12 import (
     MODERN,
     Format,
@@ -404,7 +405,7 @@ def test_a_key_that_openssl_cannot_set_up_is_damage(
         message = "key setup failed"
         raise InternalError(message, [])
 
-    monkeypatch.setattr(keys, "from_pkcs8", refuse)
+    monkeypatch.setattr(private_keys, "from_pkcs8", refuse)
     with pytest.raises(DamagedBackupError):
         open_pfx(assemble(clear_bags(keys=(case.key.pkcs8,))), PASSWORD)
 

@@ -31,13 +31,13 @@ from nssbackup.identity.certificate import from_der
 from nssbackup.identity.choosing import AmbiguousError
 from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
+from nssbackup.restore import writer
 from nssbackup.restore.restore import (
     IMPORT_CLICKS,
     RestoreDialogue,
     RestoreOptions,
     RestoreReport,
     restore_identity,
-    writer,
 )
 from nssbackup.restore.rows import Rows
 from nssbackup.secret import Secret

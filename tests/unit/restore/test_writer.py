@@ -20,9 +20,9 @@ from nssbackup.errors import (
     StoreUnwritableError,
 )
 from nssbackup.identity.private_keys import from_pkcs8
+from nssbackup.restore import rows as rows_module
+from nssbackup.restore import writer
 from nssbackup.restore.objects import Additions, Change, Maker, NewObject
-from nssbackup.restore.restore import rows as rows_module
-from nssbackup.restore.restore import writer
 from nssbackup.restore.rows import Rows, Table
 from nssbackup.stores.native import pbe
 from tests.conftest import PROFILES

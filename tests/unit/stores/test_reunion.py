@@ -41,7 +41,7 @@ ROOT = name("WIPO Root", "World Intellectual Property Organization")
 CA_KEY, ROOT_KEY = ec_key(90), ec_key(91)
 CA = issue(CA_KEY, WIPO, ROOT, ROOT_KEY, ca=True)
 ROOT_CA = issue(ROOT_KEY, ROOT, ca=True)
-KEYS = Path(__file__).resolve().parents[2] / "fixtures" / "keys"
+KEYS = Path(__file__).resolve().parents[3] / "fixtures" / "keys"
 PASSWORD = Secret("Correct-Horse-Battery-Staple-47")
 
 

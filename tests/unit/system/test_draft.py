@@ -16,7 +16,7 @@ import pytest
 
 from nssbackup.errors import OutputError, OutputExistsError, VerificationError
 from nssbackup.system import draft as drafts
-from nssbackup.system import files
+from nssbackup.system import files, windows_access
 from nssbackup.system.draft import Draft
 from nssbackup.system.files import remove_leftovers, write_private, write_verified
 
@@ -138,7 +138,9 @@ def test_where_an_open_file_can_not_be_renamed_it_is_closed_before(
     monkeypatch.setattr(drafts, "_ON_WINDOWS", True)
     monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    monkeypatch.setattr(access, "create_for_owner", lambda path: os.open(path, flags, 0o600))
+    monkeypatch.setattr(
+        windows_access, "create_for_owner", lambda path: os.open(path, flags, 0o600)
+    )
     descriptors = Path("/proc/self/fd")
 
     def check(draft: Path) -> None:

@@ -209,7 +209,7 @@ def test_a_read_only_folder_is_refused_early(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=True,
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             timeout=30,
         )
     finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nssbackup.errors import UnreadableStoreError
-from nssbackup.stores.private_copy import private_copy
+from nssbackup.stores.copies import private_copy
 from nssbackup.system.ownership import Owner, as_owner, homes_of, owner_of
 from nssbackup.system.snapshot import read_stable, take_snapshot
 

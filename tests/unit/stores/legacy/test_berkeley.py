@@ -32,7 +32,7 @@ from tests.berkeley_builder import (
     with_header,
 )
 
-FIXTURES = Path(__file__).resolve().parents[3] / "fixtures" / "profiles"
+FIXTURES = Path(__file__).resolve().parents[4] / "fixtures" / "profiles"
 ORDERS: list[ByteOrder] = ["little", "big"]
 PAGE_SIZES = [512, 1024, 2048, 4096, 8192, 16384, 32768]
 # The first overflow page of a plain file with two buckets: address 2049 is the bitmap.

@@ -58,7 +58,7 @@ from tests.unit.stores.legacy.legacy_stores import (
 )
 from tests.unit.stores.native.stores import pkcs8
 
-FIXTURES = Path(__file__).resolve().parents[3] / "fixtures" / "profiles"
+FIXTURES = Path(__file__).resolve().parents[4] / "fixtures" / "profiles"
 ORDERS: list[ByteOrder] = ["little", "big"]
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from nssbackup.errors import DamagedStoreError, UnreadableStoreError
 from nssbackup.identity.model import Profile
-from nssbackup.stores import open_store, private_copy
-from nssbackup.stores.private_copy import copy_databases, private_copy
+from nssbackup.stores import copies, open_store
+from nssbackup.stores.copies import copy_databases, private_copy
 from tests.conftest import Unchanged
 
 MakeProfile = Callable[[str], Path]
@@ -93,8 +93,8 @@ def test_records_outside_of_the_old_database_go_along(
 def test_what_can_be_no_such_record_is_passed_over(
     profile: MakeProfile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "_MAX_BLOBS", 100)
-    monkeypatch.setattr(staging, "_MAX_BLOB", 60)
+    monkeypatch.setattr(copies, "_MAX_BLOBS", 100)
+    monkeypatch.setattr(copies, "_MAX_BLOB", 60)
     folder = profile("legacy-password")
     beside = folder / "cert8.dir"
     (beside / "bFolder").mkdir(parents=True)

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nssbackup.secret import Secret
-from nssbackup.strength import weakness
+from nssbackup.secret import Secret, weakness
 
 
 @pytest.mark.parametrize(
