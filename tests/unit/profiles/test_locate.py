@@ -507,7 +507,8 @@ def test_no_search_changes_anything(machine: Machine, monkeypatch: pytest.Monkey
 
 def test_importing_the_package_loads_no_heavy_module() -> None:
     code = (
-        "import sys, nssbackup.identity.model; before = set(sys.modules); import nssbackup.profiles;"
+        "import sys, nssbackup.identity.model; before = set(sys.modules);"
+        "import nssbackup.profiles;"
         "print(*sorted(set(sys.modules) - before))"
     )
     command = [sys.executable, "-c", code]
