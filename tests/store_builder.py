@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -202,7 +202,7 @@ def issue(
     extensions: Sequence[x509.ExtensionType] = (),
 ) -> bytes:
     """A certificate (DER); self-signed unless `issuer` and `by` are given."""
-    now = datetime.now(timezone.utc).replace(microsecond=0)
+    now = datetime.now(UTC).replace(microsecond=0)
     subject = name(subject) if isinstance(subject, str) else subject
     issuer = name(issuer) if isinstance(issuer, str) else issuer
     builder = (

@@ -9,7 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -188,7 +188,7 @@ def test_the_example_of_json_is_what_is_printed(tmp_path: Path) -> None:
 
 def test_the_readme_names_every_key_of_a_report() -> None:
     (text,) = re.findall(r"\*\*Reports\.\*\*.*", readme())
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     items = Items()
     items.add(BatchItem("failed", "host", "jane"))
     batch = BatchReport(now, now, "host", Path("/"), (), items=items).to_json()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
@@ -34,10 +34,7 @@ Lock = dict[str, list[Requirement]]
 
 
 def project() -> dict[str, Any]:
-    # pytest brings `tomli` along where Python has none.
-    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    facts: dict[str, Any] = toml.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-    return facts
+    return tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def required() -> list[Requirement]:

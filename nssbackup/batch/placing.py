@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nssbackup.backups.verify import verify_written
@@ -93,6 +93,6 @@ def _entry(one: Pending) -> Entry:
         fingerprint=one.pfx.expected.identity.certificate.sha256,
         file=one.item.file or "",
         sha256=one.kept.sha256,
-        created=rfc3339(datetime.now(timezone.utc)),
+        created=rfc3339(datetime.now(UTC)),
         password=one.pfx.password,
     )

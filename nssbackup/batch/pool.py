@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Self
 
 from nssbackup.batch.naming import ESCROW_FOLDER, STATE_FOLDER
 from nssbackup.batch.orders import Orders
@@ -24,9 +24,6 @@ from nssbackup.batch.users import User
 from nssbackup.errors import NssBackupError
 from nssbackup.system.child import Child
 from nssbackup.system.files import remove_leftovers
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _SCRIPT = Path(__file__).with_name("worker.py")
 

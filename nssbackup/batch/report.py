@@ -12,7 +12,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -235,7 +235,7 @@ def error_document(error: NssBackupError) -> Json:
 
 def rfc3339(time: datetime) -> str:
     """A time as the documents have it: in UTC, to the second."""
-    return f"{time.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _rank(item: BatchItem) -> tuple[int, str, str, str, str]:

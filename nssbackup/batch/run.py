@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,7 +116,7 @@ def run_batch(
 class _Batch:
     options: BatchOptions
     watcher: Watcher
-    started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
     items: Items = field(default_factory=Items)
     notes: list[str] = field(default_factory=list)
     profiles: int = 0
@@ -198,7 +198,7 @@ class _Batch:
             self._note(_passwords_gone(self._without_password))
         report = BatchReport(
             started=self.started,
-            finished=datetime.now(timezone.utc),
+            finished=datetime.now(UTC),
             host=self.orders.host,
             folder=self.orders.folder,
             roots=tuple(str(path.absolute()) for path in self.options.places.all),
@@ -226,7 +226,7 @@ def _end_of(days: int | None, now: datetime) -> str | None:
     try:
         return rfc3339(now + timedelta(days=days))
     except OverflowError:
-        return rfc3339(datetime.max.replace(tzinfo=timezone.utc))
+        return rfc3339(datetime.max.replace(tzinfo=UTC))
 
 
 def _passwords_gone(count: int) -> str:

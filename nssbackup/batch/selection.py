@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from nssbackup.batch.orders import Orders
 from nssbackup.identity.choosing import matching
@@ -30,7 +30,7 @@ def select(inventory: Inventory, orders: Orders, now: datetime | None = None) ->
     Without a CERT those are WIPO's, or with `all_issuers` all; expired ones only if they are asked
     for. The order is that of the profiles.
     """
-    now = now or datetime.now(timezone.utc)
+    now = now or datetime.now(UTC)
     usable = [
         identity
         for identity in inventory.identities

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from nssbackup.backups.outputs import default_name
 from nssbackup.batch import state as states
@@ -188,7 +188,7 @@ def _keyless(orders: Orders, found: Discovery) -> list[Identity]:
     """WIPO certificates without their keys: nothing to back up, but somebody may look for it."""
     identities = found.inventory.identities if found.inventory and not orders.certificates else ()
     with_key = {one.certificate.sha256 for one in identities if one.certificate.has_private_key}
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     keyless = {
         one.certificate.sha256: one
         for one in identities

@@ -6,14 +6,11 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Self
 
 from nssbackup.batch.report import BatchItem, Json
 from nssbackup.batch.run import BatchResult, Watcher
 from nssbackup.cli.output import Output
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _WORDS = {"backed-up": "backed up", "unchanged": "unchanged", "planned": "would back up"}
 # So many failures are named on a terminal; the report has all of them.

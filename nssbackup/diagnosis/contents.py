@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from nssbackup.diagnosis.elsewhere import managed
 from nssbackup.diagnosis.examination import Case, Examined, Reunion
@@ -174,7 +174,7 @@ def _reunited(reunion: Reunion) -> Finding:
 
 def _judgement(identity: Identity) -> Iterator[Finding]:
     """What the holder should know of a certificate: its end, and what is missing above it."""
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     certificate = identity.certificate
     who, until = _name(certificate), f"{certificate.not_after:%Y-%m-%d}"
     anew = f" {_REQUESTED_AGAIN}" if identity.wipo else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from nssbackup.identity.model import Identity
 
@@ -13,7 +13,7 @@ EXPIRY_NOTICE = timedelta(days=30)
 
 def identity_warnings(identity: Identity, now: datetime | None = None) -> Iterator[str]:
     """What the holder of a certificate should know: its end, and what is missing above it."""
-    now = now or datetime.now(timezone.utc)
+    now = now or datetime.now(UTC)
     certificate = identity.certificate
     until = f"{certificate.not_after:%Y-%m-%d}"
     status = certificate.status(now)

@@ -32,9 +32,9 @@ def main(work: Path, requirement: str) -> None:
     Raises:
         SystemExit: it can't be done; the message says why.
     """
-    if sys.version_info < (3, 10):  # noqa: UP036 - this is where an old one finds out
+    if sys.version_info < (3, 11):  # noqa: UP036 - this is where an old one finds out
         sys.exit(
-            f"Python 3.10 or later is needed on this computer, and `{sys.executable}` is"
+            f"Python 3.11 or later is needed on this computer, and `{sys.executable}` is"
             f" {sys.version_info[0]}.{sys.version_info[1]}: name another in `nssbackup_python`"
         )
     os.umask(0o077)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def back_up_fleet(
         OutputError: the output can't be written.
         KeyboardInterrupt: Ctrl-C. What was on the hosts has been removed, as far as they answer.
     """
-    started = datetime.now(timezone.utc)
+    started = datetime.now(UTC)
     folder = options.output.absolute()
     runner_module()
     if options.wheels is not None:
@@ -178,7 +178,7 @@ def _merged(
             items.add(item)
     return FleetReport(
         started=started,
-        finished=datetime.now(timezone.utc),
+        finished=datetime.now(UTC),
         folder=folder,
         roots=tuple(dict.fromkeys(root for _, document in found for root in document.roots)),
         dry_run=options.play.check,

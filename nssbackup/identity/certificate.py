@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
 
@@ -112,7 +112,7 @@ class StoredCertificate:
 
     def status(self, now: datetime | None = None) -> Status:
         """Where `now` (default: the present) lies in the validity period."""
-        now = now or datetime.now(timezone.utc)
+        now = now or datetime.now(UTC)
         if now < self.not_before:
             return "not-yet-valid"
         return "expired" if now > self.not_after else "valid"

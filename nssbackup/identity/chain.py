@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -86,7 +86,7 @@ class Chains:
         return not self._steps or time.thread_time() > self._deadline
 
     def _issuers(self, certificate: StoredCertificate) -> list[StoredCertificate]:
-        now = datetime.now(timezone.utc)
+        now = datetime.now(UTC)
         return sorted(
             self._by_subject.get(certificate.issuer, ()),
             key=lambda c: (

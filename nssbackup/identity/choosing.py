@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from nssbackup.errors import KeyMismatchError, KeyMissingError, NssBackupError
 from nssbackup.identity.certificate import StoredCertificate
@@ -103,7 +103,7 @@ def ending_within(
     identities: Iterable[Identity], days: int, now: datetime | None = None
 ) -> tuple[Identity, ...]:
     """Those valid now that end within so many days: neither the expired nor the ones to come."""
-    now = now or datetime.now(timezone.utc)
+    now = now or datetime.now(UTC)
     within = timedelta(days=min(days, _MOST_DAYS))
     return tuple(
         identity
@@ -183,7 +183,7 @@ def settle(
         AmbiguousError: they are several people's and nobody can be asked.
         KeyMissingError: what is left has no private key.
     """
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     if len(found) == 1:
         return _settled_on(found[0], (), need_key=need_key)
     one_person = len({(i.certificate.subject, i.certificate.issuer) for i in found}) == 1

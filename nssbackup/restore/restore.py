@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nssbackup.backups.opening import BackupPasswordFor, choose_pair, pairs_of, read_sealed, unseal
@@ -339,7 +339,7 @@ def _set_aside(profile: Profile, copy: StagedStore) -> Iterator[Path | None]:
     if copy.kind is None:
         yield None
         return
-    stamp = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S%fZ}"
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
     folder = profile.path / f"nssbackup-before-restore-{stamp}"
     try:
         folder.mkdir(mode=0o700)

@@ -12,12 +12,9 @@ import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 from nssbackup.errors import OutputExistsError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 PRIVATE_MODE = 0o600
 

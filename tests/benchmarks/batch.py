@@ -21,10 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from typing import Self
 
 _FIXTURE = Path(__file__).parents[2] / "fixtures" / "profiles" / "nss387-nopassword"
 _NSSBACKUP = (sys.executable, "-m", "nssbackup")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -170,7 +170,7 @@ def test_a_second_run_in_the_same_folder_is_kept_out(cli: Cli) -> None:
             "it is broken (mend it)",
         ),
         ({"stdout": '{"error": {"message": "it is broken", "hint": null}}'}, "it is broken"),
-        ({"stdout": "nonsense", "stderr": "Python 3.10\nis needed"}, "Python 3.10 is needed"),
+        ({"stdout": "nonsense", "stderr": "Python 3.11\nis needed"}, "Python 3.11 is needed"),
         ({"stderr": "", "msg": "Task failed: Module failed: disk full"}, "disk full"),
         ({"msg": "non-zero return code"}, "the task `Pack` failed"),
         ({"censored": "hidden"}, "the task `Pack` failed"),
@@ -210,7 +210,7 @@ def test_the_hosts_are_shown_as_a_table_and_what_failed_is_told(
     def totals(**counts: int) -> dict[str, int]:
         return {**totals_of(()), **{name.replace("_", "-"): n for name, n in counts.items()}}
 
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     hosts = (
         HostResult("one", reached=True, error=None, totals=totals(backed_up=3, planned=4)),
         HostResult("two", reached=True, error="the disk is full", totals=totals(failed=1)),
@@ -243,7 +243,7 @@ def test_passwords_in_the_clear_are_told_of_where_there_are_any(
     (tmp_path / "one").mkdir()
     if there:
         (tmp_path / "one" / "passwords.csv").write_text("password\n")
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     totals = {**totals_of(()), "backed-up": backed_up}
     hosts = (HostResult("one", reached=True, error=None, totals=totals),)
     report = FleetReport(now, now, tmp_path, (), dry_run=False, expiring_days=None, hosts=hosts)

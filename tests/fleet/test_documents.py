@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,7 @@ def test_whatever_a_host_says_the_report_of_all_hosts_can_be_written(tmp_path: P
             items.add(one)
     assert refused > 300
     assert len(items) > 200
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     report = FleetReport(now, now, tmp_path, tuple(roots), False, 30, (), tuple(notes), items)
     text = b"".join(encoded(report.to_json())).decode()
 

@@ -15,7 +15,7 @@ import pytest
 from nssbackup.fleet import installer
 from nssbackup.fleet.transfer import pack_luggage
 
-# What a host may have that is not Python 3.10 with everything.
+# What a host may have that is not Python 3.11 with everything.
 _RUN = """
 import runpy, sys
 sys.argv = sys.argv[1:]
@@ -84,7 +84,7 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
 def test_an_older_python_is_told_what_is_needed(luggage: Path) -> None:
     done = install(luggage, before="sys.version_info = (3, 9, 2)")
     assert done.returncode == 1
-    assert done.stderr.startswith("Python 3.10 or later is needed on this computer, and `")
+    assert done.stderr.startswith("Python 3.11 or later is needed on this computer, and `")
     assert "is 3.9: name another in `nssbackup_python`" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -168,7 +168,7 @@ def _state(data: bytes) -> None:
         if item.identity and item.identity["status"] == "valid":
             item = replace(item, expiring=str(item.identity["not_after"]) <= "2030")
         items.add(item)
-    began = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    began = datetime(2026, 1, 1, tzinfo=UTC)
     report = BatchReport(began, began, "host", Path("/x"), (), items=items).to_json()
     for _ in encoded(report):
         pass

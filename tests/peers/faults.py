@@ -18,12 +18,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Self
 
 from tests.peers.process import PeerError, run
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["Call", "Done", "Fault", "Warm", "missing"]
 

@@ -16,12 +16,9 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from tests.peers.process import PeerError, end_group, run
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["Firefox", "FirefoxCertificate"]
 

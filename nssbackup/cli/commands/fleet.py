@@ -101,7 +101,7 @@ _Python = Annotated[
         "--python",
         metavar="PATH",
         show_default="Ansible's",
-        help="Python 3.10 or later on the hosts.",
+        help="Python 3.11 or later on the hosts.",
     ),
 ]
 _Homes = Annotated[

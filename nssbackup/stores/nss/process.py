@@ -12,14 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from nssbackup.errors import EngineFailedError, EngineUnavailableError
 from nssbackup.stores.nss.libraries import SEARCH_PATH
 from nssbackup.system.child import Child
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _SCRIPT = Path(__file__).with_name("worker.py")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -429,7 +429,7 @@ def test_more_private_keys_than_one_are_said(written: Written) -> None:
 # --- what the holder should know
 
 OLD_MAIL = "it still opens old mail, but no longer logs in"
-END = datetime(2030, 5, 1, tzinfo=timezone.utc)
+END = datetime(2030, 5, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 Document = dict[str, object]
 
-FINISHED = datetime(2026, 11, 23, 1, 20, tzinfo=timezone.utc)
+FINISHED = datetime(2026, 11, 23, 1, 20, tzinfo=UTC)
 STATUSES = ("backed-up", "unchanged", "planned", "failed")
 
 HOSTILE = (

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -66,7 +66,7 @@ def test_what_ends_long_before_or_after_has_a_column_at_the_side() -> None:
 
 def test_the_day_of_the_report_is_marked_within_its_month() -> None:
     for day, part in ((1, 0.0), (16, 15 / 31), (30, 29 / 31)):
-        now = datetime(2026, 11, day, tzinfo=timezone.utc)
+        now = datetime(2026, 11, day, tzinfo=UTC)
         drawn = Timeline.of({(month(2026, 9), "past"): 1, (month(2028, 9), "later"): 1}, now)
         assert drawn is not None
         assert drawn.today is not None
@@ -83,7 +83,7 @@ def test_the_day_of_the_report_is_marked_within_its_month() -> None:
         st.integers(1, 200_000),
         min_size=1,
     ),
-    st.none() | st.datetimes(timezones=st.just(timezone.utc)),
+    st.none() | st.datetimes(timezones=st.just(UTC)),
 )
 def test_any_drawing_is_complete_and_within_its_frame(
     ends: dict[tuple[int, str], int], now: datetime | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nssbackup.batch.report import (
@@ -20,7 +20,7 @@ from nssbackup.batch.report import (
 )
 from nssbackup.errors import KeyMissingError
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def item(user: str, status: Status = "backed-up", days: int | None = None) -> BatchItem:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -211,15 +211,15 @@ def test_the_status_is_told_at_the_edges_of_the_validity() -> None:
     assert facts.status(facts.not_after) == "valid"
     assert facts.status(facts.not_before - second) == "not-yet-valid"
     assert facts.status(facts.not_after + second) == "expired"
-    assert facts.not_after.tzinfo == timezone.utc
+    assert facts.not_after.tzinfo == UTC
 
 
 def test_the_years_1950_and_2100_are_read() -> None:
     start, end = (
-        datetime(1951, 1, 1, tzinfo=timezone.utc),
-        datetime(2100, 1, 1, tzinfo=timezone.utc),
+        datetime(1951, 1, 1, tzinfo=UTC),
+        datetime(2100, 1, 1, tzinfo=UTC),
     )
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     facts = from_der(issue(KEY, "Jane", days=((start - now).days, (end - now).days)))
     assert (facts.not_before.year, facts.not_after.year) in (
         (1950, 2099),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -367,7 +367,7 @@ def test_identities_are_made_of_keys_and_of_what_is_no_ca() -> None:
 # --- ending soon
 
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 def ending(after: timedelta, begun: timedelta = timedelta(days=-30)) -> Identity:
@@ -406,7 +406,7 @@ def test_the_order_stays() -> None:
 
 
 def test_an_end_may_be_as_far_off_as_a_calendar_goes() -> None:
-    far = ending(datetime.max.replace(tzinfo=timezone.utc) - NOW)
+    far = ending(datetime.max.replace(tzinfo=UTC) - NOW)
     assert ending_within([far], 9999 * 366, NOW) == (far,)
     assert ending_within([far], 9999 * 366 + 1, NOW) == (far,)
     assert ending_within([far], 365 * 7000, NOW) == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -59,7 +59,7 @@ def as_request() -> bytes:
 
 
 def as_revocation_list() -> bytes:
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     builder = x509.CertificateRevocationListBuilder().issuer_name(CA_NAME)
     builder = builder.last_update(now).next_update(now + timedelta(days=1))
     return builder.sign(CA_KEY, hashes.SHA256()).public_bytes(Encoding.PEM)
