@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -15,12 +16,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from nssbackup.errors import NssBackupError
-from tests.disks import elsewhere, is_entitled_to_mount, may_mount
+from tests import PROFILES
+from tests.builders.disks import elsewhere, is_entitled_to_mount, may_mount
+from tests.cli.runner import Cli
 from tests.peers import need
 
-PROFILES = Path(__file__).resolve().parent.parent / "fixtures" / "profiles"
-
-Facts = dict[str, tuple[int, int, int, int, bytes]]
+Facts = dict[str, tuple[int, int, int, int, str]]
+MakeProfile = Callable[[str], Path]
+SnapshotOf = Callable[[Path], Facts]
 Unchanged = Callable[[Path], AbstractContextManager[None]]
 
 # The same examples on every machine and no time limit for one of them: a slow machine is no bug.
@@ -88,7 +91,13 @@ def _errors_are_clauses() -> Iterator[None]:
 
 
 @pytest.fixture
-def profile(tmp_path: Path) -> Callable[[str], Path]:
+def cli(tmp_path: Path) -> Cli:
+    """A user with an empty home, who types commands."""
+    return Cli(tmp_path)
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> MakeProfile:
     """Copies of the fixture profiles; a missing one is an error, not a skip."""
 
     def copy(name: str) -> Path:
@@ -113,14 +122,14 @@ def _facts(folder: Path) -> Facts:
             found.st_size,
             found.st_mtime_ns,
             found.st_ino,
-            content,
+            hashlib.sha256(content).hexdigest(),
         )
     return facts
 
 
 @pytest.fixture(scope="session")
-def snapshot_of() -> Callable[[Path], Facts]:
-    """All there is to know of a folder's entries: names, modes, sizes, times, inodes, bytes."""
+def snapshot_of() -> SnapshotOf:
+    """Return the mode, size, time, inode and SHA-256 of each entry of a folder."""
     return _facts
 
 

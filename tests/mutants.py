@@ -43,7 +43,8 @@ import pytest
 from libcst.metadata import MetadataWrapper, PositionProvider
 from mutmut.mutation.mutators import mutation_operators, operator_string
 
-PROJECT = Path(__file__).resolve().parent.parent
+from tests import PROJECT
+
 TESTS = (
     *(
         "tests/unit/stores",

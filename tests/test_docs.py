@@ -21,8 +21,9 @@ from nssbackup.cli import app
 from nssbackup.errors import NssBackupError
 from nssbackup.fleet.report import FleetReport, HostResult
 from nssbackup.pkcs12 import DESTINATIONS, FORMATS
+from tests import PROJECT
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+README = PROJECT / "README.md"
 COMMANDS = (
     *("profiles", "list", "export", "verify", "repassword", "restore", "doctor", "batch", "fleet"),
 )

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent
+from tests import PROJECT
+
 HEAVY = {"cryptography", "jinja2", "sqlite3", "pydantic", "rich"}
 
 

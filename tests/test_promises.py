@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent
+from tests import PROJECT
+
 HEAD = re.compile(r"^\| *promise *\| *held by *\|", re.MULTILINE)
 OTHERS = ("pk12util", "Firefox", "firefox_decrypt")
 

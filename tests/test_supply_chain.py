@@ -20,9 +20,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tests import PROJECT
 from tests.peers import need
 
-PROJECT = Path(__file__).resolve().parent.parent
 LOCK = PROJECT / "tests" / "requirements.txt"
 # All that the wheel is made of, and what could get into it by mistake.
 SOURCES = ("nssbackup", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md")

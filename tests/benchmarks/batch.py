@@ -23,7 +23,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-_FIXTURE = Path(__file__).parents[2] / "fixtures" / "profiles" / "nss387-nopassword"
+from tests import PROFILES
+
+_FIXTURE = PROFILES / "nss387-nopassword"
 _NSSBACKUP = (sys.executable, "-m", "nssbackup")
 _NICKNAME = "Jane Doe"
 _PASSWORD = "benchmark-Passw0rd"

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-_FIXTURES = Path(__file__).parents[2] / "fixtures"
+from tests import FIXTURES
+
 _NSSBACKUP = (sys.executable, "-m", "nssbackup")
 _PROFILES = 300
 _BACKUP_PASSWORD = "benchmark-Passw0rd"
@@ -77,7 +78,7 @@ def _start_up() -> Comparison:
 
 def _export(place: Path, case: str, primary: str | None) -> Comparison:
     """A verified export against an export and a look at it, at 600,000 rounds both."""
-    profile = Path(shutil.copytree(_FIXTURES / "profiles" / case, place / case))
+    profile = Path(shutil.copytree(FIXTURES / "profiles" / case, place / case))
     backup_file, primary_file = place / "backup-password", place / "primary-password"
     backup_file.write_text(_BACKUP_PASSWORD, encoding="utf-8")
     primary_file.write_text(primary or "", encoding="utf-8")
@@ -108,7 +109,7 @@ def _list(place: Path, runs: int) -> str:
     root = home / ".mozilla" / "firefox"
     folders = [root / f"{number:08d}.user{number}" for number in range(_PROFILES)]
     for folder in folders:
-        shutil.copytree(_FIXTURES / "profiles" / "nss387-nopassword", folder)
+        shutil.copytree(FIXTURES / "profiles" / "nss387-nopassword", folder)
     sections = (
         f"[Profile{number}]\nName=user{number}\nIsRelative=1\nPath={folder.name}\n"
         for number, folder in enumerate(folders)
@@ -162,7 +163,7 @@ def _primary() -> str:
     """The primary password of the fixture, as its index says."""
     from json import loads
 
-    index = loads((_FIXTURES / "profiles.json").read_text(encoding="utf-8"))
+    index = loads((FIXTURES / "profiles.json").read_text(encoding="utf-8"))
     return str(index["profiles"]["nss387-password"]["password"])
 
 

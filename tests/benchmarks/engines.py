@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from nssbackup.stores import availability
+from tests import FIXTURES
 
-_FIXTURES = Path(__file__).parents[2] / "fixtures"
 _PASSWORD = "benchmark-Passw0rd"
 _TIMEOUT = 300
 
@@ -33,7 +33,7 @@ _Action = Callable[[], bool]
 def main() -> None:
     """Print the table."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    index = json.loads((_FIXTURES / "profiles.json").read_text(encoding="utf-8"))["profiles"]
+    index = json.loads((FIXTURES / "profiles.json").read_text(encoding="utf-8"))["profiles"]
     nss = not any(one.reason for one in availability() if one.name == "nss")
     print(f"{'seconds, median of ' + str(runs):32} {'native':>8} {'nss':>8} {'pk12util':>8}")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
@@ -48,7 +48,7 @@ def main() -> None:
 def _line(
     place: Path, case: str, facts: dict[str, Any], one: dict[str, Any], runs: int, *, nss: bool
 ) -> str:
-    profile = Path(shutil.copytree(_FIXTURES / "profiles" / case, place / case))
+    profile = Path(shutil.copytree(FIXTURES / "profiles" / case, place / case))
     backup, primary = place / "backup-password", place / "primary-password"
     backup.write_text(_PASSWORD, encoding="utf-8")
     primary.write_text(facts["password"] or "", encoding="utf-8")

@@ -35,8 +35,8 @@ from nssbackup.secret import Secret
 from nssbackup.stores.legacy import key3
 from nssbackup.stores.native import pbe
 from nssbackup.stores.native.database import KeyDatabase
-from tests.legacy_builder import LegacyBuilder
-from tests.store_builder import StoreBuilder
+from tests.builders.legacy import LegacyBuilder
+from tests.builders.store import StoreBuilder
 
 _BITS = (40, 52, 138)
 _YEAR = 365.25 * 24 * 3600

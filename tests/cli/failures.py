@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from tests.builders.store import StoreBuilder, issue, name, rsa_key
 from tests.cli.runner import FAST, Cli
-from tests.store_builder import StoreBuilder, issue, name, rsa_key
+from tests.conftest import MakeProfile
 
-MakeProfile = Callable[[str], Path]
 Words = tuple[str | Path, ...]
 
 TAKEN = b"somebody else's file"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tests import PROJECT
 from tests.cli.runner import Cli
 
 # For one command: what no input may exceed.
@@ -138,7 +139,7 @@ def serving(cli: Cli) -> Iterator[Forks]:
         stdout=subprocess.PIPE,
         text=True,
         env=cli.variables(),
-        cwd=Path(__file__).resolve().parent.parent.parent,
+        cwd=PROJECT,
     )
     with process:
         try:

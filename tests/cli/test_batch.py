@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.batch_homes import (
+from tests.builders.homes import (
     JANE,
     JANES_FILE,
     LOCKED,
@@ -21,13 +21,8 @@ from tests.batch_homes import (
     profile_in,
     report_of,
 )
+from tests.builders.store import issue, rsa_key
 from tests.cli.runner import STRONG, Cli, names, unprivileged
-from tests.store_builder import issue, rsa_key
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.batch_homes import (
+from tests.builders.disks import mounted, remount
+from tests.builders.homes import (
     JANE,
     add_home,
     backups,
@@ -27,9 +28,8 @@ from tests.batch_homes import (
     report_of,
     sha256_of,
 )
+from tests.builders.store import issue, rsa_key
 from tests.cli.runner import Cli, finish, interrupt, names, unprivileged
-from tests.disks import mounted, remount
-from tests.store_builder import issue, rsa_key
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="faults are made with Linux' means")
 
@@ -52,11 +52,6 @@ print("begun", flush=True)
 result = run_batch(BatchOptions(Places(parents=(Path(homes),)), orders, jobs=2))
 sys.exit(3 if result.report.failed else 0)
 """
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +15,6 @@ from nssbackup.cli.boundary import exit_status_of
 from tests.cli.runner import Cli
 
 SECRET = "what nobody may see"
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 def fault() -> None:

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import FIXTURES
+from tests.builders.store import StoreBuilder, issue, name, rsa_key
 from tests.cli.runner import Cli, Result, names
-from tests.store_builder import StoreBuilder, issue, name, rsa_key
-
-MakeProfile = Callable[[str], Path]
+from tests.conftest import MakeProfile
 
 WIPO = name("WIPO Test CA", "WIPO")
 
 
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
-
-
 def facts_of(store: str) -> list[dict[str, Any]]:
-    path = Path(__file__).resolve().parents[2] / "fixtures" / "profiles.json"
+    path = FIXTURES / "profiles.json"
     facts = json.loads(path.read_text(encoding="utf-8"))["profiles"][store]["identities"]
     assert isinstance(facts, list)
     return facts

@@ -9,20 +9,18 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from nssbackup.profiles import applications_named
+from tests.builders.store import StoreBuilder, issue
 from tests.cli.interactive import SHELLS, TAB, Interactive, install, interactive, missing
 from tests.cli.runner import Cli, Result
+from tests.conftest import MakeProfile
 from tests.peers import need
-from tests.store_builder import StoreBuilder, issue
 from tests.unit.profiles.machine import snapshot
-
-MakeProfile = Callable[[str], Path]
 
 # Names that would do something if anything evaluated them, or be more or less than one word.
 HOSTILE = (

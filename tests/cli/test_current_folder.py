@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.batch_homes import add_home
+from tests.builders.homes import add_home
 from tests.cli.runner import Cli
 
 # Loaded early, late, by the workers alone, and by what we depend on.

@@ -14,15 +14,13 @@ from typing import Any
 
 import pytest
 
+from tests.builders.store import StoreBuilder, issue, name, rsa_key
 from tests.cli.runner import FAST, Cli, unprivileged, without_one
-from tests.conftest import Unchanged
+from tests.conftest import MakeProfile, Unchanged
 from tests.peers import need
 from tests.peers.firefox import Firefox
 from tests.peers.nss import Nss, available
 from tests.peers.process import run
-from tests.store_builder import StoreBuilder, issue, name, rsa_key
-
-MakeProfile = Callable[[str], Path]
 
 WIPO = name("WIPO Test CA", "WIPO")
 EVIL = "\x1b[31mred\x07\r\u202egnp.exe\u2066\x9b2J"
@@ -32,11 +30,6 @@ REPORT = (
 )
 PROFILE = ("application", "name", "path", "store", "in_use", "findings")
 NOBODY = 65534
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 def in_firefox(cli: Cli, folder: Path, name_: str = "work") -> Path:

@@ -8,8 +8,7 @@ import pkgutil
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,20 +28,12 @@ from tests.cli.runner import (
     open_for_reader,
     unprivileged,
 )
-
-MakeProfile = Callable[[str], Path]
-SnapshotOf = Callable[[Path], object]
-Unchanged = Callable[[Path], AbstractContextManager[None]]
+from tests.conftest import MakeProfile, SnapshotOf
 
 # The contract's table: /design/cli.md, "Exit status".
 STATUSES = frozenset({0, 1, 2, 3, 4, 10, 11, 12, 13, 20, 21, 22, 30, 31, 32, 40, 130})
 
 full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 def failed(failure: Failure) -> str:

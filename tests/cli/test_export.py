@@ -6,27 +6,20 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import FIXTURES
+from tests.builders.store import StoreBuilder, issue, name, rsa_key
 from tests.cli.failures import TAKEN
 from tests.cli.runner import FAST, STRONG, Cli, Result, names, unprivileged
-from tests.store_builder import StoreBuilder, issue, name, rsa_key
-
-MakeProfile = Callable[[str], Path]
-SnapshotOf = Callable[[Path], object]
+from tests.conftest import MakeProfile, SnapshotOf
 
 DEFAULT = "Jane Doe-WIPO Customer CA G2-2056-05-01.pfx"
 MODERN = ("windows", "firefox", "openssl", "java", "dotnet")
 COMPATIBLE = ("windows-old", "macos", "ios", "java-old", "pct-safe")
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 @pytest.fixture
@@ -274,7 +267,7 @@ def test_an_incomplete_chain_is_said(cli: Cli, profile: MakeProfile) -> None:
 @pytest.mark.parametrize("store", ["nss387-nopassword", "ec-p384", "ec-p521", "rsa4096", "chain3"])
 def test_the_key_is_the_fixtures(cli: Cli, profile: MakeProfile, store: str) -> None:
     assert cli.export(profile(store), "-o", "a").status == 0
-    keys = Path(__file__).resolve().parents[2] / "fixtures" / "keys"
+    keys = FIXTURES / "keys"
     opened = subprocess.run(
         [*("openssl", "pkcs12", "-nocerts", "-nodes", "-passin", "stdin"), "-in", "a.pfx"],
         input=f"{STRONG}\n".encode(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Callable
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -15,26 +14,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from tests import FIXTURES
+from tests.builders.store import Key, StoreBuilder, ec_key, issue, name, rsa_key
 from tests.cli.failures import TAKEN
 from tests.cli.runner import FAST, Cli, Result, names
 from tests.cli.test_export import exported
-from tests.conftest import Unchanged
-from tests.store_builder import Key, StoreBuilder, ec_key, issue, name, rsa_key
+from tests.conftest import MakeProfile, SnapshotOf, Unchanged
 
-MakeProfile = Callable[[str], Path]
-SnapshotOf = Callable[[Path], object]
-
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 STEM = "Jane Doe-WIPO Customer CA G2-2056-05-01"
 WIPO = name("WIPO Test CA", "WIPO")
 CA_KEY = ec_key(90)
 CA = issue(CA_KEY, WIPO, ca=True)
 WEAK = "Summer2026"
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.batch_homes import JANE, add_home, profile_in
+from tests.builders.homes import JANE, add_home, profile_in
 from tests.cli.runner import Cli, names
 from tests.peers.exports import exported
 from tests.peers.restores import BACKUP_PASSWORD, identity_of
@@ -36,11 +36,6 @@ def homes() -> Iterator[Path]:
             give(add_home(top, user, fixture), UIDS[user])
             (top / user).chmod(0o700)
         yield top
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 def give(top: Path, user: int) -> None:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.namespaces import enter, unshare
 from tests.cli.runner import CTRL_C, CTRL_D, STRONG, Cli, Talk, finish, names, unprivileged
-from tests.conftest import Unchanged
-from tests.namespaces import enter, unshare
+from tests.conftest import MakeProfile, Unchanged
 from tests.peers import need
 
-MakeProfile = Callable[[str], Path]
 MakeHome = Callable[..., Cli]
 Answers = Sequence[tuple[str, str]]
 

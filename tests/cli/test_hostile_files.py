@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.batch_homes import JANE, add_home, profile_in
+from tests import PROFILES
+from tests.builders.homes import JANE, add_home, profile_in
 from tests.cli.forks import Forks, serving
 from tests.cli.runner import FAST, Cli, names
-from tests.conftest import PROFILES, Facts
-
-SnapshotOf = Callable[[Path], Facts]
+from tests.conftest import SnapshotOf
 
 LEGACY = "legacy-nopassword"
 EXISTS = "existing.pfx"

@@ -15,10 +15,10 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from tests.batch_homes import add_home, backups, profile_in
+from tests.builders.homes import add_home, backups, profile_in
+from tests.builders.store import StoreBuilder, ec_key, issue, name, rsa_key
 from tests.cli.forks import Ended, Forks, serving
 from tests.cli.runner import FAST, STRONG, Cli, names
-from tests.store_builder import StoreBuilder, ec_key, issue, name, rsa_key
 
 # Nickname in the store, common name in the certificate.
 NAMES: dict[str, tuple[bytes, str]] = {

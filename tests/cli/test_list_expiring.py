@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.builders.store import StoreBuilder, ec_key, issue, name
 from tests.cli.runner import Cli
-from tests.store_builder import StoreBuilder, ec_key, issue, name
-
-MakeProfile = Callable[[str], Path]
+from tests.conftest import MakeProfile
 
 WIPO, MAIL = name("WIPO Test CA", "WIPO"), name("Mail CA", "Example GmbH")
 CA_KEY = ec_key(90)
@@ -24,11 +22,6 @@ PEOPLE = {
     "Year": (-300, 365),
     "Future": (3, 20),
 }
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 @pytest.fixture

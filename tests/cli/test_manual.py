@@ -10,7 +10,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,9 +20,9 @@ from nssbackup.cli import app
 from nssbackup.cli.manual import EXAMPLES, manual
 from nssbackup.cli.statuses import exit_statuses
 from nssbackup.errors import NssBackupError
+from tests import PROJECT
 from tests.peers import need
 
-PROJECT = Path(__file__).resolve().parents[2]
 PAGE = PROJECT / "nssbackup" / "nssbackup.1"
 BUILD = "python -m nssbackup.cli.manual > nssbackup/nssbackup.1"
 

@@ -7,7 +7,6 @@ import math
 import os
 import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,15 +26,9 @@ from tests.cli.runner import (
     names,
     open_for_reader,
 )
-
-MakeProfile = Callable[[str], Path]
+from tests.conftest import MakeProfile
 
 WEAK = "warning: the backup password is easy to guess"
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 @pytest.fixture

@@ -7,25 +7,19 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import FIXTURES
+from tests.builders.store import StoreBuilder, issue, name, rsa_key
 from tests.cli.runner import Cli, names
-from tests.store_builder import StoreBuilder, issue, name, rsa_key
-
-MakeProfile = Callable[[str], Path]
+from tests.conftest import MakeProfile
 
 LEGACY, XDG = (".mozilla", "firefox"), (".config", "mozilla", "firefox")
 WIPO = name("WIPO Test CA", "WIPO")
 EVIL = "\x1b[31mred\x07\r\u202egnp.exe\u2066\x9b2J"
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 def root_of(cli: Cli, parts: tuple[str, ...], ini: str) -> Path:
@@ -273,7 +267,7 @@ def test_an_empty_list_is_a_success_that_says_so(cli: Cli, profile: MakeProfile)
 
 
 def test_every_fixture_is_listed_as_its_maker_sees_it(cli: Cli, profile: MakeProfile) -> None:
-    path = Path(__file__).resolve().parents[2] / "fixtures" / "profiles.json"
+    path = FIXTURES / "profiles.json"
     facts = json.loads(path.read_text(encoding="utf-8"))["profiles"]
     words = [word for store in sorted(facts) for word in ("--profile", os.fspath(profile(store)))]
     found = cli.run("list", "--all", "--json", *words).document

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,8 +26,7 @@ from tests.cli.runner import (
     names,
     wait_until_asleep,
 )
-
-MakeProfile = Callable[[str], Path]
+from tests.conftest import MakeProfile
 
 NEW, AGAIN, PRIMARY, WHICH = (
     "New password for the backup",
@@ -37,11 +36,6 @@ NEW, AGAIN, PRIMARY, WHICH = (
 )
 FIREFOX_PASSWORD = "correct horse 7"
 WRONG = "Wrong-Guess-77"
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 def test_the_backup_password_is_asked_twice(cli: Cli, profile: MakeProfile) -> None:

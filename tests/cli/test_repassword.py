@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from nssbackup.identity.model import Identity
 from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.pkcs12 import MODERN, Sealer
 from nssbackup.secret import Secret
+from tests.builders.store import ec_key, issue, name
 from tests.cli.runner import (
     CTRL_C,
     CTRL_D,
@@ -28,11 +28,8 @@ from tests.cli.runner import (
     unprivileged,
     without_one,
 )
-from tests.store_builder import ec_key, issue, name
+from tests.conftest import MakeProfile, SnapshotOf
 from tests.unit.pkcs12.identities import pfx_of, pkcs8_of
-
-MakeProfile = Callable[[str], Path]
-SnapshotOf = Callable[[Path], object]
 
 OLD, NEW, AGAIN, WHICH = (
     "Old password of a.pfx",

@@ -19,13 +19,10 @@ from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.pkcs12 import MODERN, Sealer
 from nssbackup.restore.restore import IMPORT_CLICKS
 from nssbackup.secret import Secret
+from tests.builders.store import ec_key, issue, name
 from tests.cli.runner import CTRL_C, CTRL_D, Cli, Result, names, unprivileged
-from tests.conftest import Facts
-from tests.store_builder import ec_key, issue, name
+from tests.conftest import MakeProfile, SnapshotOf
 from tests.unit.pkcs12.identities import pfx_of, pkcs8_of
-
-MakeProfile = Callable[[str], Path]
-SnapshotOf = Callable[[Path], Facts]
 
 GIVEN, PRIMARY = "WIPO-made-this-up-4711", "correct horse 7"
 WRONG = "Wrong-Guess-77"

@@ -8,7 +8,7 @@ import os
 import pickle
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -30,18 +30,13 @@ from nssbackup.report import ExportReport
 from nssbackup.secret import Secret
 from nssbackup.stores.inventory import take_inventory
 from nssbackup.stores.unlocking import read_key
+from tests import FIXTURES
 from tests.cli.runner import FAST, Cli, Result, finish, open_for_reader
+from tests.conftest import MakeProfile
 
-MakeProfile = Callable[[str], Path]
-
-KEYS = Path(__file__).resolve().parents[2] / "fixtures" / "keys"
+KEYS = FIXTURES / "keys"
 BACKUP, PRIMARY, WRONG = "Backup-Pass-4711-ärger", "correct horse 7", "Wrong-Guess-0815"
 STORES = ("nss387-password", "firefox-password", "tripledes-password")
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 def key_bytes(name: str) -> list[bytes]:

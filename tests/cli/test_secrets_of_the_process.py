@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests import PROJECT
 from tests.cli.runner import FAST, LIMIT, Cli, finish, names, open_for_reader
 from tests.cli.test_secrets import (
     BACKUP,
@@ -24,14 +25,14 @@ from tests.cli.test_secrets import (
     given,
     process_list,
 )
+from tests.conftest import MakeProfile
 from tests.peers import need
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc and core dumps of Linux")
 
-MakeProfile = Callable[[str], Path]
 
 STORE = "nss387-password"
-PACKAGE = Path(__file__).resolve().parents[2] / "nssbackup"
+PACKAGE = PROJECT / "nssbackup"
 _NO_LIMIT = ("prlimit", "--core=unlimited:unlimited")
 
 # Loaded by Python itself before anything else: every log at every level goes to stderr, and what

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import FIXTURES
 from tests.cli.failures import FAILURES, Failure
 from tests.cli.runner import FAST, STRONG, Cli, without_one
-
-MakeProfile = Callable[[str], Path]
+from tests.conftest import MakeProfile
 
 ERROR = ("status", "code", "message", "hint")
 PROFILE = ("application", "name", "path", "default", "in_use", "store", "primary_password")
@@ -25,18 +24,13 @@ IDENTITY = (
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
-
-
-@pytest.fixture
 def backup(cli: Cli, profile: MakeProfile) -> Path:
     assert cli.export(profile("ec-p256"), "-o", "a.pfx").status == 0
     return cli.here / "a.pfx"
 
 
 def fixture_facts(name: str) -> dict[str, Any]:
-    path = Path(__file__).resolve().parents[2] / "fixtures" / "profiles.json"
+    path = FIXTURES / "profiles.json"
     facts = json.loads(path.read_text(encoding="utf-8"))["profiles"][name]
     assert isinstance(facts, dict)
     return facts

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.cli.runner import FAST, STRONG, Cli, names, unprivileged
-
-MakeProfile = Callable[[str], Path]
+from tests.conftest import MakeProfile
 
 masks = pytest.mark.parametrize("umask", [0o777, 0o177])
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 @pytest.fixture

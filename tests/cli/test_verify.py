@@ -20,19 +20,13 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from tests.builders.store import issue, name, rsa_key
 from tests.cli.runner import STRONG, Cli, Result
+from tests.conftest import MakeProfile
 from tests.peers import need
-from tests.store_builder import issue, name, rsa_key
-
-MakeProfile = Callable[[str], Path]
 
 CA = name("WIPO Test CA", "WIPO")
 SERIAL = 0x4711
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
 
 
 def tool(*words: str | Path, password: str = STRONG) -> None:

@@ -34,11 +34,11 @@ from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
 from nssbackup.secret import Secret
 from nssbackup.stores import Engine, EngineName, Store, availability, engine_named
+from tests import FIXTURES
+from tests.builders.store import Key, ec_key, issue, rsa_key
 from tests.conftest import Unchanged
 from tests.peers import need
-from tests.store_builder import Key, ec_key, issue, rsa_key
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CASES: dict[str, dict[str, Any]] = json.loads(
     (FIXTURES / "profiles.json").read_text(encoding="utf-8")
 )["profiles"]

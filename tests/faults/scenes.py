@@ -18,8 +18,9 @@ from nssbackup.identity.model import Profile
 from nssbackup.pkcs12 import open_pfx
 from nssbackup.secret import Secret
 from nssbackup.stores import open_store
+from tests import FIXTURES
 from tests.cli.runner import FAST, Cli
-from tests.peers.exports import FIXTURES, exported
+from tests.peers.exports import exported
 from tests.peers.faults import Warm
 from tests.peers.restores import BACKUP_PASSWORD, identity_of, password_of
 

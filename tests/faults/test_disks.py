@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.disks import mounted, remount
 from tests.cli.runner import names
-from tests.disks import mounted, remount
 from tests.faults.scenes import NEW_NAME, OLD_NAME, Export, Repassword, Restore, Scene
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tmpfs is of Linux")

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.namespaces import enter, unshare
+from tests.builders.namespaces import enter, unshare
 from tests.peers.process import PeerError, run
 
 PROGRAMS = ("ip", "unshare", "nsenter", "mount", "ssh", "ssh-keygen", "sshd")

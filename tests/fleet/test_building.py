@@ -27,12 +27,11 @@ from typing import Any
 
 import pytest
 
+from tests import PROFILES, PROJECT
 from tests.cli.runner import Cli
 from tests.fleet.network import LIMIT, Host, Network, lacking
 from tests.peers.process import PeerError, run
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
-PROFILES = PROJECT / "fixtures" / "profiles"
 COLLECTIONS = PROJECT / "nssbackup" / "fleet" / "collections"
 Facts = dict[str, tuple[int, int, bytes]]
 

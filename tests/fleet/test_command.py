@@ -22,11 +22,6 @@ from nssbackup.fleet.run import private_folder
 from tests.cli.runner import Cli, names
 
 
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
-
-
 @pytest.fixture(autouse=True)
 def ansible(require_peers: bool) -> None:
     if find_spec("ansible_runner") is None:

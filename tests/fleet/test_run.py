@@ -13,8 +13,8 @@ import pytest
 from nssbackup.cli import app
 from nssbackup.fleet import run
 from nssbackup.fleet.play import Outcome, Play, Progress
+from tests.builders.store import issue, rsa_key
 from tests.fleet.test_documents import DOCUMENT, ITEM
-from tests.store_builder import issue, rsa_key
 
 ALWAYS = {f"nssbackup_{name}" for name in ("folder", "requirement", "run", "timeout")}
 

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
-from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -18,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.secret import Secret
 from nssbackup.stores.native import NativeEngine
+from tests import FIXTURES
 
-FIXTURES = Path(__file__).resolve().parent.parent.parent / "fixtures"
 PROFILES = FIXTURES / "profiles"
 
 # One of each kind that there is: maker, key, encryption of the store.

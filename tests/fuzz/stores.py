@@ -26,12 +26,9 @@ from nssbackup.stores.legacy.store import LegacyStore
 from nssbackup.stores.native import NativeEngine, pbe
 from nssbackup.stores.native.database import Attribute, CertificateDatabase, KeyDatabase
 from nssbackup.stores.native.store import NativeStore
-from tests.berkeley_builder import berkeley_file
-from tests.fuzz import scratch, seeds
-from tests.fuzz.records import Record, decode, encode
-from tests.fuzz.target import Target
-from tests.legacy_builder import certificate_key, certificate_record, check_record, key_record
-from tests.store_builder import (
+from tests.builders.berkeley import berkeley_file
+from tests.builders.legacy import certificate_key, certificate_record, check_record, key_record
+from tests.builders.store import (
     Key,
     aes_blob,
     cka_id,
@@ -41,6 +38,9 @@ from tests.store_builder import (
     signature,
     unsigned,
 )
+from tests.fuzz import scratch, seeds
+from tests.fuzz.records import Record, decode, encode
+from tests.fuzz.target import Target
 
 _SALT = bytes(20)
 _KEY = intermediate(_SALT, "")

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests import PROJECT
 from tests.peers.nss import Nss
 from tests.peers.process import run
 
@@ -63,7 +64,7 @@ def _library(nss: Nss) -> Path:
 
 def _child(nss: Nss, action: str, path: Path, stdin: bytes) -> bytes:
     env = {} if nss.lib is None else {"LD_LIBRARY_PATH": str(nss.lib)}
-    env["PYTHONPATH"] = str(Path(__file__).parents[2])
+    env["PYTHONPATH"] = str(PROJECT)
     words: list[str | Path] = [sys.executable, "-m", "tests.peers.dbm", action, _library(nss), path]
     return run(words, stdin=stdin, env=env)
 

@@ -16,8 +16,7 @@ from nssbackup.backups.writing import Dialogue
 from nssbackup.pkcs12 import FORMATS, Sealing
 from nssbackup.profiles import resolve_profile
 from nssbackup.secret import Secret
-
-FIXTURES = Path(__file__).parents[2] / "fixtures"
+from tests import FIXTURES
 
 PASSWORDS = {
     "ASCII": "correct horse 4711",

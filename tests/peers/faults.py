@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
+from tests import PROJECT
 from tests.peers.process import PeerError, run
 
 __all__ = ["Call", "Done", "Fault", "Warm", "missing"]
@@ -230,7 +231,7 @@ class Warm:
             [sys.executable, "-c", _SERVER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
+            cwd=PROJECT,
             env={**self.environment, "LD_PRELOAD": str(library())},
         )
         assert self._ask(json.dumps(modules)) == b"ready\n"

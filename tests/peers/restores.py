@@ -20,7 +20,8 @@ from nssbackup.restore.restore import (
 )
 from nssbackup.secret import Secret
 from nssbackup.stores import EngineName
-from tests.peers.exports import FIXTURES, PASSWORDS, Expected, exportable, exported
+from tests import FIXTURES
+from tests.peers.exports import PASSWORDS, Expected, exportable, exported
 from tests.peers.nss import Nss, available
 
 ENGINES: tuple[EngineName, ...] = ("native", "nss")

@@ -19,8 +19,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from tests import FIXTURES
 from tests.peers import need
-from tests.peers.exports import FIXTURES, Expected, export, exportable
+from tests.peers.exports import Expected, export, exportable
 from tests.peers.firefox import Firefox
 from tests.peers.readers import OpenSsl
 

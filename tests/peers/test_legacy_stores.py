@@ -28,16 +28,16 @@ from nssbackup.secret import Secret
 from nssbackup.stores import Store
 from nssbackup.stores.legacy.berkeley import read_records
 from nssbackup.stores.native import NativeEngine
-from tests.berkeley_builder import ByteOrder, berkeley_file
+from tests import FIXTURES
+from tests.builders.berkeley import ByteOrder, berkeley_file
+from tests.builders.store import ec_key, issue, octets
 from tests.cli.runner import STRONG, Cli
 from tests.conftest import Unchanged
 from tests.peers import dbm, need
 from tests.peers.nss import RELEASES, Database, Key, Nss, available, pem_blocks
 from tests.peers.process import PeerError, password_file, run
 from tests.peers.readers import OpenSsl, Pk12util
-from tests.store_builder import ec_key, issue, octets
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 CASES: dict[str, dict[str, Any]] = {
     name: case
     for name, case in json.loads((FIXTURES / "profiles.json").read_text("utf-8"))[

@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from tests import FIXTURES
 from tests.peers import need
 from tests.peers.firefox import Firefox
 from tests.peers.nss import RELEASES, Nss, available
@@ -17,7 +18,6 @@ from tests.peers.process import PeerError, password_file, run
 from tests.peers.readers import Reader, readers
 from tests.peers.website import Website
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 PROFILES: dict[str, Any] = json.loads((FIXTURES / "profiles.json").read_text("utf-8"))["profiles"]
 KEYS = {
     "rsa": ("RSA", "rsa_keygen_bits:2048"),

@@ -11,7 +11,7 @@ from nssbackup.batch.users import Member, User
 from nssbackup.batch.work import back_up_user
 from nssbackup.secret import Secret
 from nssbackup.system.files import make_folder
-from tests.batch_homes import JANE, add_home
+from tests.builders.homes import JANE, add_home
 from tests.peers import need
 from tests.peers.exports import exportable, fingerprint
 from tests.peers.readers import Reader, readers

@@ -21,10 +21,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tests import FIXTURES
 from tests.cli.runner import FAST, STRONG, Cli, Result
 from tests.conftest import Facts
 from tests.peers import need
-from tests.peers.exports import FIXTURES, Expected, exportable, fingerprint
+from tests.peers.exports import Expected, exportable, fingerprint
 from tests.peers.firefox import PROGRAM, Firefox
 from tests.peers.process import run
 from tests.peers.readers import OpenSsl

@@ -18,9 +18,10 @@ import pytest
 from nssbackup.errors import WrongBackupPasswordError
 from nssbackup.pkcs12 import PfxContents, describe, open_pfx
 from nssbackup.secret import Secret
+from tests import FIXTURES
 from tests.cli.runner import FAST, Cli, Result, names
 from tests.peers import need
-from tests.peers.exports import FIXTURES, exportable
+from tests.peers.exports import exportable
 from tests.peers.firefox import Firefox
 from tests.peers.nss import Nss, available
 from tests.peers.process import PeerError, password_file, run

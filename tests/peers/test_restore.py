@@ -16,8 +16,9 @@ from nssbackup.restore.rows import Rows
 from nssbackup.secret import Secret
 from nssbackup.stores import EngineName
 from nssbackup.stores.nss import NssEngine
+from tests import FIXTURES
 from tests.peers import need
-from tests.peers.exports import FIXTURES, Expected, exported, fingerprint
+from tests.peers.exports import Expected, exported, fingerprint
 from tests.peers.nss import Nss, available
 from tests.peers.process import PeerError
 from tests.peers.restores import (

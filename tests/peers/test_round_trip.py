@@ -20,8 +20,9 @@ from nssbackup.restore.restore import RestoreDialogue, RestoreOptions, restore_i
 from nssbackup.secret import Secret
 from nssbackup.stores import EngineName
 from nssbackup.stores.nss import NssEngine
+from tests import FIXTURES
 from tests.peers import need
-from tests.peers.exports import FIXTURES, Expected, exportable
+from tests.peers.exports import Expected, exportable
 from tests.peers.restores import ENGINES
 
 _PASSWORD = Secret("Grüße aus Zürich")

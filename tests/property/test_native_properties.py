@@ -22,7 +22,7 @@ from nssbackup.identity.choosing import assemble
 from nssbackup.identity.model import Profile
 from nssbackup.secret import Secret
 from nssbackup.stores.native import NativeEngine, pbe
-from tests.store_builder import (
+from tests.builders.store import (
     Key,
     Scheme,
     StoreBuilder,

@@ -50,10 +50,20 @@ from nssbackup.stores import copies
 from nssbackup.stores.legacy import berkeley, cert8
 from nssbackup.stores.native import NativeEngine, database, pairing
 from nssbackup.system import snapshot
-from tests.berkeley_builder import berkeley_file
+from tests.builders.berkeley import berkeley_file
+from tests.builders.legacy import certificate_record
+from tests.builders.store import (
+    StoreBuilder,
+    ec_key,
+    integer,
+    issue,
+    octets,
+    oid,
+    rsa_key,
+    seq,
+    tlv,
+)
 from tests.fuzz import guard
-from tests.legacy_builder import certificate_record
-from tests.store_builder import StoreBuilder, ec_key, integer, issue, octets, oid, rsa_key, seq, tlv
 from tests.unit.pkcs12.identities import certificate_bag, clear_safe, key_bag
 from tests.unit.profiles.machine import Machine
 

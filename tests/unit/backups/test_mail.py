@@ -26,7 +26,7 @@ from nssbackup.pkcs12 import Sealing
 from nssbackup.report import WrittenFile
 from nssbackup.secret import Secret
 from nssbackup.system.files import write_verified
-from tests.store_builder import StoreBuilder, ec_key, issue, name, rsa_key
+from tests.builders.store import StoreBuilder, ec_key, issue, name, rsa_key
 
 PFX = b"".join(hashlib.sha256(b"%d" % n).digest() for n in range(100))
 WIPO = name("WIPO Test CA", "WIPO")

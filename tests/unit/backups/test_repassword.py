@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,10 +38,9 @@ from nssbackup.pkcs12 import (
 )
 from nssbackup.report import ExportReport
 from nssbackup.secret import Secret
-from tests.store_builder import ec_key, issue
+from tests.builders.store import ec_key, issue
+from tests.conftest import SnapshotOf
 from tests.unit.pkcs12.identities import pfx_of, pkcs8_of
-
-SnapshotOf = Callable[[Path], object]
 
 OLD, NEW = Secret("WIPO-made-4711"), Secret("my own Pässwörd 🔑")
 ROUNDS = 2_048

@@ -32,7 +32,7 @@ from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.pkcs12 import COMPATIBLE, MODERN, Sealer, structure
 from nssbackup.secret import Secret
-from tests.store_builder import ec_key, issue
+from tests.builders.store import ec_key, issue
 from tests.unit.pkcs12.identities import pfx_of
 
 PASSWORD = Secret("a password for the tests")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from nssbackup.batch.rendering import write_reports
 from nssbackup.errors import OutputError
+from tests import PROJECT
 from tests.unit.batch.rendering_documents import (
     HOSTILE,
     STATUSES,
@@ -141,7 +142,7 @@ except OutputError as error:
             text=True,
             check=True,
             timeout=60,
-            cwd=Path(__file__).parents[3],
+            cwd=PROJECT,
         )
         assert "can't be written" in done.stdout
         assert {path.name for path in Path(folder).iterdir()} == {"report.csv", "report.html"}

@@ -20,8 +20,8 @@ from nssbackup.batch.users import Places
 from nssbackup.errors import OutputError, UsageError
 from nssbackup.system import locking
 from nssbackup.system.locking import FolderLockedError, locked, only_run
-from tests.batch_homes import JANE, add_home, backups, everything, opened, report_of
-from tests.store_builder import issue, rsa_key
+from tests.builders.homes import JANE, add_home, backups, everything, opened, report_of
+from tests.builders.store import issue, rsa_key
 
 HOLD = """
 import sys

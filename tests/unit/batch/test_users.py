@@ -10,8 +10,8 @@ import pytest
 
 from nssbackup.batch.naming import folder_of_user, unused_name, user_of_home
 from nssbackup.batch.users import Places, User, users_in
-from tests.batch_homes import JANE, add_home, profile_in
-from tests.conftest import PROFILES
+from tests import PROFILES
+from tests.builders.homes import JANE, add_home, profile_in
 from tests.unit.profiles.machine import closed
 
 

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from nssbackup.batch.vault import Entry, Escrow, PasswordsFile, recipients_in
 from nssbackup.errors import OutputError, UsageError
 from nssbackup.secret import Secret
-from tests.batch_homes import password_rows
+from tests.builders.homes import password_rows
+from tests.builders.store import ec_key, issue, rsa_key
 from tests.fuzz import guard
-from tests.store_builder import ec_key, issue, rsa_key
 
 ENTRY = Entry(
     user="jane",

@@ -30,7 +30,8 @@ from nssbackup.pkcs12 import Sealer
 from nssbackup.profiles.folder import DATABASES, store_in
 from nssbackup.secret import Secret
 from nssbackup.system.files import make_folder
-from tests.batch_homes import (
+from tests import PROFILES
+from tests.builders.homes import (
     JANE,
     JANES_FILE,
     LOCKED,
@@ -44,8 +45,7 @@ from tests.batch_homes import (
     password_rows,
     profile_in,
 )
-from tests.conftest import PROFILES
-from tests.store_builder import StoreBuilder, ec_key, issue
+from tests.builders.store import StoreBuilder, ec_key, issue
 from tests.unit.profiles.machine import closed
 
 GIVEN = Secret("Correct-Horse-Battery-Staple-47")

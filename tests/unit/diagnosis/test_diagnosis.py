@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,12 +22,10 @@ from nssbackup.profiles.folder import store_in
 from nssbackup.profiles.system import Platform, System
 from nssbackup.secret import Secret
 from nssbackup.stores import availability, engine_named
-from tests.conftest import Unchanged
-from tests.store_builder import Key, StoreBuilder, ec_key, issue, name, rsa_key
+from tests import PROFILES
+from tests.builders.store import Key, StoreBuilder, ec_key, issue, name, rsa_key
+from tests.conftest import MakeProfile, Unchanged
 
-MakeProfile = Callable[[str], Path]
-
-FIXTURES = Path(__file__).resolve().parents[3] / "fixtures" / "profiles"
 WIPO = name("WIPO Customer CA", "WIPO")
 DSA_KEY = dsa.generate_private_key(1024)  # noqa: S505 - quick to make, and it protects nothing
 PAIR = {"certificate-with-key"}
@@ -610,7 +608,7 @@ def test_several_certificates_are_possible_and_named(profile: MakeProfile) -> No
     fingerprints = re.findall(r"`([0-9a-f]{16})`", hint(found))
     assert len(set(fingerprints)) == 2
     for fingerprint in fingerprints:
-        named = look(FIXTURES / "two-people", certificate=fingerprint)
+        named = look(PROFILES / "two-people", certificate=fingerprint)
         assert named.verdict.possible
         assert "several-certificates" not in codes(named, None)
 
@@ -643,7 +641,7 @@ def test_a_certificate_of_another_issuer_is_possible_and_that_is_said(profile: M
     report = look(profile("foreign-only"))
     assert report.verdict.possible
     assert "from WIPO" in finding(report, "no-wipo-certificate", None).message
-    named = look(FIXTURES / "foreign-only", certificate="Jane Doe")
+    named = look(PROFILES / "foreign-only", certificate="Jane Doe")
     assert "no-wipo-certificate" not in codes(named, None)
 
 
@@ -739,7 +737,7 @@ def test_problems_come_first(profile: MakeProfile) -> None:
 
 
 def test_every_finding_is_made_of_sentences(profile: MakeProfile) -> None:
-    for fixture in sorted(FIXTURES.iterdir()):
+    for fixture in sorted(PROFILES.iterdir()):
         report = look(profile(fixture.name))
         for one in (*report.findings, *report.profiles[0].findings):
             for text in (one.message, one.hint or "Nothing."):
@@ -763,7 +761,7 @@ def test_the_codes_of_the_table_are_not_those_of_errors() -> None:
 # --- the verdict is what `export` does
 
 
-@pytest.mark.parametrize("fixture", sorted(folder.name for folder in FIXTURES.iterdir()))
+@pytest.mark.parametrize("fixture", sorted(folder.name for folder in PROFILES.iterdir()))
 def test_the_verdict_is_what_an_export_comes_to(
     profile: MakeProfile, tmp_path: Path, fixture: str
 ) -> None:

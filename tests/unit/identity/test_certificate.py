@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from nssbackup.identity.certificate import MalformedCertificateError, from_der
 from nssbackup.identity.chain import find_chain
-from tests.store_builder import Key, ec_key, integer, issue, name, octets, oid, rsa_key, seq, tlv
+from tests.builders.store import Key, ec_key, integer, issue, name, octets, oid, rsa_key, seq, tlv
 
 KEY, CA_KEY = ec_key(), ec_key(1)
 DER = issue(KEY, name("Zoë Müller", "Büro"), name("WIPO CA", "WIPO"), CA_KEY, serial=0xC0FFEE)

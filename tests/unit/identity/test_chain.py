@@ -9,7 +9,7 @@ from cryptography.x509.oid import NameOID
 
 from nssbackup.identity.certificate import StoredCertificate, from_der, load_certificate
 from nssbackup.identity.chain import find_chain
-from tests.store_builder import Signer, ec_key, issue, rsa_key
+from tests.builders.store import Signer, ec_key, issue, rsa_key
 
 ROOT, MIDDLE, LEAF, OTHER = (ec_key(n) for n in range(4))
 

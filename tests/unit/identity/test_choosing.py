@@ -25,7 +25,7 @@ from nssbackup.identity.choosing import (
 )
 from nssbackup.identity.model import Identity, Profile
 from nssbackup.identity.private_keys import from_ec
-from tests.store_builder import ec_key, issue, name
+from tests.builders.store import ec_key, issue, name
 
 WIPO = name("WIPO Customer CA", "World Intellectual Property Organization")
 MAIL = name("Example Mail CA", "Example GmbH")

@@ -8,7 +8,7 @@ from cryptography.x509.oid import NameOID
 
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Identity
-from tests.store_builder import ec_key, issue, name
+from tests.builders.store import ec_key, issue, name
 
 LONG = "World Intellectual Property Organization"
 FIELDS = {

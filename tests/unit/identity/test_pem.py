@@ -26,7 +26,7 @@ from nssbackup.errors import UsageError, VerificationError
 from nssbackup.identity import pem
 from nssbackup.identity.certificate import StoredCertificate, from_der
 from nssbackup.identity.model import Profile
-from tests.store_builder import StoreBuilder, ec_key, issue, name, rsa_key
+from tests.builders.store import StoreBuilder, ec_key, issue, name, rsa_key
 
 KEY, CA_KEY, ROOT_KEY = rsa_key(1), ec_key(2), ec_key(3)
 CA_NAME, ROOT_NAME = name("WIPO Test CA", "WIPO"), name("WIPO Root", "WIPO")

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from nssbackup.errors import KeyInconsistentError, KeyNotExportableError
 from nssbackup.identity.private_keys import RsaValues, from_ec, from_ed25519, from_pkcs8, from_rsa
-from tests.store_builder import ec_key, integer, octets, oid, rsa_key, seq
+from tests.builders.store import ec_key, integer, octets, oid, rsa_key, seq
 
 Supported = (
     rsa.RSAPrivateKey

@@ -19,7 +19,7 @@ from nssbackup.profiles import find_left_behind, find_profiles, resolve_profile,
 from nssbackup.profiles.groups import GROUPS_FOLDER
 from nssbackup.profiles.system import Platform
 from nssbackup.stores.inventory import take_inventory
-from tests.store_builder import StoreBuilder, ec_key, issue
+from tests.builders.store import StoreBuilder, ec_key, issue
 from tests.unit.profiles.machine import Machine, closed, snapshot
 from tests.unit.profiles.test_lock import held, unix
 

@@ -22,9 +22,9 @@ from nssbackup.restore.objects import EMPTY, NSS_TRUST, TRUST, Additions, Change
 from nssbackup.restore.rows import Rows
 from nssbackup.stores.native import pbe
 from nssbackup.stores.native.pairing import key_id, public_value
-from tests.conftest import PROFILES
-from tests.store_builder import ec_key, integer, issue, name, rsa_key
-from tests.store_builder import public_value as value_of
+from tests import PROFILES
+from tests.builders.store import ec_key, integer, issue, name, rsa_key
+from tests.builders.store import public_value as value_of
 from tests.unit.pkcs12.identities import pkcs8_of
 
 KEY = pbe.intermediate_key(b"salt of twenty bytes", "Ünï")

@@ -42,11 +42,9 @@ from nssbackup.restore.restore import (
 from nssbackup.restore.rows import Rows
 from nssbackup.secret import Secret
 from nssbackup.stores import open_store
-from tests.conftest import Unchanged
-from tests.store_builder import StoreBuilder, cka_id, ec_key, issue, rsa_key
+from tests.builders.store import StoreBuilder, cka_id, ec_key, issue, rsa_key
+from tests.conftest import MakeProfile, Unchanged
 from tests.unit.pkcs12.identities import pfx_of
-
-MakeProfile = Callable[[str], Path]
 
 GIVEN = Secret("WIPO-made-4711")
 PRIMARY = "correct horse 7"

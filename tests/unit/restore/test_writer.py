@@ -25,8 +25,8 @@ from nssbackup.restore import writer
 from nssbackup.restore.objects import Additions, Change, Maker, NewObject
 from nssbackup.restore.rows import Rows, Table
 from nssbackup.stores.native import pbe
-from tests.conftest import PROFILES
-from tests.store_builder import COLUMNS, StoreBuilder, cka_id, issue, rsa_key
+from tests import PROFILES
+from tests.builders.store import COLUMNS, StoreBuilder, cka_id, issue, rsa_key
 from tests.unit.pkcs12.identities import pkcs8_of
 
 State = dict[str, bytes]

@@ -6,7 +6,6 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,9 +15,7 @@ from nssbackup.errors import DamagedStoreError, UnreadableStoreError
 from nssbackup.identity.model import Profile
 from nssbackup.stores import copies, open_store
 from nssbackup.stores.copies import copy_databases, private_copy
-from tests.conftest import Unchanged
-
-MakeProfile = Callable[[str], Path]
+from tests.conftest import MakeProfile, Unchanged
 
 
 @pytest.mark.parametrize(

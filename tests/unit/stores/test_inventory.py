@@ -7,8 +7,8 @@ import pytest
 from nssbackup.errors import DamagedStoreError, NoProfileError, NoStoreError
 from nssbackup.identity.model import Profile
 from nssbackup.stores.inventory import primary_password_set, take_inventory
+from tests.builders.store import StoreBuilder, ec_key, issue
 from tests.conftest import Unchanged
-from tests.store_builder import StoreBuilder, ec_key, issue
 
 
 def made(folder: Path, number: int = 0, password: str = "") -> Profile:

@@ -33,15 +33,16 @@ from nssbackup.report import ExportReport
 from nssbackup.secret import Secret
 from nssbackup.stores.inventory import Inventory, take_inventory
 from nssbackup.stores.unlocking import read_key
+from tests import FIXTURES
+from tests.builders.store import Key, StoreBuilder, ec_key, issue, name, rsa_key
 from tests.conftest import Unchanged
-from tests.store_builder import Key, StoreBuilder, ec_key, issue, name, rsa_key
 
 WIPO = name("WIPO Test CA", "World Intellectual Property Organization")
 ROOT = name("WIPO Root", "World Intellectual Property Organization")
 CA_KEY, ROOT_KEY = ec_key(90), ec_key(91)
 CA = issue(CA_KEY, WIPO, ROOT, ROOT_KEY, ca=True)
 ROOT_CA = issue(ROOT_KEY, ROOT, ca=True)
-KEYS = Path(__file__).resolve().parents[3] / "fixtures" / "keys"
+KEYS = FIXTURES / "keys"
 PASSWORD = Secret("Correct-Horse-Battery-Staple-47")
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from nssbackup.errors import OutputError, OutputExistsError, VerificationError
 from nssbackup.system.files import check_writable, make_folder, safe_name, write_verified
+from tests import PROJECT
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
 DATA = b"the backup"
@@ -209,7 +210,7 @@ def test_a_read_only_folder_is_refused_early(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=True,
-            cwd=Path(__file__).parents[3],
+            cwd=PROJECT,
             timeout=30,
         )
     finally:

@@ -19,7 +19,8 @@ import pytest
 from nssbackup.errors import DamagedStoreError, NssBackupError, UnreadableStoreError
 from nssbackup.system import snapshot
 from nssbackup.system.snapshot import take_snapshot
-from tests.conftest import PROFILES, Unchanged
+from tests import PROFILES, PROJECT
+from tests.conftest import Unchanged
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
 
@@ -340,7 +341,7 @@ except NssBackupError as error:
 def read_apart(path: Path, *user: str) -> str:
     """What a process of its own gets of a snapshot; one that blocks is a failure, no standstill."""
     command = [sys.executable, "-c", READER, str(path), *user]
-    root = Path(__file__).parents[3]
+    root = PROJECT
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, timeout=15)
     return done.stdout.strip()
 
@@ -442,7 +443,7 @@ def test_no_room_for_the_copy_is_not_said_of_the_profile(
             capture_output=True,
             text=True,
             check=True,
-            cwd=Path(__file__).parents[3],
+            cwd=PROJECT,
             env={**os.environ, "TMPDIR": str(temporary)},
             timeout=15,
         )

@@ -9,8 +9,8 @@ from nssbackup.identity.certificate import StoredCertificate, from_der
 from nssbackup.identity.model import PrivateKey, Profile
 from nssbackup.secret import Secret
 from nssbackup.stores.legacy.store import LegacyStore
-from tests.legacy_builder import LegacyBuilder
-from tests.store_builder import ec_key, issue, rsa_key
+from tests.builders.legacy import LegacyBuilder
+from tests.builders.store import ec_key, issue, rsa_key
 
 RSA, EC = rsa_key(), ec_key()
 RSA_DER, EC_DER = issue(RSA), issue(EC, "Zoë Müller")

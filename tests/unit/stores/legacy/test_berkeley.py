@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from nssbackup.errors import DamagedStoreError
 from nssbackup.stores.legacy import berkeley
 from nssbackup.stores.legacy.berkeley import read_records
-from tests.berkeley_builder import (
+from tests import PROFILES
+from tests.builders.berkeley import (
     FULL_KEY,
     FULL_KEY_DATA,
     OVERFLOW,
@@ -32,7 +33,6 @@ from tests.berkeley_builder import (
     with_header,
 )
 
-FIXTURES = Path(__file__).resolve().parents[4] / "fixtures" / "profiles"
 ORDERS: list[ByteOrder] = ["little", "big"]
 PAGE_SIZES = [512, 1024, 2048, 4096, 8192, 16384, 32768]
 # The first overflow page of a plain file with two buckets: address 2049 is the bitmap.
@@ -146,7 +146,7 @@ def test_a_file_of_version_1_is_read() -> None:
 @pytest.mark.parametrize("byte_order", ORDERS)
 @pytest.mark.parametrize("file", ["cert8.db", "key3.db"])
 def test_a_real_database_written_anew_holds_the_same(file: str, byte_order: ByteOrder) -> None:
-    records = read((FIXTURES / "legacy-renewed" / file).read_bytes())
+    records = read((PROFILES / "legacy-renewed" / file).read_bytes())
     assert len(records) >= 5
     for page_size in PAGE_SIZES:
         data = berkeley_file(records.items(), page_size=page_size, byte_order=byte_order, seed=1)
@@ -208,7 +208,7 @@ def test_another_kind_of_file_is_named_as_such(fields: dict[str, int]) -> None:
 
 
 def test_a_sqlite_database_is_no_such_file() -> None:
-    data = (FIXTURES / "nss387-nopassword" / "cert9.db").read_bytes()
+    data = (PROFILES / "nss387-nopassword" / "cert9.db").read_bytes()
     assert damage(data) == "it is no Berkeley DB 1.85 hash file"
 
 
@@ -365,7 +365,7 @@ def test_the_data_behind_the_end_of_a_key_must_lie_before_it() -> None:
 
 @cache
 def real(name: str) -> bytes:
-    return (FIXTURES / "legacy-renewed" / name).read_bytes()
+    return (PROFILES / "legacy-renewed" / name).read_bytes()
 
 
 def spend_little(data: bytes) -> None:

@@ -13,18 +13,18 @@ from cryptography.x509.oid import NameOID
 
 from nssbackup.secret import Secret
 from nssbackup.stores.legacy.store import LegacyStore
-from tests.conftest import Unchanged
-from tests.legacy_builder import (
+from tests.builders.legacy import (
     USER,
     LegacyBuilder,
     certificate_key,
     certificate_record,
     elsewhere_record,
 )
-from tests.store_builder import (
+from tests.builders.store import (
     issue,
     octets,
 )
+from tests.conftest import Unchanged
 from tests.unit.stores.legacy.legacy_stores import (
     EC,
     EC_DER,

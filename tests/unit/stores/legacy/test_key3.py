@@ -27,13 +27,14 @@ from nssbackup.stores.legacy.berkeley import read_records
 from nssbackup.stores.legacy.key3 import KeyDatabase
 from nssbackup.stores.native import NativeEngine
 from nssbackup.stores.unlocking import read_key
-from tests.berkeley_builder import ByteOrder
-from tests.legacy_builder import (
+from tests import PROFILES
+from tests.builders.berkeley import ByteOrder
+from tests.builders.legacy import (
     LegacyBuilder,
     check_record,
     key_record,
 )
-from tests.store_builder import (
+from tests.builders.store import (
     Key,
     cka_id,
     des_blob,
@@ -58,7 +59,6 @@ from tests.unit.stores.legacy.legacy_stores import (
 )
 from tests.unit.stores.native.stores import pkcs8
 
-FIXTURES = Path(__file__).resolve().parents[4] / "fixtures" / "profiles"
 ORDERS: list[ByteOrder] = ["little", "big"]
 
 
@@ -303,7 +303,7 @@ def test_password_records_of_nss_3_87_open(salt: str, check: str, password: str)
 @pytest.mark.parametrize(("case", "length"), [("legacy-password", 20), ("legacy-rounds", 23)])
 def test_the_fixtures_are_one_with_rounds_and_one_without(case: str, length: int) -> None:
     """So that the contract's tests, which read them, are about both."""
-    data = (FIXTURES / case / "key3.db").read_bytes()
+    data = (PROFILES / case / "key3.db").read_bytes()
     assert dict(read_records(data, "key3.db"))[b"password-check"][1] == length
 
 

@@ -27,16 +27,17 @@ from nssbackup.identity.choosing import assemble
 from nssbackup.secret import Secret
 from nssbackup.stores.legacy.store import LegacyStore
 from nssbackup.stores.native import NativeEngine
-from tests.berkeley_builder import with_header
-from tests.conftest import Unchanged
-from tests.legacy_builder import (
+from tests import PROFILES
+from tests.builders.berkeley import with_header
+from tests.builders.legacy import (
     LegacyBuilder,
     key_record,
 )
-from tests.store_builder import (
+from tests.builders.store import (
     StoreBuilder,
     des_blob,
 )
+from tests.conftest import Unchanged
 from tests.unit.stores.legacy.legacy_stores import (
     EC,
     EC_DER,
@@ -50,8 +51,6 @@ from tests.unit.stores.legacy.legacy_stores import (
     opened,
 )
 from tests.unit.stores.native.stores import pkcs8
-
-FIXTURES = Path(__file__).resolve().parents[4] / "fixtures" / "profiles"
 
 
 @pytest.fixture
@@ -200,13 +199,13 @@ def test_reading_leaves_the_folder_as_it_is(store: LegacyBuilder, unchanged: Unc
 
 @cache
 def real(file: str) -> bytes:
-    return (FIXTURES / "legacy-nopassword" / file).read_bytes()
+    return (PROFILES / "legacy-nopassword" / file).read_bytes()
 
 
 @cache
 def truth() -> dict[bytes, bytes]:
     """What is in the real profile: each certificate with a key, and that key."""
-    return _read_all(FIXTURES / "legacy-nopassword")
+    return _read_all(PROFILES / "legacy-nopassword")
 
 
 def _read_all(folder: Path) -> dict[bytes, bytes]:
@@ -290,7 +289,7 @@ def test_records_of_chance_end_in_our_errors(
 
 
 def test_the_last_page_of_a_real_database_is_missed(tmp_path: Path) -> None:
-    shutil.copytree(FIXTURES / "legacy-nopassword", tmp_path / "profile")
+    shutil.copytree(PROFILES / "legacy-nopassword", tmp_path / "profile")
     path = tmp_path / "profile" / "cert8.db"
     (page_size,) = struct.unpack_from(">I", real("cert8.db"), 12)
     os.truncate(path, page_size)

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from nssbackup.identity.model import PrivateKey, Profile
 from nssbackup.secret import Secret
 from nssbackup.stores.native import NativeEngine
-from tests.store_builder import Key, Row, StoreBuilder
+from tests.builders.store import Key, Row, StoreBuilder
 
 
 def opened(folder: Path) -> Profile:

@@ -17,7 +17,7 @@ from nssbackup.stores.native.database import (
     StoredObject,
 )
 from nssbackup.system.snapshot import take_snapshot
-from tests.store_builder import EMPTY, StoreBuilder, cka_id, ec_key, issue, rsa_key
+from tests.builders.store import EMPTY, StoreBuilder, cka_id, ec_key, issue, rsa_key
 
 DER = issue(ec_key())
 

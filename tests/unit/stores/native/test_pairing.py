@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from nssbackup.stores.native import NativeEngine, pairing
 from nssbackup.stores.native.database import StoredObject
-from tests.store_builder import (
+from tests.builders.store import (
     EMPTY,
     Key,
     StoreBuilder,

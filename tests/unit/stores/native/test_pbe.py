@@ -6,8 +6,8 @@ import pytest
 
 from nssbackup.errors import DamagedStoreError, IntegrityError, StoreError, UnsupportedStoreError
 from nssbackup.stores.native import pbe
-from tests import store_builder as build
-from tests.store_builder import integer, octets, oid, seq, tlv
+from tests.builders import store as build
+from tests.builders.store import integer, octets, oid, seq, tlv
 
 V1 = (
     "100cf580b6c2c5ab52e2a47f4b03bf3f3f51aa5d",

@@ -24,8 +24,7 @@ from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import OrphanKey
 from nssbackup.secret import Secret
 from nssbackup.stores.native import NativeEngine, database
-from tests.conftest import Unchanged
-from tests.store_builder import (
+from tests.builders.store import (
     PBE_3DES,
     Key,
     Scheme,
@@ -42,6 +41,7 @@ from tests.store_builder import (
     seq,
     signature,
 )
+from tests.conftest import Unchanged
 from tests.unit.stores.native.stores import key_of, opened, pkcs8, row_of, sig
 
 RSA = rsa_key()

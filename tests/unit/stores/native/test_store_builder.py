@@ -9,10 +9,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
 
+from tests.builders.store import Key, Scheme, StoreBuilder, ec_key, issue, rsa_key, signature
 from tests.peers import need
 from tests.peers.nss import Nss, available
 from tests.peers.process import PeerError
-from tests.store_builder import Key, Scheme, StoreBuilder, ec_key, issue, rsa_key, signature
 
 KEYS: dict[str, Key] = {
     "rsa": rsa_key(),

@@ -18,7 +18,7 @@ from nssbackup.errors import (
 )
 from nssbackup.secret import Secret
 from nssbackup.stores.native import NativeEngine, database
-from tests.store_builder import (
+from tests.builders.store import (
     EMPTY,
     HMAC_SHA256,
     PBMAC1,

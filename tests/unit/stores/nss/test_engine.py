@@ -29,14 +29,12 @@ from nssbackup.stores.nss import NssEngine
 from nssbackup.stores.nss.libraries import firefox_libraries
 from nssbackup.stores.nss.process import Program
 from nssbackup.stores.unlocking import read_key
-from tests.conftest import Unchanged
+from tests.builders.store import StoreBuilder, ec_key, issue, rsa_key, signature
+from tests.conftest import MakeProfile, Unchanged
 from tests.peers import need, nss
-from tests.store_builder import StoreBuilder, ec_key, issue, rsa_key, signature
 
 PASSWORD = "correct horse 7"
 ENGINES: tuple[EngineName, ...] = ("native", "nss")
-
-FixtureProfile = Callable[[str], Path]
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +96,7 @@ def test_the_worker_says_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_store_that_this_nss_is_too_old_for_is_never_called_wrongly_locked(
-    old_nss: NssEngine, profile: FixtureProfile
+    old_nss: NssEngine, profile: MakeProfile
 ) -> None:
     with old_nss.open(of(profile("firefox-password"))) as store:
         assert store.needs_password() is True
@@ -113,7 +111,7 @@ def test_a_store_that_this_nss_is_too_old_for_is_never_called_wrongly_locked(
 
 
 def test_an_nss_without_the_old_databases_says_so(
-    profile: FixtureProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unchanged: Unchanged
+    profile: MakeProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unchanged: Unchanged
 ) -> None:
     libraries = firefox_libraries()
     need(None if libraries else "no Firefox with an NSS of its own", required=False)
@@ -130,7 +128,7 @@ def test_an_nss_without_the_old_databases_says_so(
 
 
 def test_an_nss_of_the_system_that_can_not_be_loaded_is_named_for_the_old_databases(
-    tmp_path: Path, profile: FixtureProfile
+    tmp_path: Path, profile: MakeProfile
 ) -> None:
     engine = refusing(tmp_path, "NSS can't be loaded: too old")
     with (
@@ -141,7 +139,7 @@ def test_an_nss_of_the_system_that_can_not_be_loaded_is_named_for_the_old_databa
 
 
 def test_the_library_path_may_have_any_letters(
-    profile: FixtureProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    profile: MakeProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary = tmp_path / "tmp ü % # ? 鍵"
     temporary.mkdir()
@@ -154,7 +152,7 @@ def test_the_library_path_may_have_any_letters(
     assert list(temporary.iterdir()) == []
 
 
-def test_what_is_asked_of_a_closed_store_is_a_programming_error(profile: FixtureProfile) -> None:
+def test_what_is_asked_of_a_closed_store_is_a_programming_error(profile: MakeProfile) -> None:
     with NssEngine().open(of(profile("nss387-nopassword"))) as store:
         store.certificates()
     for ask in (store.certificates, store.needs_password, store.notes):
@@ -162,7 +160,7 @@ def test_what_is_asked_of_a_closed_store_is_a_programming_error(profile: Fixture
             ask()
 
 
-def test_a_locked_store_gives_no_key_even_after_it_was_open(profile: FixtureProfile) -> None:
+def test_a_locked_store_gives_no_key_even_after_it_was_open(profile: MakeProfile) -> None:
     with NssEngine().open(of(profile("nss387-password"))) as store:
         (one,) = (each for each in store.certificates() if each.has_private_key)
         with pytest.raises(PrimaryPasswordRequiredError):
@@ -176,7 +174,7 @@ def test_a_locked_store_gives_no_key_even_after_it_was_open(profile: FixtureProf
 
 
 @pytest.mark.parametrize("password", ["\ud800", "x" * 501, "x" * 60_000, "\0", "a\0b"])
-def test_what_can_be_no_password_is_a_wrong_one(profile: FixtureProfile, password: str) -> None:
+def test_what_can_be_no_password_is_a_wrong_one(profile: MakeProfile, password: str) -> None:
     folder = profile("nss387-password")
     for name in ENGINES:
         with (
@@ -216,7 +214,7 @@ def test_a_certificate_without_a_nickname_has_its_key_natively_only(tmp_path: Pa
         assert said.value.hint == "`--engine native` does"
 
 
-def test_a_certificate_that_is_not_there_has_no_key(profile: FixtureProfile) -> None:
+def test_a_certificate_that_is_not_there_has_no_key(profile: MakeProfile) -> None:
     from nssbackup.identity.certificate import from_der
 
     with NssEngine().open(of(profile("nss387-nopassword"))) as store:
@@ -292,7 +290,7 @@ def _noise(path: Path) -> None:
     ],
 )
 def test_a_damaged_store_is_an_error_in_words_as_natively(
-    profile: FixtureProfile,
+    profile: MakeProfile,
     unchanged: Unchanged,
     damage: Callable[[Path], None],
     case: str,
@@ -322,7 +320,7 @@ def _outcome(engine: EngineName, folder: Path) -> int:
 
 
 def test_a_hang_of_nss_ends_within_the_time_limit(
-    profile: FixtureProfile, tmp_path: Path, unchanged: Unchanged
+    profile: MakeProfile, tmp_path: Path, unchanged: Unchanged
 ) -> None:
     text = Program().script.read_text(encoding="utf-8")
     script = tmp_path / "worker.py"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from tests.namespaces import unshare
+from tests.builders.namespaces import unshare
 
 _NAMESPACE = ("--user", "--map-root-user", "--mount")
 

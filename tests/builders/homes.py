@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 
 from nssbackup.pkcs12 import PfxContents, open_pfx
 from nssbackup.secret import Secret
-from tests.conftest import PROFILES
+from tests import PROFILES
 
 ROOTS = {
     "linux": ".mozilla/firefox",

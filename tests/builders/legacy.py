@@ -1,6 +1,6 @@
 """Legacy stores written from scratch, cert8.db and key3.db, as NSS would and any way it would not.
 
-As `store_builder`, of whose cryptography it makes use, it shares nothing with `nssbackup`. A
+Like `store`, whose cryptography it uses, it shares nothing with `nssbackup`. A
 builder's records are in two dictionaries until `write` is called, so that a test can spoil them.
 """
 
@@ -16,8 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.berkeley_builder import ByteOrder, berkeley_file
-from tests.store_builder import Key, des_blob, integer, intermediate, public_value, seq, tlv
+from tests.builders.berkeley import ByteOrder, berkeley_file
+from tests.builders.store import Key, des_blob, integer, intermediate, public_value, seq, tlv
 
 # DER of the OID pbeWithSha1AndTripleDES-CBC without tag and length, as the password record has it.
 PBE_3DES = bytes.fromhex("2a864886f70d010c050103")
