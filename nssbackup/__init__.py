@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nssbackup.backups.verify import verify_backup
     from nssbackup.backups.writing import Dialogue
     from nssbackup.errors import NssBackupError
-    from nssbackup.pkcs12 import Sealing
+    from nssbackup.pkcs12 import PfxWriters
     from nssbackup.profiles import find_profiles, resolve_profile
     from nssbackup.secret import Secret
     from nssbackup.stores.inventory import take_inventory
@@ -22,7 +22,7 @@ __all__ = [
     "Dialogue",
     "ExportOptions",
     "NssBackupError",
-    "Sealing",
+    "PfxWriters",
     "Secret",
     "export_identity",
     "find_profiles",
@@ -35,7 +35,7 @@ _MODULES = {
     "Dialogue": "backups.writing",
     "ExportOptions": "backups.export",
     "NssBackupError": "errors",
-    "Sealing": "pkcs12",
+    "PfxWriters": "pkcs12",
     "Secret": "secret",
     "export_identity": "backups.export",
     "find_profiles": "profiles",

@@ -96,10 +96,10 @@ def export_identity(
     eml = draft.path(choice.identity) if draft else None
     key, profile = _key(choice, options.engine, dialogue)
     identity = replace(_as_written(choice.identity, options), profile=profile)
-    sealing = dialogue.sealing()
+    writers = dialogue.pfx_writers()
     if options.mail:
-        options.mail.check_password(sealing.password)
-    backup = Backup(identity, key, sealing, options.friendly_name, options.replace)
+        options.mail.check_password(writers.password)
+    backup = Backup(identity, key, writers, options.friendly_name, options.replace)
     files = backup.write(targets, dialogue)
     if draft and eml:
         with telling_placed([path for target in targets for path in target.paths], dialogue):

@@ -29,7 +29,7 @@ Pairs = Mapping[str, "tuple[Identity, PrivateKey]"]
 """Each certificate that has its key in a file, by its SHA-256."""
 
 
-def read_sealed(path: Path) -> bytes:
+def read_pfx(path: Path) -> bytes:
     """The bytes of a file that is a PFX; nothing is decrypted yet.
 
     Raises:
@@ -40,7 +40,7 @@ def read_sealed(path: Path) -> bytes:
     return data
 
 
-def unseal(path: Path, data: bytes, password_for: BackupPasswordFor) -> PfxContents:
+def open_backup(path: Path, data: bytes, password_for: BackupPasswordFor) -> PfxContents:
     """What is in a PFX, with the first password that opens it.
 
     Raises:

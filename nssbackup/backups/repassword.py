@@ -11,9 +11,9 @@ from nssbackup.backups.opening import (
     BackupPasswordFor,
     Pairs,
     choose_pair,
+    open_backup,
     pairs_of,
-    read_sealed,
-    unseal,
+    read_pfx,
 )
 from nssbackup.backups.outputs import Outputs, Target
 from nssbackup.backups.writing import Backup, Dialogue
@@ -67,9 +67,9 @@ def repassword_backup(
     Raises:
         NssBackupError: any of them; then no file was written, or only whole and verified ones.
     """
-    data = read_sealed(path)
+    data = read_pfx(path)
     outputs = _outputs(path, options)
-    contents = unseal(path, data, old_password)
+    contents = open_backup(path, data, old_password)
     pairs = pairs_of(contents)
     if outputs.name is not None:
         # The names don't depend on the identity, so that nothing has to be chosen in vain.
@@ -85,7 +85,7 @@ def repassword_backup(
     for target in targets:
         for each in target.paths:
             check_writable(each, replace=options.replace)
-    backup = Backup(identity, key, dialogue.sealing(), options.friendly_name, options.replace)
+    backup = Backup(identity, key, dialogue.pfx_writers(), options.friendly_name, options.replace)
     return ExportReport(identity, backup.write(targets, dialogue))
 
 

@@ -13,7 +13,7 @@ from nssbackup.backups.verify import Expected, verify_written
 from nssbackup.errors import NssBackupError
 from nssbackup.identity.choosing import Select
 from nssbackup.identity.model import Identity, PasswordFor, PrivateKey
-from nssbackup.pkcs12 import Format, Sealing, friendly_name_of
+from nssbackup.pkcs12 import Format, PfxWriters, friendly_name_of
 from nssbackup.report import WrittenFile
 from nssbackup.system.files import write_verified
 
@@ -24,7 +24,7 @@ class Dialogue:
 
     Attributes:
         primary_password: asked for a profile's primary password, again as long as it is wrong.
-        sealing: asked once for the backup password, when all else is settled. Where that is
+        pfx_writers: asked once for the backup password, when all else is settled. Where that is
             known beforehand, the derivations have better begun already.
         select: asked which of several identities is meant; None where nobody can be asked.
         warn: told what the user should know.
@@ -32,7 +32,7 @@ class Dialogue:
     """
 
     primary_password: PasswordFor
-    sealing: Callable[[], Sealing]
+    pfx_writers: Callable[[], PfxWriters]
     select: Select | None = None
     warn: Callable[[str], None] = field(default=lambda _: None)
     detail: Callable[[str], None] = field(default=lambda _: None)
@@ -56,19 +56,19 @@ class Backup:
     Attributes:
         identity: what goes in; its chain is the one written.
         key: its private key.
-        sealing: the password, with a sealer at work for each format: one file each.
+        writers: the password, with a writer for each format: one file each.
         friendly_name: None for the certificate's nickname or common name.
         replace: whether existing files may be replaced.
     """
 
     identity: Identity
     key: PrivateKey = field(repr=False)
-    sealing: Sealing
+    writers: PfxWriters
     friendly_name: str | None = None
     replace: bool = False
 
     def write(self, targets: Sequence[Target], dialogue: Dialogue) -> tuple[WrittenFile, ...]:
-        """Write a file for each format, in the order of the sealing's, each with its copies.
+        """Write a file for each format, in the order of the writers', each with its copies.
 
         Every file and copy is read back from the disk and verified before it gets its name.
 
@@ -78,7 +78,7 @@ class Backup:
         """
         placed: list[Path] = []
         with telling_placed(placed, dialogue):
-            pairs = zip(self.sealing.sealers, targets, strict=True)
+            pairs = zip(self.writers.by_format, targets, strict=True)
             return tuple(
                 [self._written(format_, target, dialogue, placed) for format_, target in pairs]
             )
@@ -87,18 +87,18 @@ class Backup:
         self, format_: Format, target: Target, dialogue: Dialogue, placed: list[Path]
     ) -> WrittenFile:
         """Write one file and its copies; `placed` gets the path of each that is in its place."""
-        sealer = self.sealing.sealers[format_]
-        data = sealer.seal(self.identity, self.key, friendly_name=self.friendly_name)
+        writer = self.writers.by_format[format_]
+        data = writer.encode(self.identity, self.key, friendly_name=self.friendly_name)
         expected = Expected(
             identity=self.identity,
             key=self.key,
             friendly_name=friendly_name_of(self.identity, self.friendly_name),
             format=format_,
-            rounds=self.sealing.rounds,
+            rounds=self.writers.rounds,
         )
 
         def check(path: Path) -> None:
-            for warning in verify_written(path, self.sealing.password, expected):
+            for warning in verify_written(path, self.writers.password, expected):
                 dialogue.warn(warning)
 
         for path in target.paths:

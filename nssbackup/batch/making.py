@@ -15,7 +15,7 @@ from nssbackup.batch.tables import Owner
 from nssbackup.errors import NssBackupError, UsageError
 from nssbackup.identity.choosing import display_name
 from nssbackup.identity.model import Identity, PrivateKey, Profile
-from nssbackup.pkcs12 import Format, Sealing, format_named, friendly_name_of
+from nssbackup.pkcs12 import Format, PfxWriters, format_named, friendly_name_of
 from nssbackup.secret import Secret, generate
 from nssbackup.stores.unlocking import read_key
 
@@ -84,10 +84,10 @@ class Maker:
         """
         written = self._written(identity)
         format_: Format = format_named(format_name)
-        sealing = Sealing.begin(password, (format_,), self.orders.rounds, frugal=True)
-        data = sealing.sealers[format_].seal(written, key)
+        writers = PfxWriters.start(password, (format_,), self.orders.rounds, frugal=True)
+        data = writers.by_format[format_].encode(written, key)
         name = friendly_name_of(written)
-        return Pfx(data, password, Expected(written, key, name, format_, sealing.rounds))
+        return Pfx(data, password, Expected(written, key, name, format_, writers.rounds))
 
     def _written(self, identity: Identity) -> Identity:
         return identity if self.orders.chain else replace(identity, chain=())

@@ -1,4 +1,4 @@
-"""Sealing: where the password of a new backup comes from, and when its derivations begin."""
+"""PfxWriters: where the password of a new backup comes from, and when its derivations begin."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from nssbackup.cli import passwords
 from nssbackup.cli.output import Output
 
 if TYPE_CHECKING:
-    from nssbackup.pkcs12 import Destination, Format, Sealing
+    from nssbackup.pkcs12 import Destination, Format, PfxWriters
     from nssbackup.secret import Secret
 
 
 @dataclass(slots=True)
 class BackupSealing:
-    """The `sealing` of a `Dialogue`: the password of a new backup, and its Sealers at work.
+    """The `sealing` of a `Dialogue`: the password of a new backup, and its PfxWriter at work.
 
     Attributes:
         talk: gets the warnings, and the generated password.
-        formats: one Sealer is begun for each.
+        formats: one PfxWriter is begun for each.
         destination: where the files will be opened; None where that isn't known.
         rounds: as `--kdf-rounds` says; None for the destination's, or 600,000.
         password_file: what `--password-file` names; None for a question.
@@ -35,7 +35,7 @@ class BackupSealing:
     password_file: str | None = None
     generate: bool = False
     check: Callable[[Secret], None] | None = None
-    _begun: Sealing | None = None
+    _begun: PfxWriters | None = None
 
     def begin(self) -> None:
         """Start the derivations where the password needs no question: it is read or made up.
@@ -54,8 +54,8 @@ class BackupSealing:
             given = passwords.read_file(self.password_file, "--password-file")
             self._begun = self._sealing(given)
 
-    def __call__(self) -> Sealing:
-        """The password and its Sealers; asks for it now unless it is known."""
+    def __call__(self) -> PfxWriters:
+        """The password and its PfxWriter; asks for it now unless it is known."""
         if self._begun is None:
             return self._sealing(passwords.new_backup_password(self.talk.warn))
         if self.generate:
@@ -68,8 +68,8 @@ class BackupSealing:
         """The password that was made up; None where a person knows it anyway."""
         return self._begun.password if self.generate and self._begun else None
 
-    def _sealing(self, password: Secret) -> Sealing:
-        from nssbackup.pkcs12 import Sealing, password_warnings
+    def _sealing(self, password: Secret) -> PfxWriters:
+        from nssbackup.pkcs12 import PfxWriters, password_warnings
 
         if self.check is not None:
             self.check(password)
@@ -77,4 +77,4 @@ class BackupSealing:
         warnings = (*((weak,) if weak else ()), *password_warnings(self.destination, password))
         for warning in warnings:
             self.talk.warn(warning)
-        return Sealing.begin(password, self.formats, self.rounds)
+        return PfxWriters.start(password, self.formats, self.rounds)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         Protection,
     )
     from nssbackup.pkcs12.read import describe, open_pfx
-    from nssbackup.pkcs12.write import Sealer, Sealing, friendly_name_of
+    from nssbackup.pkcs12.write import PfxWriter, PfxWriters, friendly_name_of
 
 __all__ = [
     "COMPATIBLE",
@@ -47,9 +47,9 @@ __all__ = [
     "Pair",
     "PfxContents",
     "PfxDescription",
+    "PfxWriter",
+    "PfxWriters",
     "Protection",
-    "Sealer",
-    "Sealing",
     "checked_rounds",
     "describe",
     "destination_named",
@@ -66,8 +66,8 @@ _LAZY = {
     "PfxContents": "contents",
     "PfxDescription": "contents",
     "Protection": "contents",
-    "Sealer": "write",
-    "Sealing": "write",
+    "PfxWriter": "write",
+    "PfxWriters": "write",
     "describe": "read",
     "friendly_name_of": "write",
     "open_pfx": "read",

@@ -1,4 +1,4 @@
-"""Sealer: an identity and its private key to the bytes of a PFX, in strict DER.
+"""PfxWriter: an identity and its private key to the bytes of a PFX, in strict DER.
 
 The layout is that of OpenSSL and `cryptography`, which everybody reads: an encrypted safe with the
 certificates, the own one first, and a safe with the shrouded key. Strict DER because macOS and
@@ -32,12 +32,12 @@ _PFX_VERSION = 3
 _ENCRYPTED_DATA_VERSION = 0
 
 
-class Sealer:
+class PfxWriter:
     """Makes one PFX.
 
     The three derivations are all the time it takes, so they begin here, in threads, while the
     caller reads the store; `seal` waits for them. Salts are used for one file: a second one needs
-    a second Sealer. Nothing has to be closed: a thread ends with its derivation.
+    a second PfxWriter. Nothing has to be closed: a thread ends with its derivation.
 
     Args:
         password: the backup password.
@@ -68,17 +68,17 @@ class Sealer:
             encryption.beside(self._certificates) if frugal else encryption.fresh(format, count)
         )
         self._mac = mac.fresh(format, count)
-        derivations = Derivations(password, "nssbackup-seal")
+        derivations = Derivations(password, "nssbackup-write")
         self._certificates_key = derivations.cipher_keys(self._certificates)
         self._key_key = derivations.cipher_keys(self._key)
         self._mac_keys = derivations.mac_keys(self._mac)
         derivations.last()
 
     def __reduce__(self) -> NoReturn:
-        message = "a Sealer can't be pickled"
+        message = "a PfxWriter can't be pickled"
         raise TypeError(message)
 
-    def seal(
+    def encode(
         self, identity: Identity, key: PrivateKey, *, friendly_name: str | None = None
     ) -> bytes:
         """The PFX.
@@ -144,31 +144,32 @@ class Sealer:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealing:
-    """A backup password, and a Sealer at work for each format it is to be used for.
+class PfxWriters:
+    """A backup password, and a PfxWriter at work for each format it is to be used for.
 
     Begun as early as the password is known, its derivations run while the rest is done.
     """
 
     password: Secret
     rounds: int
-    sealers: Mapping[Format, Sealer]
+    by_format: Mapping[Format, PfxWriter]
 
     @classmethod
-    def begin(
+    def start(
         cls,
         password: Secret,
         formats: Iterable[Format],
         rounds: int | None = None,
         *,
         frugal: bool = False,
-    ) -> Sealing:
-        """Start the derivations; arguments and errors as of `Sealer`."""
+    ) -> PfxWriters:
+        """Start the derivations; arguments and errors as of `PfxWriter`."""
         count = checked_rounds(rounds)
-        sealers = {
-            format_: Sealer(password, format_, rounds=count, frugal=frugal) for format_ in formats
+        by_format = {
+            format_: PfxWriter(password, format_, rounds=count, frugal=frugal)
+            for format_ in formats
         }
-        return cls(password, count, sealers)
+        return cls(password, count, by_format)
 
 
 def friendly_name_of(identity: Identity, wanted: str | None = None) -> str | None:

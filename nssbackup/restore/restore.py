@@ -15,13 +15,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nssbackup.backups.opening import BackupPasswordFor, choose_pair, pairs_of, read_sealed, unseal
+from nssbackup.backups.opening import (
+    BackupPasswordFor,
+    choose_pair,
+    open_backup,
+    pairs_of,
+    read_pfx,
+)
 from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import NssBackupError, RestoreError, StoreError, StoreUnwritableError
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import Select
 from nssbackup.identity.model import Identity, PasswordFor, PrivateKey, Profile, StoreKind
-from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, Sealing, friendly_name_of
+from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, PfxWriters, friendly_name_of
 from nssbackup.profiles.lock import is_in_use
 from nssbackup.report import Json, identity_json
 from nssbackup.restore import writer
@@ -121,8 +127,8 @@ def restore_identity(
     _check_target(profile)
     if options.engine != "auto":
         engine_named(options.engine)  # not here, it would be in vain to ask for passwords
-    data = read_sealed(path)
-    pairs = pairs_of(unseal(path, data, dialogue.backup_password))
+    data = read_pfx(path)
+    pairs = pairs_of(open_backup(path, data, dialogue.backup_password))
     choice = choose_pair(path, pairs, options.certificate, dialogue.select)
     identity, key = pairs[choice.identity.certificate.sha256]
     for note in (*choice.notes, *identity_warnings(identity)):
@@ -243,9 +249,9 @@ class _Work:
         password = Secret(secrets.token_urlsafe(32))
         issuers = tuple(replace(issuer, nickname=nickname) for issuer, nickname in plan.issuers)
         identity = Identity(None, self.identity.certificate, issuers)
-        sealer = Sealing.begin(password, (MODERN,), FEWEST_ROUNDS).sealers[MODERN]
+        writer = PfxWriters.start(password, (MODERN,), FEWEST_ROUNDS).by_format[MODERN]
         pfx = copy.path / "identity.pfx"
-        write_private(pfx, sealer.seal(identity, self.key, friendly_name=plan.nickname))
+        write_private(pfx, writer.encode(identity, self.key, friendly_name=plan.nickname))
         import_identity(copy.path, pfx, password, self.passwords.answer)
 
 

@@ -16,7 +16,7 @@ import pytest
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Identity
 from nssbackup.identity.private_keys import from_pkcs8
-from nssbackup.pkcs12 import MODERN, Sealer
+from nssbackup.pkcs12 import MODERN, PfxWriter
 from nssbackup.restore.restore import IMPORT_CLICKS
 from nssbackup.secret import Secret
 from tests.builders.store import ec_key, issue, name
@@ -41,8 +41,8 @@ def sealed() -> bytes:
     authority = issue(ec_key(9), WIPO, "Root", ec_key(8), ca=True)
     mine = replace(from_der(own()), nickname="jane")
     identity = Identity(None, mine, (from_der(authority), from_der(root)))
-    sealer = Sealer(Secret(GIVEN), MODERN, rounds=2_048)
-    return sealer.seal(identity, from_pkcs8(pkcs8_of(ec_key(0))))
+    writer = PfxWriter(Secret(GIVEN), MODERN, rounds=2_048)
+    return writer.encode(identity, from_pkcs8(pkcs8_of(ec_key(0))))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from nssbackup.backups.verify import Expected
-from nssbackup.pkcs12 import MODERN, Sealing
+from nssbackup.pkcs12 import MODERN, PfxWriters
 from nssbackup.profiles import resolve_profile
 from nssbackup.report import ExportReport
 from nssbackup.secret import Secret
@@ -233,17 +233,19 @@ def values(profile: MakeProfile, tmp_path: Path) -> list[object]:
     (identity, *_) = take_inventory([found]).identities
     key = read_key(identity, "auto", lambda _profile, _attempt: Secret(PRIMARY))
     secret = Secret(BACKUP)
-    sealing = Sealing.begin(secret, (MODERN,), 2048)
+    pfx_writers = PfxWriters.start(secret, (MODERN,), 2048)
     expected = Expected(identity, key, "name", MODERN, 2048)
     report = ExportReport(identity, (), secret)
-    sealer = sealing.sealers[MODERN]
-    assert len(sealer.seal(identity, key)) > 0
+    writer = pfx_writers.by_format[MODERN]
+    assert len(writer.encode(identity, key)) > 0
     pfx = tmp_path / "a.pfx"
-    pfx.write_bytes(Sealing.begin(secret, (MODERN,), 2048).sealers[MODERN].seal(identity, key))
+    pfx.write_bytes(
+        PfxWriters.start(secret, (MODERN,), 2048).by_format[MODERN].encode(identity, key)
+    )
     from nssbackup.pkcs12 import open_pfx
 
     contents = open_pfx(pfx.read_bytes(), secret)
-    return [secret, key, sealing, sealer, expected, report, contents, contents.keys]
+    return [secret, key, pfx_writers, writer, expected, report, contents, contents.keys]
 
 
 def test_no_value_shows_its_secret(values: list[object]) -> None:

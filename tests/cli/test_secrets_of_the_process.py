@@ -149,7 +149,7 @@ def test_every_process_sees_to_it_before_it_is_told_anything(require_peers: bool
     [
         ("nssbackup.backups.writing:Backup:write", "export", False),
         ("nssbackup.stores.native.store:NativeStore:private_key", "export", True),
-        ("nssbackup.pkcs12.write:Sealer:seal", "repassword", False),
+        ("nssbackup.pkcs12.write:PfxWriter:encode", "repassword", False),
         ("nssbackup.restore.restore:_Work:apply", "restore", True),
     ],
 )

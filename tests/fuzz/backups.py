@@ -25,7 +25,7 @@ from nssbackup.pkcs12 import (
     MODERN,
     Format,
     PfxContents,
-    Sealer,
+    PfxWriter,
     ber,
     describe,
     encryption,
@@ -72,7 +72,7 @@ def _pfx_seeds() -> tuple[bytes, ...]:
     found = []
     for identity, key in seeds.identities():
         found += [
-            Sealer(_PASSWORD, form, rounds=_ROUNDS).seal(identity, key)
+            PfxWriter(_PASSWORD, form, rounds=_ROUNDS).encode(identity, key)
             for form in (MODERN, COMPATIBLE)
         ]
         found += [
@@ -157,7 +157,7 @@ def _safes_seeds() -> Iterator[bytes]:
         yield b"\0" + contents
         yield b"\xff" + structure.encode_contents([clear_safe(contents)])
         sealed = asn1.decode_der(
-            structure.Pfx, Sealer(_PASSWORD, MODERN, rounds=_ROUNDS).seal(identity, key)
+            structure.Pfx, PfxWriter(_PASSWORD, MODERN, rounds=_ROUNDS).encode(identity, key)
         )
         yield b"\xff" + structure.inner(bytes, sealed.auth_safe.content)
     for pkcs8 in seeds.private_keys():

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 
 from nssbackup.backups.export import ExportOptions, export_identity
 from nssbackup.backups.writing import Dialogue
-from nssbackup.pkcs12 import FORMATS, Sealing
+from nssbackup.pkcs12 import FORMATS, PfxWriters
 from nssbackup.profiles import resolve_profile
 from nssbackup.secret import Secret
 from tests import FIXTURES
@@ -75,7 +75,7 @@ def export(
             primary_password=lambda _, attempt: (
                 None if attempt else Secret(expected.primary_password)
             ),
-            sealing=lambda: Sealing.begin(Secret(password), formats, rounds),
+            pfx_writers=lambda: PfxWriters.start(Secret(password), formats, rounds),
         ),
     )
     return report.files[0].path

@@ -14,7 +14,7 @@ import pytest
 from nssbackup.backups.export import ExportOptions, export_identity
 from nssbackup.backups.writing import Dialogue
 from nssbackup.identity.model import Profile
-from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, PfxContents, Sealing, open_pfx
+from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, PfxContents, PfxWriters, open_pfx
 from nssbackup.profiles import resolve_profile
 from nssbackup.restore.restore import RestoreDialogue, RestoreOptions, restore_identity
 from nssbackup.secret import Secret
@@ -36,7 +36,7 @@ def _export(
         ExportOptions(certificate=expected.fingerprint, output=str(output), engine=engine),
         Dialogue(
             primary_password=lambda _, attempt: None if attempt else Secret(primary),
-            sealing=lambda: Sealing.begin(_PASSWORD, (MODERN,), FEWEST_ROUNDS),
+            pfx_writers=lambda: PfxWriters.start(_PASSWORD, (MODERN,), FEWEST_ROUNDS),
         ),
     )
     return report.files[0].path

@@ -149,7 +149,7 @@ def export(  # noqa: PLR0913 - one parameter an option
         ),
         Dialogue(
             primary_password=passwords.primary_password(primary_password_file),
-            sealing=sealing,
+            pfx_writers=sealing,
             select=select(talk) if passwords.is_interactive() else None,
             warn=talk.warn,
             detail=talk.detail,

@@ -124,7 +124,7 @@ def repassword(  # noqa: PLR0913 - one parameter an option
         passwords.of_backup(old_password_file, _OPTION, "Old password"),
         Dialogue(
             primary_password=_no_primary_password,
-            sealing=sealing,
+            pfx_writers=sealing,
             select=select(talk) if passwords.is_interactive() else None,
             warn=talk.warn,
             detail=talk.detail,

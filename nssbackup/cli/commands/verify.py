@@ -76,12 +76,12 @@ def _verified(
 
 def _unusable(file: Path) -> VerifiedFile | None:
     """Why no password is worth asking for, if so: there is no such file, or it is no backup."""
-    from nssbackup.backups.opening import read_sealed
+    from nssbackup.backups.opening import read_pfx
     from nssbackup.errors import NssBackupError
     from nssbackup.report import VerifiedFile
 
     try:
-        read_sealed(file)
+        read_pfx(file)
     except NssBackupError as error:
         return VerifiedFile(file, error=error)
     return None

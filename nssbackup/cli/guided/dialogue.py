@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nssbackup.cli.scope import Scope
     from nssbackup.identity.choosing import Choice
     from nssbackup.identity.model import Identity, PasswordFor, Profile
-    from nssbackup.pkcs12 import Sealing
+    from nssbackup.pkcs12 import PfxWriters
     from nssbackup.secret import Secret
 
 _WELCOME = (
@@ -39,7 +39,7 @@ def guided() -> None:
     from nssbackup.cli.guided.places import new_folders
     from nssbackup.cli.guided.placing import ask_copy, ask_place
     from nssbackup.cli.summaries import show_export
-    from nssbackup.pkcs12 import MODERN, Sealing
+    from nssbackup.pkcs12 import MODERN, PfxWriters
 
     talk = Output()
     warn = _once(talk.warn)
@@ -50,12 +50,12 @@ def guided() -> None:
     plan = ask_copy(talk, ask_place(talk, identity))
     formats = plan.destination.formats if plan.destination else (MODERN,)
 
-    def sealing() -> Sealing:
+    def pfx_writers() -> PfxWriters:
         # Last, when it is known that the key can be had and the files can be written.
         password = _backup_password(talk)
         _agree(talk, identity, plan)
         talk.say("Writing the backup, and opening it again to check it ...")
-        return Sealing.begin(password, formats)
+        return PfxWriters.start(password, formats)
 
     with new_folders((plan.folder, *plan.copies)):
         report = export_identity(
@@ -69,7 +69,7 @@ def guided() -> None:
             ),
             Dialogue(
                 primary_password=_primary_password(talk),
-                sealing=sealing,
+                pfx_writers=pfx_writers,
                 warn=warn,
             ),
             looked_at.left_behind,

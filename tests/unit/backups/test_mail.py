@@ -22,7 +22,7 @@ from nssbackup.backups.writing import Dialogue
 from nssbackup.errors import OutputError, OutputExistsError, UsageError, VerificationError
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Identity, Profile
-from nssbackup.pkcs12 import Sealing
+from nssbackup.pkcs12 import PfxWriters
 from nssbackup.report import WrittenFile
 from nssbackup.secret import Secret
 from nssbackup.system.files import write_verified
@@ -325,8 +325,8 @@ def test_the_library_lets_no_weak_one_out_either(
     options = ExportOptions(
         output=str(out / "a"), mail=MailOptions(str(out / "a"), weak_password=insist)
     )
-    sealing = Sealing.begin(password, options.formats, 2048)
-    dialogue = Dialogue(lambda *_: None, lambda: sealing)
+    pfx_writers = PfxWriters.start(password, options.formats, 2048)
+    dialogue = Dialogue(lambda *_: None, lambda: pfx_writers)
     if password is WEAK and not insist:
         with pytest.raises(WeakPasswordError):
             export_identity([profile], options, dialogue)

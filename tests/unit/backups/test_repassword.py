@@ -32,8 +32,8 @@ from nssbackup.pkcs12 import (
     MODERN,
     Format,
     PfxContents,
-    Sealer,
-    Sealing,
+    PfxWriter,
+    PfxWriters,
     open_pfx,
 )
 from nssbackup.report import ExportReport
@@ -73,18 +73,18 @@ class Asked:
         self.questions.append(f"old {path.name} {attempt}")
         return self.old[attempt]
 
-    def sealing(self) -> Sealing:
+    def pfx_writers(self) -> PfxWriters:
         self.questions.append("new")
         if isinstance(self.new, BaseException):
             raise self.new
-        return Sealing.begin(self.new, self.formats, ROUNDS)
+        return PfxWriters.start(self.new, self.formats, ROUNDS)
 
     def run(self, path: Path, options: RepasswordOptions | None = None) -> ExportReport:
         options = RepasswordOptions() if options is None else options
         self.formats = options.formats
         dialogue = Dialogue(
             primary_password=lambda _profile, _attempt: pytest.fail("no profile is opened"),
-            sealing=self.sealing,
+            pfx_writers=self.pfx_writers,
             select=self.select,
             warn=self.warnings.append,
         )
@@ -158,9 +158,9 @@ def test_both_formats_in_place(tmp_path: Path, name: str, second: str) -> None:
 
 
 def test_the_same_password_in_another_format_needs_no_word(tmp_path: Path) -> None:
-    sealer = Sealer(OLD, MODERN, rounds=ROUNDS)
+    writer = PfxWriter(OLD, MODERN, rounds=ROUNDS)
     identity = Identity(None, from_der(JANES), (from_der(CA),))
-    path = written(tmp_path, sealer.seal(identity, from_pkcs8(pkcs8_of(JANE))))
+    path = written(tmp_path, writer.encode(identity, from_pkcs8(pkcs8_of(JANE))))
     asked = Asked(new=OLD)
     asked.run(path, replace(IN_PLACE, formats=(COMPATIBLE,)))
     assert contents_of(path, OLD).description.keys[0].name == COMPATIBLE.encryption
@@ -172,9 +172,9 @@ def test_the_friendly_name_is_kept_unless_there_is_another(
     tmp_path: Path, given_name: str | None, expected: str
 ) -> None:
     certificate = replace(from_der(JANES), nickname="in the file")
-    sealer = Sealer(OLD, MODERN, rounds=ROUNDS)
+    writer = PfxWriter(OLD, MODERN, rounds=ROUNDS)
     identity = Identity(None, certificate, (replace(from_der(CA), nickname="the CA"),))
-    path = written(tmp_path, sealer.seal(identity, from_pkcs8(pkcs8_of(JANE))))
+    path = written(tmp_path, writer.encode(identity, from_pkcs8(pkcs8_of(JANE))))
     Asked().run(path, replace(IN_PLACE, friendly_name=given_name))
     contents = contents_of(path)
     assert [found.friendly_name for found in contents.certificates] == [expected, "the CA"]
@@ -346,9 +346,9 @@ def test_the_old_file_survives_a_new_one_that_does_not_verify(
     tmp_path: Path, snapshot_of: SnapshotOf
 ) -> None:
     class Other(Asked):
-        def sealing(self) -> Sealing:
-            """Sealers at work on other rounds than it says."""
-            return replace(super().sealing(), rounds=4_096)
+        def pfx_writers(self) -> PfxWriters:
+            """PfxWriter at work on other rounds than it says."""
+            return replace(super().pfx_writers(), rounds=4_096)
 
     path = written(tmp_path)
     before = snapshot_of(tmp_path)

@@ -30,7 +30,7 @@ from nssbackup.errors import VerificationError, WrongBackupPasswordError
 from nssbackup.identity.certificate import from_der, load_certificate
 from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.identity.private_keys import from_pkcs8
-from nssbackup.pkcs12 import COMPATIBLE, MODERN, Sealer, structure
+from nssbackup.pkcs12 import COMPATIBLE, MODERN, PfxWriter, structure
 from nssbackup.secret import Secret
 from tests.builders.store import ec_key, issue
 from tests.unit.pkcs12.identities import pfx_of
@@ -66,7 +66,7 @@ def written(tmp_path: Path) -> Written:
     identity, key = Identity(None, certificate, (CA,)), private(OWN_KEY)
     path = tmp_path / "backup.pfx"
     path.touch(mode=0o600)
-    path.write_bytes(Sealer(PASSWORD, MODERN, rounds=ROUNDS).seal(identity, key))
+    path.write_bytes(PfxWriter(PASSWORD, MODERN, rounds=ROUNDS).encode(identity, key))
     return Written(path, Expected(identity, key, "Jane Doe", MODERN, ROUNDS))
 
 
@@ -151,9 +151,9 @@ def test_4_a_key_that_does_not_fit_is_noticed(written: Written) -> None:
     identity = written.expected.identity
     # Without it the writer can't compare, and would refuse otherwise.
     unknown = replace(identity.certificate, public_key=None)
-    sealer = Sealer(PASSWORD, MODERN, rounds=ROUNDS)
+    writer = PfxWriter(PASSWORD, MODERN, rounds=ROUNDS)
     written.path.write_bytes(
-        sealer.seal(replace(identity, certificate=unknown), private(OTHER_KEY))
+        writer.encode(replace(identity, certificate=unknown), private(OTHER_KEY))
     )
     assert written.mismatches() == ["(4)", "(5)"]
 
@@ -189,7 +189,7 @@ def test_7_another_local_key_id_is_noticed(
         # A writer that takes something else for it.
         patch.setattr(hashlib, "sha1", lambda data, **kw: real(data + b"x", **kw))
         identity, key = written.expected.identity, written.expected.key
-        written.path.write_bytes(Sealer(PASSWORD, MODERN, rounds=ROUNDS).seal(identity, key))
+        written.path.write_bytes(PfxWriter(PASSWORD, MODERN, rounds=ROUNDS).encode(identity, key))
     assert written.mismatches() == ["(7)"]
 
 
@@ -254,7 +254,7 @@ def test_all_there_is_to_say_of_a_file_is_said(written: Written) -> None:
 
 def test_old_encryption_and_other_readers_are_warned_of(written: Written) -> None:
     identity, key = written.expected.identity, written.expected.key
-    written.path.write_bytes(Sealer(PASSWORD, COMPATIBLE, rounds=ROUNDS).seal(identity, key))
+    written.path.write_bytes(PfxWriter(PASSWORD, COMPATIBLE, rounds=ROUNDS).encode(identity, key))
     written.path.chmod(0o604)
     found = verify_backup(written.path, PASSWORD)
     assert found.encryption == "3DES (PBE-SHA1)"
@@ -273,7 +273,7 @@ def test_from_100000_rounds_on_a_guess_is_not_called_cheap(
     written: Written, rounds: int, *, warned: bool
 ) -> None:
     identity, key = written.expected.identity, written.expected.key
-    written.path.write_bytes(Sealer(PASSWORD, MODERN, rounds=rounds).seal(identity, key))
+    written.path.write_bytes(PfxWriter(PASSWORD, MODERN, rounds=rounds).encode(identity, key))
     warnings = ("weak: a guess at the password costs only 99,999 rounds",) if warned else ()
     assert verify_backup(written.path, PASSWORD).warnings == warnings
 
@@ -407,9 +407,9 @@ def test_what_would_not_work_as_a_backup_says_why(
 def test_a_key_that_does_not_fit_does_not_work_as_a_backup(written: Written) -> None:
     identity = written.expected.identity
     unknown = replace(identity.certificate, public_key=None)
-    sealer = Sealer(PASSWORD, MODERN, rounds=ROUNDS)
+    writer = PfxWriter(PASSWORD, MODERN, rounds=ROUNDS)
     written.path.write_bytes(
-        sealer.seal(replace(identity, certificate=unknown), private(OTHER_KEY))
+        writer.encode(replace(identity, certificate=unknown), private(OTHER_KEY))
     )
     found = verify_backup(written.path, PASSWORD)
     assert found.error is not None

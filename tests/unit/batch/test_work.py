@@ -26,7 +26,7 @@ from nssbackup.batch.tables import PasswordTable
 from nssbackup.batch.users import Member, User
 from nssbackup.batch.work import back_up_user
 from nssbackup.identity.model import Identity, PrivateKey
-from nssbackup.pkcs12 import Sealer
+from nssbackup.pkcs12 import PfxWriter
 from nssbackup.profiles.folder import DATABASES, store_in
 from nssbackup.secret import Secret
 from nssbackup.system.files import make_folder
@@ -372,12 +372,12 @@ def test_the_chain_goes_along_or_not(tmp_path: Path, orders: Orders) -> None:
 def test_a_file_that_is_not_what_was_to_be_written_gets_no_name(
     tmp_path: Path, orders: Orders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seal = Sealer.seal
+    encode = PfxWriter.encode
 
-    def lose_the_chain(self: Sealer, identity: Identity, key: PrivateKey) -> bytes:
-        return seal(self, replace(identity, chain=()), key)
+    def lose_the_chain(self: PfxWriter, identity: Identity, key: PrivateKey) -> bytes:
+        return encode(self, replace(identity, chain=()), key)
 
-    monkeypatch.setattr(Sealer, "seal", lose_the_chain)
+    monkeypatch.setattr(PfxWriter, "encode", lose_the_chain)
     (item,) = run(jane(add_home(tmp_path / "homes", "jane", JANE)), orders)
     assert item.error is not None
     assert (item.status, item.error["status"]) == ("failed", 32)

@@ -17,7 +17,7 @@ from nssbackup.diagnosis.findings import SEVERITIES
 from nssbackup.errors import EngineUnavailableError, NoProfileError, NssBackupError
 from nssbackup.identity.choosing import listed
 from nssbackup.identity.model import Identity, Profile
-from nssbackup.pkcs12 import MODERN, Sealing
+from nssbackup.pkcs12 import MODERN, PfxWriters
 from nssbackup.profiles.folder import store_in
 from nssbackup.profiles.system import Platform, System
 from nssbackup.secret import Secret
@@ -772,7 +772,7 @@ def test_the_verdict_is_what_an_export_comes_to(
 
     dialogue = Dialogue(
         primary_password=lambda _profile, _attempt: None,
-        sealing=lambda: Sealing.begin(Secret("Correct-Horse-47"), (MODERN,), 2048),
+        pfx_writers=lambda: PfxWriters.start(Secret("Correct-Horse-47"), (MODERN,), 2048),
         select=select,
     )
     options = ExportOptions(output=f"{tmp_path}/a.pfx")

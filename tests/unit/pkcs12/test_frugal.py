@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from nssbackup.pkcs12 import COMPATIBLE, MODERN, Format, Sealing, open_pfx, safes
+from nssbackup.pkcs12 import COMPATIBLE, MODERN, Format, PfxWriters, open_pfx, safes
 from nssbackup.pkcs12.encryption import Pbes2, PbeSha1TripleDes
 from nssbackup.pkcs12.pbkdf2 import Pbkdf2
 from nssbackup.secret import Secret
@@ -21,8 +21,8 @@ def case() -> Case:
 
 
 def seal(case: Case, format_: Format, rounds: int = 2_048) -> bytes:
-    sealing = Sealing.begin(PASSWORD, [format_], rounds, frugal=True)
-    return sealing.sealers[format_].seal(case.identity, case.key)
+    pfx_writers = PfxWriters.start(PASSWORD, [format_], rounds, frugal=True)
+    return pfx_writers.by_format[format_].encode(case.identity, case.key)
 
 
 def encryptions(data: bytes) -> list[object]:
@@ -80,4 +80,4 @@ def test_it_is_derived_once_to_write_and_once_to_read(
     # What is short is done at once; a thread would cost more.
     assert set(derived) == {threading.current_thread().name}
     seal(case, MODERN, rounds=100_000)
-    assert derived[-1].startswith("nssbackup-seal")
+    assert derived[-1].startswith("nssbackup-write")

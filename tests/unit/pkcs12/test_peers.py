@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nssbackup.errors import WrongBackupPasswordError
-from nssbackup.pkcs12 import MODERN, Format, Protection, Sealer, describe, open_pfx
+from nssbackup.pkcs12 import MODERN, Format, PfxWriter, Protection, describe, open_pfx
 from nssbackup.pkcs12.contents import NOT_ENCRYPTED
 from nssbackup.secret import Secret
 from tests.peers import need
@@ -67,8 +67,8 @@ def test_openssl_reads_ours(
     tmp_path: Path, each_case: Case, each_format: Format, each_password: Secret
 ) -> None:
     file, password = tmp_path / "ours.pfx", tmp_path / "password"
-    sealer = Sealer(each_password, each_format, rounds=2048)
-    file.write_bytes(sealer.seal(each_case.identity, each_case.key))
+    writer = PfxWriter(each_password, each_format, rounds=2048)
+    file.write_bytes(writer.encode(each_case.identity, each_case.key))
     password.write_text(each_password.reveal() + "\n", encoding="utf-8")
     output = run(
         *("openssl", "pkcs12", "-in", file, "-passin", f"file:{password}", "-noenc", "-info")
@@ -80,8 +80,8 @@ def test_openssl_reads_ours(
 
 def test_nss_reads_ours(files: Path, database: str, rsa_case: Case, each_format: Format) -> None:
     file = files / "ours.pfx"
-    sealer = Sealer(PASSWORD, each_format, rounds=2048)
-    file.write_bytes(sealer.seal(rsa_case.identity, rsa_case.key, friendly_name="zoë"))
+    writer = PfxWriter(PASSWORD, each_format, rounds=2048)
+    file.write_bytes(writer.encode(rsa_case.identity, rsa_case.key, friendly_name="zoë"))
     run("pk12util", "-i", file, "-d", database, "-w", files / "password")
     assert "zoë" in run("certutil", "-K", "-d", database)
 
@@ -89,7 +89,7 @@ def test_nss_reads_ours(files: Path, database: str, rsa_case: Case, each_format:
 def test_gnutls_reads_ours(files: Path, rsa_case: Case, each_format: Format) -> None:
     file = files / "ours.pfx"
     file.write_bytes(
-        Sealer(PASSWORD, each_format, rounds=2048).seal(rsa_case.identity, rsa_case.key)
+        PfxWriter(PASSWORD, each_format, rounds=2048).encode(rsa_case.identity, rsa_case.key)
     )
     command = ("certtool", "--inder", "--p12-info", "--infile", file)
     output = run(*command, "--password", PASSWORD.reveal())
@@ -101,7 +101,7 @@ def test_gnutls_reads_ours(files: Path, rsa_case: Case, each_format: Format) -> 
 def test_java_reads_ours(files: Path, rsa_case: Case, each_format: Format, keytool: Path) -> None:
     file = files / "ours.pfx"
     file.write_bytes(
-        Sealer(PASSWORD, each_format, rounds=2048).seal(rsa_case.identity, rsa_case.key)
+        PfxWriter(PASSWORD, each_format, rounds=2048).encode(rsa_case.identity, rsa_case.key)
     )
     command = (keytool, "-list", "-v", "-keystore", file, "-storetype", "PKCS12")
     output = run(*command, "-storepass:file", files / "password")
@@ -208,7 +208,7 @@ def test_files_of_nss(files: Path, database: str, rsa_case: Case, variant: str) 
     options, key, certificates = PK12UTIL[variant]
     ours, theirs = files / "ours.pfx", files / "theirs.p12"
     ours.write_bytes(
-        Sealer(PASSWORD, MODERN, rounds=2048).seal(
+        PfxWriter(PASSWORD, MODERN, rounds=2048).encode(
             rsa_case.identity, rsa_case.key, friendly_name="zoe"
         )
     )

@@ -29,7 +29,7 @@ from nssbackup.identity import private_keys
 from nssbackup.pkcs12 import (
     MODERN,
     Format,
-    Sealer,
+    PfxWriter,
     describe,
     encryption,
     limits,
@@ -59,8 +59,8 @@ def sealed_files() -> dict[str, bytes]:
 @pytest.fixture
 def sealed(sealed_files: dict[str, bytes], case: Case, each_format: Format) -> bytes:
     if each_format.name not in sealed_files:
-        sealer = Sealer(PASSWORD, each_format, rounds=2048)
-        sealed_files[each_format.name] = sealer.seal(case.identity, case.key)
+        writer = PfxWriter(PASSWORD, each_format, rounds=2048)
+        sealed_files[each_format.name] = writer.encode(case.identity, case.key)
     return sealed_files[each_format.name]
 
 

@@ -1,4 +1,4 @@
-"""What the Sealer writes: read by us, by `cryptography`, and byte by byte."""
+"""What the PfxWriter writes: read by us, by `cryptography`, and byte by byte."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from nssbackup.errors import KeyMismatchError, UsageError
 from nssbackup.identity.model import Identity
-from nssbackup.pkcs12 import MODERN, Format, Protection, Sealer, ber, describe, open_pfx, safes
+from nssbackup.pkcs12 import MODERN, Format, PfxWriter, Protection, ber, describe, open_pfx, safes
 from nssbackup.pkcs12.encryption import Pbes2, PbeSha1TripleDes
 from nssbackup.pkcs12.mac import Pkcs12Mac
 from nssbackup.secret import Secret
@@ -34,8 +34,8 @@ def seal(
     identity: Identity | None = None,
     **options: str,
 ) -> bytes:
-    sealer = Sealer(password, format, rounds=ROUNDS)
-    return sealer.seal(identity or case.identity, case.key, **options)
+    writer = PfxWriter(password, format, rounds=ROUNDS)
+    return writer.encode(identity or case.identity, case.key, **options)
 
 
 def test_our_reader_finds_all_of_it(
@@ -108,7 +108,7 @@ def test_salts_and_ivs_are_never_the_same(case: Case, each_format: Format) -> No
 
 
 def test_the_rounds_are_those_asked_for_everywhere(case: Case, each_format: Format) -> None:
-    data = Sealer(PASSWORD, each_format, rounds=300_000).seal(case.identity, case.key)
+    data = PfxWriter(PASSWORD, each_format, rounds=300_000).encode(case.identity, case.key)
     description = describe(data)
     rounds = {
         each.rounds for each in (mac_of(description), *description.keys, *description.certificates)
@@ -117,7 +117,7 @@ def test_the_rounds_are_those_asked_for_everywhere(case: Case, each_format: Form
 
 
 def test_600_000_rounds_are_the_default(case: Case, each_format: Format) -> None:
-    data = Sealer(PASSWORD, each_format).seal(case.identity, case.key)
+    data = PfxWriter(PASSWORD, each_format).encode(case.identity, case.key)
     assert mac_of(describe(data)).rounds == 600_000
     assert open_pfx(data, PASSWORD).key == case.key
 
@@ -154,20 +154,20 @@ def test_without_any_name_there_is_none(case: Case) -> None:
 
 def test_an_empty_password_is_refused(each_format: Format) -> None:
     with pytest.raises(UsageError, match="password is empty") as caught:
-        Sealer(Secret(""), each_format)
+        PfxWriter(Secret(""), each_format)
     assert caught.value.hint == "Firefox and Windows can't open such a file"
 
 
 def test_half_a_character_is_refused(each_format: Format) -> None:
     with pytest.raises(UsageError):
-        Sealer(Secret("\udc80"), each_format)
+        PfxWriter(Secret("\udc80"), each_format)
 
 
 def test_rounds_out_of_range_are_refused(each_format: Format) -> None:
     with pytest.raises(UsageError):
-        Sealer(PASSWORD, each_format, rounds=600_001)
+        PfxWriter(PASSWORD, each_format, rounds=600_001)
 
 
 def test_a_key_of_another_certificate_is_refused(case: Case, other_case: Case) -> None:
     with pytest.raises(KeyMismatchError):
-        Sealer(PASSWORD, MODERN, rounds=ROUNDS).seal(case.identity, other_case.key)
+        PfxWriter(PASSWORD, MODERN, rounds=ROUNDS).encode(case.identity, other_case.key)

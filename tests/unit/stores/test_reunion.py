@@ -28,7 +28,7 @@ from nssbackup.errors import (
 from nssbackup.identity.certificate import StoredCertificate, from_der
 from nssbackup.identity.choosing import choose
 from nssbackup.identity.model import Identity, Profile
-from nssbackup.pkcs12 import MODERN, Sealing
+from nssbackup.pkcs12 import MODERN, PfxWriters
 from nssbackup.report import ExportReport
 from nssbackup.secret import Secret
 from nssbackup.stores.inventory import Inventory, take_inventory
@@ -470,7 +470,7 @@ def exported(
         replace(options or ExportOptions(), output=f"{folder}/"),
         Dialogue(
             lambda _, attempt: None if attempt or password is None else Secret(password),
-            lambda: Sealing.begin(PASSWORD, (MODERN,), 2048),
+            lambda: PfxWriters.start(PASSWORD, (MODERN,), 2048),
             warn=warned.append,
         ),
         left_behind,
@@ -646,7 +646,7 @@ def test_a_question_for_the_password_of_a_copy_can_be_cancelled(tmp_path: Path) 
         export_identity(
             [damaged, locked],
             ExportOptions(output=f"{tmp_path}/"),
-            Dialogue(cancel, lambda: Sealing.begin(PASSWORD, (MODERN,), 2048)),
+            Dialogue(cancel, lambda: PfxWriters.start(PASSWORD, (MODERN,), 2048)),
         )
 
 
