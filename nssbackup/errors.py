@@ -9,6 +9,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def reason(error: Exception) -> str:
+    """Return why the operating system or SQLite refused, in lower case and without a path."""
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
+
+
 class NssBackupError(Exception):
     """The root of the tree: what nssbackup raises for anything that is not its own fault."""
 

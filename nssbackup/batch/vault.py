@@ -28,8 +28,13 @@ from nssbackup.batch.naming import ESCROW_FOLDER, PASSWORDS_FILE
 from nssbackup.batch.orders import Orders
 from nssbackup.errors import OutputError, UsageError
 from nssbackup.secret import Secret
-from nssbackup.system.draft import create_private
-from nssbackup.system.files import PRIVATE_MODE, flush_folder, make_folder, write_verified
+from nssbackup.system.files import (
+    PRIVATE_MODE,
+    create_private,
+    flush_folder,
+    make_folder,
+    write_verified,
+)
 from nssbackup.system.locking import locked
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
-from nssbackup.system.reading import text_of
+from nssbackup.system.reading import read_text
 
 FILE = "pkcs11.txt"
 
@@ -45,7 +45,7 @@ def third_party_modules(folder: Path) -> tuple[Module, ...]:
     """The modules that reach smart cards and tokens; () where there is no list to be read."""
     return tuple(
         Module(stanza.get("name", ""), stanza["library"])
-        for stanza in _stanzas(text_of(folder / FILE, SIZE_LIMIT))
+        for stanza in _stanzas(read_text(folder / FILE, SIZE_LIMIT))
         if stanza.get("library")
         and "internal" not in stanza.get("nss", "")
         # Windows paths are split at both separators, so they stand for all.

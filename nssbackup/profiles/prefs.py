@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from nssbackup.system.reading import text_of
+from nssbackup.system.reading import read_text
 
 Preferences = Mapping[str, bool | int | str]
 
@@ -44,7 +44,7 @@ def read_preferences(folder: Path) -> Preferences:
     """
     found: dict[str, bool | int | str] = {}
     for name in FILES:
-        found.update(parse_preferences(text_of(folder / name, SIZE_LIMIT)))
+        found.update(parse_preferences(read_text(folder / name, SIZE_LIMIT)))
     return found
 
 

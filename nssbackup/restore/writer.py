@@ -105,7 +105,7 @@ def place(folder: Path, databases: Mapping[str, bytes]) -> None:
         StoreChangedError: one is there by now.
         StoreUnwritableError: the folder can't be written to.
     """
-    remove_leftovers(folder, abandoned=True)
+    remove_leftovers(folder)
     for name, data in databases.items():
         path = folder / name
         temporary = folder / f".nssbackup-{os.urandom(8).hex()}.tmp"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nssbackup.errors import UnreadableStoreError
 from nssbackup.identity.model import StoreKind
-from nssbackup.system.draft import create_private
+from nssbackup.system.files import create_private
 from nssbackup.system.scratch import scratch_folder
 from nssbackup.system.snapshot import put_back, read_stable, take_snapshot
 from nssbackup.system.sqlite_schema import check_plain, limit_time

@@ -1,34 +1,36 @@
-"""Files: private, staged, and never a half-written one.
+"""The one way to write a file: private, checked, and only then under its name.
 
-A file is written as a draft, flushed to the disk, handed to a check that reads it back, and only
-then given its name.
+The contents go to a temporary file beside the target, which only its owner may read. It is flushed
+to the disk, read back by a check, and renamed. A run that is killed leaves the target as it was;
+the temporary file it may leave is removed by the next run that writes to the folder.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nssbackup.errors import OutputError, OutputExistsError
-from nssbackup.system.draft import PRIVATE_MODE, Draft, is_temporary, rename_to_new, write_private
+from nssbackup.errors import OutputError, OutputExistsError, reason
 
-__all__ = [
-    "PRIVATE_MODE",
-    "check_writable",
-    "flush_folder",
-    "make_folder",
-    "remove_leftovers",
-    "rename_to_new",
-    "safe_name",
-    "write_private",
-    "write_verified",
-]
+PRIVATE_MODE = 0o600
+
+_ON_WINDOWS = os.name == "nt"
+
+# How the names of temporary files begin and end.
+_BEGINNING, _END = ".nssbackup-", ".tmp"
+# Where files can't be locked, a temporary file that is older was left by a run that was killed.
+_ABANDONED_SECONDS = 86_400
+# The folders that have been searched for what killed runs left.
+_tidied: set[Path] = set()
+
+# What a file system without hard links answers (vfat, some shares).
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 
 # Names that Windows keeps for devices, with any ending (learn.microsoft.com, "Naming Files").
 _RESERVED = frozenset(
@@ -43,13 +45,8 @@ _RESERVED = frozenset(
     ]
 )
 _FORBIDDEN = frozenset('<>:"/\\|?*')
-# A draft with a temporary name that is older was left by a run that was killed.
-_ABANDONED_SECONDS = 86_400
-# Most file systems end at 255 bytes; the rest is for what is put behind the name.
+# Most file systems allow 255 bytes. The rest is for what is appended to the name.
 _MAX_NAME_BYTES = 180
-
-# The folders that have been looked through for what killed runs left in them.
-_tidied: set[Path] = set()
 
 
 def write_verified(
@@ -63,42 +60,95 @@ def write_verified(
 
     Args:
         path: the final name; its folder must exist.
-        data: the contents, or their parts one after the other where they are large.
-        check: is called with a path by which the file can be read, and raises if it is not right;
-            where the system makes difficulties, more than once.
-        replace: whether a file of that name may be replaced.
+        data: the contents, or their parts in order if they are large.
+        check: called with the path of the written file; raises if the file is not right. It is
+            called again if another program put something else in the file's place.
+        replace: whether an existing file may be replaced.
 
     Raises:
-        OutputExistsError: there is one, and it may not be replaced.
-        OutputError: the operating system did not let us write, or another program came between.
+        OutputExistsError: the file exists and may not be replaced.
+        OutputError: the file can't be written.
     """
     check_writable(path, replace=replace)
     if path.parent not in _tidied:
         _tidied.add(path.parent)
-        remove_leftovers(path.parent, abandoned=True)
+        remove_leftovers(path.parent)
     try:
-        with Draft(path.parent, data) as draft:
-            check(draft.path)
-            while not draft.name(path, replace=replace):
-                check(draft.path)
-            # In a folder that others write to, what was checked may have been put aside. Some
-            # shares number a file anew when it gets its name: then it is looked at once more.
-            if not draft.is_at(path):
+        with _temporary_file(path.parent, data) as (temporary, descriptor):
+            check(temporary)
+            if replace:
+                os.replace(temporary, path)  # noqa: PTH105 - as `rename`, and on Windows as well
+            else:
+                rename_to_new(temporary, path)
+            # Where others may write to the folder, the file may have been exchanged after the
+            # check. Some shares also renumber a file that is renamed.
+            if descriptor is not None and not os.path.samestat(os.fstat(descriptor), path.lstat()):
                 check(path)
         flush_folder(path.parent)
     except OSError as error:
-        raise _output_error(path, error) from error
+        raise _unwritable(path, error) from error
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Make a new file that only its owner may read, with its contents on the disk.
+
+    Raises:
+        OSError: the file exists or can't be written.
+    """
+    descriptor = create_private(path)
+    try:
+        _write(descriptor, [data])
+    finally:
+        os.close(descriptor)
+
+
+def create_private(path: Path) -> int:
+    """Make a new file that nobody else may open, and return a descriptor to write to.
+
+    Raises:
+        OSError: the file exists or can't be made.
+    """
+    if _ON_WINDOWS:
+        from nssbackup.system.windows_access import create_for_owner  # ctypes is slow to load
+
+        return create_for_owner(os.fspath(path))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    return os.open(path, flags, PRIVATE_MODE)
+
+
+def rename_to_new(temporary: Path, path: Path) -> None:
+    """Rename a file, but never over another one.
+
+    Raises:
+        OutputExistsError: there is a file of the new name.
+        OSError: it can't be renamed.
+    """
+    try:
+        if _ON_WINDOWS:
+            temporary.rename(path)  # refuses an existing name on Windows
+            return
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(path):
+            raise _exists(path) from error
+        temporary.rename(path)
+    else:
+        temporary.unlink()
 
 
 def check_writable(path: Path, *, replace: bool = False) -> None:
-    """Find out early that a file can't be written: before a password is asked for.
+    """Find out early, before a password is asked for, that a file can't be written.
 
     Raises:
-        OutputExistsError: it exists and may not be replaced.
+        OutputExistsError: the file exists and may not be replaced.
         OutputError: its folder is missing or closed to us, or the name is a folder's.
     """
     folder = path.parent
-    if not os.path.isdir(folder):  # noqa: PTH112 - Path's own raises for a name too long
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path's own raises if a name is too long
         if os.path.exists(folder):  # noqa: PTH110 - as above
             message = f"`{folder}` is not a folder"
             raise OutputError(message, hint="choose another with `--output`")
@@ -109,26 +159,25 @@ def check_writable(path: Path, *, replace: bool = False) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise _output_error(path, error) from error
+        raise _unwritable(path, error) from error
     else:
         if stat.S_ISDIR(mode):
             message = f"`{path}` is a folder"
             raise OutputError(message)
         if not replace:
-            message = f"`{path}` exists already"
-            raise OutputExistsError(message)
+            raise _exists(path)
     if not os.access(folder, os.W_OK | os.X_OK):
         message = f"the folder `{folder}` can't be written to"
         raise OutputError(message, hint="choose another with `--output`")
 
 
 def safe_name(text: str) -> str:
-    """A file name without folder that Windows, macOS and Linux all take, made of any text.
+    """Return a file name made of any text that Windows, macOS and Linux all accept.
 
-    Control characters, separators and what else a system forbids become `_`, device names get
-    one in front, and the length is bounded in bytes. Never empty, `.` or `..`.
+    Control characters, separators and other forbidden characters become `_`. Device names get a
+    `_` in front. The length is bounded in bytes. The name is never empty, `.` or `..`.
     """
-    encoding = sys.getfilesystemencoding()  # a locale may know fewer letters than there are
+    encoding = sys.getfilesystemencoding()  # a locale may lack some of the characters
     text = text.encode(encoding, "replace").decode(encoding)
     kept = "".join("_" if c in _FORBIDDEN or not c.isprintable() else c for c in text)
     # Windows drops blanks and dots at the end; a dot in front hides the file.
@@ -138,48 +187,31 @@ def safe_name(text: str) -> str:
     return name
 
 
-def _shorten(name: str) -> str:
-    while len(name.encode()) > _MAX_NAME_BYTES:
-        name = name[:-1]
-    return name.rstrip(". ")
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that this user's killed runs left in a folder.
 
-
-def remove_leftovers(folder: Path, *, abandoned: bool = False) -> None:
-    """Remove what a run that was killed left in a folder: files that never got their names.
-
-    What can't be removed stays.
-
-    Args:
-        folder: where. Nobody else may be writing there, unless
-        abandoned: only those of this user that nobody can be at work on any more.
+    Files that another run is writing now are kept, and so is what can't be removed.
     """
-    with contextlib.suppress(OSError):
-        for name in os.listdir(folder):  # noqa: PTH208 - most folders have none, and thousands of them
-            if is_temporary(name):
-                with contextlib.suppress(OSError):
-                    path = folder / name
-                    if not abandoned or _is_abandoned(path):
+    with suppress(OSError):
+        for name in os.listdir(folder):  # noqa: PTH208 - most folders have none, of thousands
+            if name.startswith(_BEGINNING) and name.endswith(_END):
+                path = folder / name
+                with suppress(OSError):
+                    if _is_abandoned(path):
                         path.unlink()
 
 
-def _is_abandoned(path: Path) -> bool:
-    facts = path.lstat()
-    ours = sys.platform == "win32" or facts.st_uid == os.geteuid()
-    old = facts.st_mtime < time.time() - _ABANDONED_SECONDS
-    return stat.S_ISREG(facts.st_mode) and ours and old
-
-
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, that only its owner may look into; it may be there.
+    """Make a folder that only its owner may enter, and those above it, if they are missing.
 
     Raises:
         OSError: it can't be made, or is a file.
     """
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     for one in reversed(missing):
-        with contextlib.suppress(FileExistsError):  # another process was quicker
+        with suppress(FileExistsError):  # another process was quicker
             one.mkdir(mode=0o700)
-            with contextlib.suppress(OSError):  # the umask may have kept even us out
+            with suppress(OSError):  # the umask may have kept even us out
                 one.chmod(0o700)
         flush_folder(one.parent)
     if not folder.is_dir():
@@ -187,10 +219,10 @@ def make_folder(folder: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Make the new name itself durable. Windows has no such thing to open."""
-    if os.name == "nt":
+    """Make a new name in a folder durable, where the system can (Windows can't)."""
+    if _ON_WINDOWS:
         return
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -198,7 +230,102 @@ def flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _output_error(path: Path, error: OSError) -> OutputError:
-    reason = (error.strerror or type(error).__name__).lower()
-    message = f"`{path}` can't be written: {reason}"
+@contextmanager
+def _temporary_file(
+    folder: Path, data: bytes | Iterable[bytes]
+) -> Iterator[tuple[Path, int | None]]:
+    """Make a temporary file with these contents, and remove it at the end.
+
+    Yields:
+        Its path and an open descriptor; None on Windows, where an open file can't be renamed.
+    """
+    path, descriptor = _new_temporary(folder)
+    try:
+        try:
+            _write(descriptor, [data] if isinstance(data, bytes) else data)
+        finally:
+            if _ON_WINDOWS:
+                os.close(descriptor)
+        yield path, None if _ON_WINDOWS else descriptor
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        if not _ON_WINDOWS:
+            with suppress(OSError):  # its contents are on the disk, or not wanted
+                os.close(descriptor)
+
+
+def _new_temporary(folder: Path) -> tuple[Path, int]:
+    while True:
+        # Not made from the file's own name, which may be as long as the file system allows.
+        path = folder / f"{_BEGINNING}{os.urandom(8).hex()}{_END}"
+        descriptor = create_private(path)
+        # The lock tells other runs that this file is not abandoned. One of them may have removed
+        # it before it was locked.
+        if _ON_WINDOWS or not _lock(descriptor, wait=True) or os.fstat(descriptor).st_nlink:
+            return path, descriptor
+        os.close(descriptor)
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Return whether a temporary file is this user's, and no run is writing it."""
+    facts = path.lstat()
+    if not stat.S_ISREG(facts.st_mode):
+        return False
+    if not _ON_WINDOWS:
+        if facts.st_uid != os.geteuid():
+            return False
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if _lock(descriptor, wait=False):
+                return True
+        finally:
+            os.close(descriptor)
+    return facts.st_mtime < time.time() - _ABANDONED_SECONDS
+
+
+def _write(descriptor: int, parts: Iterable[bytes]) -> None:
+    """Write the contents of a new file and flush them to the disk."""
+    with os.fdopen(descriptor, "wb", closefd=False) as file:
+        if hasattr(os, "fchmod"):
+            # The umask may have taken the owner's own rights away. It fails on a file system
+            # without modes (vfat).
+            with suppress(PermissionError):
+                os.fchmod(descriptor, PRIVATE_MODE)
+        file.writelines(parts)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _shorten(name: str) -> str:
+    while len(name.encode()) > _MAX_NAME_BYTES:
+        name = name[:-1]
+    return name.rstrip(". ")
+
+
+def _exists(path: Path) -> OutputExistsError:
+    message = f"`{path}` exists already"
+    return OutputExistsError(message)
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    message = f"`{path}` can't be written: {reason(error)}"
     return OutputError(message)
+
+
+if sys.platform == "win32":
+
+    def _lock(descriptor: int, *, wait: bool) -> bool:
+        del descriptor, wait
+        return False
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int, *, wait: bool) -> bool:
+        """Lock an open file until it is closed; return whether that was possible."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            return False
+        return True

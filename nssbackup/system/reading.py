@@ -1,4 +1,4 @@
-"""Reading a small file of unknown origin: no waiting for one that is none, no end without limit."""
+"""The one way to read a file that somebody else made: regular files only, and up to a limit."""
 
 from __future__ import annotations
 
@@ -11,28 +11,50 @@ from pathlib import Path
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def read_bounded(path: Path, limit: int) -> bytes:
-    """The contents of the file at `path`; a symbolic link is followed.
+def read_bounded(path: str | Path, limit: int) -> bytes:
+    """Return the contents of a file; a symbolic link is followed.
+
+    Args:
+        path: the file.
+        limit: the most bytes it may have.
 
     Raises:
-        OSError: the file can't be read, is no regular file, or is larger than `limit`.
+        OSError: it can't be read, is not a regular file, is larger than `limit`, or changed while
+            it was read. `errors.reason` says which. A missing file is a FileNotFoundError.
     """
-    # Before opening: to open a device or FIFO can already have an effect on somebody.
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    with open(os.open(path, _OPEN_FLAGS), "rb") as file:  # noqa: PTH123 - a descriptor, no path
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    try:
+        # Before opening: opening a device or a FIFO may already do something.
+        _check(os.stat(path), limit, path)  # noqa: PTH116 - thousands of files, as text
+        with open(path, "rb", opener=_open) as file:
+            size = _check(os.fstat(file.fileno()), limit, path)
+            data = file.read(size + 1)
+    except ValueError as error:  # a NUL in the path
+        raise OSError(errno.EINVAL, "not a valid file name", str(path)) from error
+    if len(data) != size:
+        raise OSError(errno.EBUSY, "changed while it was read", str(path))
     return data
 
 
-def text_of(path: Path, limit: int) -> str:
-    """The contents of the file at `path` as UTF-8 text; empty where it can't be read.
+def read_text(path: str | Path, limit: int) -> str:
+    """Return the contents of a file as text, or an empty string if it can't be read.
 
-    A byte order mark is skipped, and what is no UTF-8 becomes U+FFFD.
+    A byte order mark is skipped. What is not UTF-8 becomes U+FFFD.
     """
     try:
         return read_bounded(path, limit).decode("utf-8-sig", "replace")
-    except (OSError, ValueError):  # ValueError: what can't be a path, as with a NUL in it
+    except OSError:
         return ""
+
+
+def _open(path: str, _: int) -> int:
+    return os.open(path, _OPEN_FLAGS)
+
+
+def _check(facts: os.stat_result, limit: int, path: str | Path) -> int:
+    """Return the size of a file, or raise OSError if it is not one to read."""
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    if facts.st_size > limit:
+        message = f"too large ({facts.st_size:,} bytes; the limit is {limit:,})"
+        raise OSError(errno.EFBIG, message, str(path))
+    return facts.st_size

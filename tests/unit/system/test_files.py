@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nssbackup.errors import OutputError, OutputExistsError, VerificationError
-from nssbackup.system.files import check_writable, make_folder, safe_name, write_verified
+from nssbackup.system import files, windows_access
+from nssbackup.system.files import (
+    check_writable,
+    make_folder,
+    remove_leftovers,
+    safe_name,
+    write_private,
+    write_verified,
+)
 from tests import PROJECT
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
@@ -282,6 +291,177 @@ def test_a_folder_that_can_not_be_flushed_will_do(
     monkeypatch.setattr(os, "fsync", no_folder)
     write_verified(tmp_path / "a.pfx", DATA, accept)
     assert flushed == [False, True]
+
+
+@posix
+def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"half"
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names
+    for replace in (False, True):
+        write_verified(tmp_path / "a.pfx", DATA, accept, replace=replace)
+    with pytest.raises(OutputExistsError):
+        write_verified(tmp_path / "a.pfx", DATA, accept)
+    with pytest.raises(OutputError, match="input/output error"):
+        write_verified(tmp_path / "b.pfx", parts(), accept)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - names
+    assert names(tmp_path) == ["a.pfx"]
+
+
+@posix
+@pytest.mark.parametrize("replace", [True, False])
+def test_on_windows_the_file_is_closed_before_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: bool
+) -> None:
+    """As on Windows, except for the access list that the file is made with."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    monkeypatch.setattr(files, "_ON_WINDOWS", True)
+    monkeypatch.setattr(
+        windows_access, "create_for_owner", lambda path: os.open(path, flags, 0o600)
+    )
+
+    def check(temporary: Path) -> None:
+        accept(temporary)
+        opened = {os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()}
+        assert str(temporary) not in opened
+
+    write_verified(tmp_path / "a.pfx", DATA, check, replace=replace)
+    assert names(tmp_path) == ["a.pfx"]
+
+
+@posix
+@pytest.mark.parametrize("target", ["there", "missing"])
+def test_a_private_file_never_takes_an_existing_name(tmp_path: Path, target: str) -> None:
+    (tmp_path / "there").write_bytes(b"theirs")
+    (tmp_path / "link").symlink_to(target)
+    for name in ("there", "link"):
+        with pytest.raises(FileExistsError):
+            write_private(tmp_path / name, DATA)
+    assert (tmp_path / "there").read_bytes() == b"theirs"
+    assert names(tmp_path) == ["link", "there"]
+
+
+@posix
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_file_exchanged_after_the_check_is_not_verified(tmp_path: Path, replace: bool) -> None:
+    path = tmp_path / "a.pfx"
+    checked = []
+
+    def check(written: Path) -> None:
+        checked.append(written.read_bytes())
+        if checked[-1] != DATA:
+            raise VerificationError("no", ("another file",))  # noqa: EM101
+        written.rename(tmp_path / "taken")
+        written.write_bytes(b"theirs")
+
+    with pytest.raises(VerificationError):
+        write_verified(path, DATA, check, replace=replace)
+    assert checked == [DATA, b"theirs"]
+
+
+# --- what killed runs leave
+
+LEFT = ".nssbackup-0123456789abcdef.tmp"
+
+
+def left(folder: Path, name: str = LEFT, *, hours: float = 0) -> Path:
+    path = folder / name
+    path.write_bytes(b"half")
+    then = time.time() - hours * 3600
+    os.utime(path, (then, then))
+    return path
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from nssbackup.system.files import write_verified
+write_verified(Path(sys.argv[1]), b"x", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+@posix
+def test_what_a_killed_run_leaves_is_private_and_removed(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", KILLED, str(tmp_path / "a.pfx")]
+    subprocess.run(words, check=False, cwd=PROJECT, timeout=60)
+    (name,) = names(tmp_path)
+    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    write_verified(tmp_path / "b.pfx", DATA, accept)
+    assert names(tmp_path) == ["b.pfx"]
+
+
+@posix
+def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    left(tmp_path)
+    (tmp_path / ".nssbackup-folder.tmp").mkdir()
+    kept = [left(tmp_path, "nssbackup-0.tmp"), left(tmp_path, ".nssbackup-notes")]
+    (tmp_path / ".nssbackup-link.tmp").symlink_to(kept[0])
+    os.mkfifo(tmp_path / ".nssbackup-fifo.tmp")
+    before = names(tmp_path)
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == [name for name in before if name != LEFT]
+
+
+@posix
+def test_what_another_run_is_writing_is_kept(tmp_path: Path) -> None:
+    def check(written: Path) -> None:
+        remove_leftovers(tmp_path)
+        accept(written)
+
+    write_verified(tmp_path / "a.pfx", DATA, check)
+    assert names(tmp_path) == ["a.pfx"]
+
+
+@posix
+def test_a_file_removed_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def create(path: Path) -> int:
+        made.append(path)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        if len(made) == 1:
+            remove_leftovers(tmp_path)
+        return descriptor
+
+    monkeypatch.setattr(files, "create_private", create)
+    write_verified(tmp_path / "a.pfx", DATA, accept)
+    assert len(made) == 2
+    assert names(tmp_path) == ["a.pfx"]
+
+
+@posix
+def test_without_locks_a_leftover_is_removed_after_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_lock", lambda _descriptor, **_: False)
+    left(tmp_path, hours=25)
+    left(tmp_path, ".nssbackup-1.tmp", hours=23)
+    write_verified(tmp_path / "a.pfx", DATA, accept)
+    assert names(tmp_path) == [".nssbackup-1.tmp", "a.pfx"]
+
+
+@posix
+@pytest.mark.skipif(os.name != "nt" and os.geteuid() != 0, reason="only root can give files away")
+def test_another_users_leftovers_are_kept(tmp_path: Path) -> None:
+    os.chown(left(tmp_path, hours=25), 12345, -1)
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == [LEFT]
+
+
+@posix
+def test_a_folder_that_can_not_be_listed_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> list[str]:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    write_verified(tmp_path / "a.pfx", DATA, accept)
+    assert (tmp_path / "a.pfx").read_bytes() == DATA
 
 
 # --- names

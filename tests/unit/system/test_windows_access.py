@@ -175,7 +175,7 @@ def test_elsewhere_there_are_none() -> None:
 
 def test_files_are_made_by_it_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     import nssbackup.system.windows_access
-    from nssbackup.system import draft
+    from nssbackup.system import files
 
     asked: list[str] = []
 
@@ -184,8 +184,8 @@ def test_files_are_made_by_it_where_it_is(monkeypatch: pytest.MonkeyPatch) -> No
         return 7
 
     monkeypatch.setattr(nssbackup.system.windows_access, "create_for_owner", create)
-    made: Callable[..., int] = draft.create_private
-    monkeypatch.setattr(draft, "_ON_WINDOWS", True)
+    made: Callable[..., int] = files.create_private
+    monkeypatch.setattr(files, "_ON_WINDOWS", True)
     from pathlib import PureWindowsPath
 
     assert made(PureWindowsPath("C:/a.pfx")) == 7
