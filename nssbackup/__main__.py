@@ -15,37 +15,37 @@ def main() -> None:
     import gc
     import signal
 
-    # Nearly all that is made lives to the end. To look for garbage among the modules again and
-    # again takes a tenth of the time of a short command, and half of that is when Python ends.
+    # Nearly everything made here lives until the end. Python's search for garbage takes a tenth
+    # of the time of a short command, half of that at exit.
     gc.set_threshold(_ALLOCATIONS)
 
-    # What we make says itself who else may look in; it must not keep ourselves out.
+    # The files we make say themselves who may read them; the umask must not lock us out too.
     os.umask(os.umask(_OTHERS) & _OTHERS)
 
     try:
         from nssbackup.cli import app
 
         app(prog_name="nssbackup")
-    except KeyboardInterrupt:  # so early that nobody else was there to catch it
+    except KeyboardInterrupt:  # before the command line could handle it
         sys.exit(130)
     finally:
-        # What was to be done is done; Ctrl-C now would only change the status that says so.
+        # The work is done; Ctrl-C now would only falsify the status.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        # Where Ctrl-C met a class being made by `exec` (as dataclasses are), Python remembers it
-        # as unhandled and would end by the signal instead of with our status; this clears that.
-        exec("")  # noqa: S102 - of nothing
-        gc.freeze()  # nothing is looked for any more
+        # If Ctrl-C hit a class while `exec` made it (as for dataclasses), Python remembers it as
+        # unhandled and would end by the signal instead of with our status; this clears that.
+        exec("")  # noqa: S102 - an empty program
+        gc.freeze()  # no more searches for garbage
 
 
 def _forget_current_folder() -> None:
-    """Load nothing from the current folder, which `python -m` puts first, unless we lie there.
+    """Take the current folder, which `python -m` puts first, off the path unless we are in it.
 
-    Whoever runs this among his downloads does not mean the `signal.py` that lies there too; hence
-    nothing is imported before this but what Python has loaded by itself.
+    A `signal.py` in somebody's downloads must not run. So nothing is imported before this except
+    what Python itself has loaded.
     """
     try:
         current = os.path.realpath(os.curdir)
-    except OSError:  # it is gone, and holds nothing any more
+    except OSError:  # removed, so it holds nothing
         return
     if os.path.realpath(f"{__file__}/../..") != current:
         sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) != current]

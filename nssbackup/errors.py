@@ -1,7 +1,7 @@
-"""Every error nssbackup raises: exit status, JSON code and hint stand on the class.
+"""Every error that nssbackup raises, with its exit status, JSON code and hint.
 
-The statuses are those of the command line's contract; each stands here and nowhere else.
-A message is one clause in lower case without a full stop; a hint says what to do next.
+The exit statuses are those of the command line's contract, and are written down only here. A
+message is one clause in lower case without a full stop; a hint says what to do next.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def reason(error: Exception) -> str:
 
 
 class NssBackupError(Exception):
-    """The root of the tree: what nssbackup raises for anything that is not its own fault."""
+    """The base class: anything that goes wrong and isn't a bug of nssbackup."""
 
     code: ClassVar[str] = "error"
     exit_status: ClassVar[int] = 1
@@ -28,74 +28,74 @@ class NssBackupError(Exception):
 
 
 class InternalError(NssBackupError):
-    """A fault of nssbackup itself."""
+    """A bug of nssbackup."""
 
     code = "internal-error"
     exit_status = 1
 
 
 class UsageError(NssBackupError):
-    """The command was called in a way that can't be carried out."""
+    """The command line makes no sense, or names something that can't be used."""
 
     code = "usage"
     exit_status = 2
 
 
 class QuestionError(UsageError):
-    """A question would have to be asked, and there is no terminal to ask it on."""
+    """Input is missing, and there is no terminal to ask on."""
 
     code = "question-without-terminal"
 
 
 class CancelledError(NssBackupError):
-    """The user ended a question without an answer."""
+    """The user left a question unanswered."""
 
     code = "cancelled"
     exit_status = 4
 
 
 class NoProfileError(NssBackupError):
-    """No profile was found, or not the one that was named."""
+    """No profile was found, or not the one named."""
 
     code = "no-profile"
     exit_status = 10
 
 
 class NoStoreError(NssBackupError):
-    """The profile's folder holds no NSS database."""
+    """The profile has no NSS database."""
 
     code = "no-store"
     exit_status = 10
 
 
 class StoreError(NssBackupError):
-    """A store is there and can't be used."""
+    """A store exists but can't be used."""
 
     code = "store-unusable"
     exit_status = 11
 
 
 class DamagedStoreError(StoreError):
-    """The contents of a database contradict its format."""
+    """A database violates its format."""
 
     code = "store-damaged"
     default_hint = "if you have an older copy of the profile, point `--profile` at that folder"
 
 
 class IntegrityError(DamagedStoreError):
-    """An integrity signature of NSS is wrong, or missing where NSS demands one."""
+    """An integrity signature of NSS is wrong, or missing although NSS requires it."""
 
     code = "store-signature"
 
 
 class UnsupportedStoreError(StoreError):
-    """The store is intact as far as can be told and uses something that isn't known here."""
+    """The store uses a feature that nssbackup doesn't know."""
 
     code = "store-unsupported"
 
 
 class UnreadableStoreError(StoreError):
-    """The operating system did not let us read a database."""
+    """The operating system refused to let us read a database."""
 
     code = "store-unreadable"
 
@@ -105,7 +105,7 @@ class WrongPrimaryPasswordError(NssBackupError):
 
     code = "wrong-primary-password"
     exit_status = 12
-    # Firefox's own advice would destroy what is to be saved, so the hint warns of it.
+    # Firefox's own advice would destroy what we want to save, so the hint warns against it.
     default_hint = (
         "check Caps Lock and the keyboard layout, and try again; do not use Firefox's"
         " reset of the Primary Password: it deletes every certificate and key"
@@ -121,14 +121,14 @@ class PrimaryPasswordRequiredError(NssBackupError):
 
 
 class EngineUnavailableError(NssBackupError):
-    """The engine asked for can't be had on this machine."""
+    """The requested engine isn't available on this machine."""
 
     code = "engine-unavailable"
     exit_status = 13
 
 
 class EngineFailedError(StoreError):
-    """The engine's own process ended, hung or refused."""
+    """The engine's process ended, hung or refused."""
 
     code = "engine-failed"
     default_hint = "`--engine native` reads the store without NSS"
@@ -142,28 +142,28 @@ class KeyMissingError(NssBackupError):
 
 
 class KeyNotExportableError(NssBackupError):
-    """The private key is there and can't be taken out."""
+    """The private key is in the store but can't be exported."""
 
     code = "key-not-exportable"
     exit_status = 22
 
 
 class KeyInconsistentError(NssBackupError):
-    """The values of a private key contradict one another."""
+    """The parts of a private key don't fit together."""
 
     code = "key-inconsistent"
     exit_status = 22
 
 
 class KeyMismatchError(NssBackupError):
-    """The private key is not the one of the certificate."""
+    """The private key doesn't match the certificate."""
 
     code = "key-mismatch"
     exit_status = 22
 
 
 class OutputExistsError(NssBackupError):
-    """The file to be written exists."""
+    """The output file already exists."""
 
     code = "output-exists"
     exit_status = 30
@@ -171,14 +171,14 @@ class OutputExistsError(NssBackupError):
 
 
 class OutputError(NssBackupError):
-    """The file can't be written."""
+    """The output can't be written."""
 
     code = "output-unwritable"
     exit_status = 31
 
 
 class BackupError(NssBackupError):
-    """A PFX is not a working backup."""
+    """A PFX isn't a working backup."""
 
     code = "backup-unusable"
     exit_status = 32
@@ -192,22 +192,19 @@ class WrongBackupPasswordError(BackupError):
 
 
 class DamagedBackupError(BackupError):
-    """The file is no PFX, or a damaged one."""
+    """The file is not a PFX, or a damaged one."""
 
     code = "backup-damaged"
 
 
 class UnsupportedBackupError(BackupError):
-    """The PFX uses an algorithm that can't be opened here."""
+    """The PFX uses an algorithm that nssbackup can't open."""
 
     code = "backup-unsupported"
 
 
 class VerificationError(BackupError):
-    """The PFX opens and is not what it should be.
-
-    `mismatches` holds every check that failed, not only the first.
-    """
+    """The PFX opens but isn't what it should be; `mismatches` lists every failed check."""
 
     code = "backup-verification"
 
@@ -219,14 +216,14 @@ class VerificationError(BackupError):
 
 
 class RestoreError(NssBackupError):
-    """An identity can't be put into a profile; the profile is as it was."""
+    """An identity can't be restored to a profile; the profile is unchanged."""
 
     code = "restore-failed"
     exit_status = 40
 
 
 class StoreChangedError(RestoreError):
-    """Another program changed the databases while we worked on them."""
+    """The databases changed while we worked on them."""
 
     code = "store-changed"
     default_hint = "close the application that uses the profile and try again"

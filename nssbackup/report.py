@@ -1,26 +1,30 @@
-"""Reports: what a command found or did, and the same as JSON.
+"""What a command found or did, and the same as JSON.
 
-One result, two renderers: text is made of these values elsewhere, and cannot disagree with the
-JSON. Keys are only ever added.
+The command line makes its text from these values too, so text and JSON can't disagree. JSON keys
+are only ever added.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nssbackup.errors import NssBackupError
-from nssbackup.identity.model import Identity, Profile
 from nssbackup.secret import Secret
 
+if TYPE_CHECKING:
+    from nssbackup.identity.model import Identity, Profile
+
 Json = Mapping[str, object]
+"""A JSON object, or a part of one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileEntry:
-    """A profile, and whether its store has a primary password (None: can't be told)."""
+    """A profile, and whether its store has a primary password (None if unknown)."""
 
     profile: Profile
     primary_password: bool | None
@@ -28,12 +32,12 @@ class ProfileEntry:
 
 @dataclass(frozen=True, slots=True)
 class ProfilesReport:
-    """What `profiles` shows."""
+    """The profiles found."""
 
     entries: tuple[ProfileEntry, ...]
 
     def to_json(self) -> Json:
-        """The contract's `profiles` document."""
+        """Return the contract's `profiles` document."""
         return {
             "profiles": [
                 {
@@ -53,7 +57,7 @@ class ProfilesReport:
 
 @dataclass(frozen=True, slots=True)
 class ReadFailure:
-    """A profile that could not be read."""
+    """A profile that couldn't be read."""
 
     profile: Profile
     error: NssBackupError
@@ -61,13 +65,13 @@ class ReadFailure:
 
 @dataclass(frozen=True, slots=True)
 class ListReport:
-    """What `list` shows: identities, and the profiles that could not be read."""
+    """The identities found, and the profiles that couldn't be read."""
 
     identities: tuple[Identity, ...]
     failures: tuple[ReadFailure, ...]
 
     def to_json(self) -> Json:
-        """The contract's `list` document."""
+        """Return the contract's `list` document."""
         return {
             "identities": [identity_json(identity) for identity in self.identities],
             "errors": [
@@ -83,7 +87,7 @@ class ListReport:
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """A PFX that was written and verified, and its verified copies."""
+    """A file that was written and verified, and its verified copies."""
 
     path: Path
     copies: tuple[Path, ...]
@@ -94,9 +98,13 @@ class WrittenFile:
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What `export` did.
+    """What `export` or `repassword` wrote.
 
-    `password` only where nssbackup made it up, `eml` only where a message was drafted.
+    Attributes:
+        identity: what is in the files.
+        files: one per format.
+        password: the generated password; None if the user gave one.
+        eml: the mail draft; None without `--eml`.
     """
 
     identity: Identity
@@ -105,7 +113,7 @@ class ExportReport:
     eml: Path | None = None
 
     def to_json(self) -> Json:
-        """The contract's `export` document; further files of `--for any` stand under `files`."""
+        """Return the contract's `export` document; `files` is added if there are several."""
         first = self.files[0]
         document: dict[str, object] = {
             "identity": identity_json(self.identity),
@@ -123,9 +131,9 @@ class ExportReport:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedFile:
-    """What `verify` found in one file. `error` is None where it is a working backup.
+    """What `verify` found in one file; `error` is None if it is a working backup.
 
-    Encryption and MAC are in words, with their rounds; None where there is none or it is unknown.
+    Encryption and MAC are in words; they and their rounds are None if missing or unknown.
     """
 
     path: Path
@@ -141,23 +149,28 @@ class VerifiedFile:
 
     @property
     def ok(self) -> bool:
-        """Whether the file would work."""
+        """Return whether the file is a working backup."""
         return self.error is None
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What `verify` found."""
+    """The files that `verify` opened."""
 
     files: tuple[VerifiedFile, ...]
 
     def to_json(self) -> Json:
-        """The contract's `verify` document."""
+        """Return the contract's `verify` document."""
         return {"files": [_verified(file) for file in self.files]}
 
 
+def rfc3339(time: datetime) -> str:
+    """Return an aware time as RFC 3339 in UTC, to the second."""
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def identity_json(identity: Identity) -> Json:
-    """The contract's IDENTITY."""
+    """Return the contract's IDENTITY."""
     certificate = identity.certificate
     return {
         "profile": str(identity.profile.path) if identity.profile else None,
@@ -169,8 +182,8 @@ def identity_json(identity: Identity) -> Json:
         "serial": f"{certificate.serial:x}",
         "sha1": certificate.sha1,
         "sha256": certificate.sha256,
-        "not_before": _rfc3339(certificate.not_before),
-        "not_after": _rfc3339(certificate.not_after),
+        "not_before": rfc3339(certificate.not_before),
+        "not_after": rfc3339(certificate.not_after),
         "status": certificate.status(),
         "wipo": identity.wipo,
         "key": {
@@ -185,7 +198,7 @@ def identity_json(identity: Identity) -> Json:
 
 
 def error_json(error: NssBackupError, candidates: Sequence[Identity] = ()) -> Json:
-    """The contract's `error` document, with the candidates where a choice is open."""
+    """Return the contract's `error` document, with the candidates of an open choice."""
     document: dict[str, object] = {
         "status": error.exit_status,
         "code": error.code,
@@ -223,7 +236,3 @@ def _verified(file: VerifiedFile) -> Json:
     if file.error is not None:
         document.update(error_json(file.error))
     return document
-
-
-def _rfc3339(time: datetime) -> str:
-    return f"{time:%Y-%m-%dT%H:%M:%SZ}"

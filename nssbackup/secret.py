@@ -1,25 +1,26 @@
-"""Secret: a password that can't be shown by accident; a new one, and what is weak about one."""
+"""Secret: a password that can't be shown by accident; making one, and judging one."""
 
 from __future__ import annotations
 
-import math
+import re
+from collections.abc import Iterable
 from typing import NoReturn
 
-# What a person's password should be worth at least; with 600,000 rounds a guess costs about a
-# quarter of a second of one processor.
-_WEAK_BITS = 60
-
-# 31 characters that look unlike one another in every font: 28 of them make 138 bits.
+# 31 characters that look different in every font: 28 of them make 138 bits.
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 _GENERATED = 28
 _GROUP = 4
 
+# zxcvbn scores 0 to 4; 4 means more than 10^10 guesses. It raises an error above 72 characters.
+_STRONG = 4
+_JUDGED = 72
+
 
 class Secret:
-    """A password as Unicode text; `reveal` is the only way to it.
+    """A password as Unicode text; only `reveal` returns it.
 
-    Its repr, str and format are `***`, it can't be pickled or copied into a log record by an
-    f-string, and two secrets compare equal only by identity (nothing here is a timing oracle).
+    Its repr, str and format are `***`, it can't be pickled or copied, and two secrets are equal
+    only if they are the same object, so that comparing them tells nothing about their text.
     """
 
     __slots__ = ("_text",)
@@ -28,11 +29,11 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The password itself."""
+        """Return the password itself."""
         return self._text
 
     def __bool__(self) -> bool:
-        """Whether there is a password at all: the empty one is falsy."""
+        """Return whether the password has any characters."""
         return bool(self._text)
 
     def __repr__(self) -> str:
@@ -50,32 +51,26 @@ class Secret:
 
 
 def generate() -> Secret:
-    """A password of 138 bits that is easy to type, as in `k3v9-...`."""
-    import secrets  # slow to load, and most commands make no password
+    """Return a new password of 138 bits that is easy to type, such as `k3v9-...`."""
+    import secrets  # 18 ms, and few commands make a password
 
     text = "".join(secrets.choice(_ALPHABET) for _ in range(_GENERATED))
     return Secret("-".join(text[i : i + _GROUP] for i in range(0, _GENERATED, _GROUP)))
 
 
-def weakness(password: Secret) -> str | None:
-    """Why a password is easy to guess, or None. A rough measure: length times kinds of letters.
+def weakness(password: Secret, known: Iterable[str | None] = ()) -> str | None:
+    """Return why a password is easy to guess, or None if it isn't.
 
-    Nothing is said of an empty one, which is refused.
+    Args:
+        password: the password; an empty one is refused elsewhere, and not judged here.
+        known: names that a guesser would try first, such as those in the certificate.
     """
-    text = password.reveal()
-    if not text:
+    if not password:
         return None
-    kinds = (
-        (str.islower, 26),
-        (str.isupper, 26),
-        (str.isdigit, 10),
-        (lambda c: c.isascii() and not c.isalnum(), 33),
-        (lambda c: not c.isascii(), 100),
-    )
-    size = sum(count for is_kind, count in kinds if any(map(is_kind, text)))
-    # A letter that was there before adds little, and one that is there all the time nothing.
-    different = len(set(text))
-    letters = different + min((len(text) - different) / 4, different)
-    if letters * math.log2(size) >= _WEAK_BITS:
+    from zxcvbn import zxcvbn  # 30 ms, and needed only when a person types a password
+
+    names = [name for name in known if name]
+    words = [word for name in names for word in re.split(r"\W+", name) if word]
+    if zxcvbn(password.reveal()[:_JUDGED], user_inputs=[*names, *words])["score"] >= _STRONG:
         return None
-    return "the backup password is easy to guess: take a longer one, such as four random words"
+    return "the backup password is easy to guess: use a longer one, such as four random words"

@@ -128,7 +128,10 @@ def test_the_wheel_says_that_it_is_typed_and_free(wheel: Path) -> None:
     assert [name.partition(">")[0] for name in without_extras] == [
         "cryptography",
         "jinja2",
+        "platformdirs",
+        "psutil",
         "typer",
+        "zxcvbn",
     ]
 
 

@@ -229,8 +229,3 @@ def check_one_source(*, password_file: str | None, generate: bool, primary: str 
     if password_file == _STDIN == primary:
         message = "both passwords can't be read from stdin"
         raise UsageError(message, hint="put one of them into a file that only you can read")
-
-
-def weakness(password: Secret) -> str | None:
-    """See `secret.weakness`."""
-    return secret.weakness(password)

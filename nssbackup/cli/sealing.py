@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nssbackup.cli import passwords
 from nssbackup.cli.output import Output
+from nssbackup.secret import weakness
 
 if TYPE_CHECKING:
     from nssbackup.pkcs12 import Destination, Format, PfxWriters
@@ -73,7 +74,7 @@ class BackupSealing:
 
         if self.check is not None:
             self.check(password)
-        weak = None if self.generate else passwords.weakness(password)
+        weak = None if self.generate or self.password_file else weakness(password)
         warnings = (*((weak,) if weak else ()), *password_warnings(self.destination, password))
         for warning in warnings:
             self.talk.warn(warning)

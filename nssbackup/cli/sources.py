@@ -60,7 +60,7 @@ class Sources:
         )
 
     def of_backups(self, destination: Destination | None, talk: Output) -> Passwords | None:
-        """The passwords of the backups, with a word on a weak one; None where they are made up.
+        """The passwords of the backups; None if they are generated.
 
         Raises:
             UsageError: a file can't be read, or what is in it can't be a backup's password.
@@ -73,13 +73,8 @@ class Sources:
             if not found:
                 message = "the backup password is empty"
                 raise UsageError(message, hint="Firefox and Windows can't open such a file")
-            weak = passwords.weakness(found)
-            for warning in (*((weak,) if weak else ()), *password_warnings(destination, found)):
+            for warning in password_warnings(destination, found):
                 talk.warn(warning)
-        elif found is not None:
-            weak_ones = sum(1 for _, secret in found.rows if passwords.weakness(secret))
-            if weak_ones:
-                talk.warn(f"{weak_ones} of the passwords in the table are easy to guess")
         return found
 
     def of_profiles(self) -> Passwords | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nssbackup.cli import passwords
 from nssbackup.cli.output import Output
+from nssbackup.secret import weakness
 
 if TYPE_CHECKING:
     from nssbackup.cli.guided.placing import Plan
@@ -137,7 +138,7 @@ def _backup_password(talk: Output) -> Secret:
         password = passwords.ask("New password for the backup (Enter to have one made up)")
         if not password:
             return _made_up(talk)
-        if weak := passwords.weakness(password):
+        if weak := weakness(password):
             talk.warn(weak)
             if not agreed(talk, "Keep it anyway?", "the backup password", default=False):
                 continue
