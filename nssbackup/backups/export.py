@@ -21,7 +21,7 @@ from nssbackup.errors import (
     UsageError,
 )
 from nssbackup.identity.certificate import StoredCertificate
-from nssbackup.identity.choosing import Choice, choose, display_name
+from nssbackup.identity.choosing import choose
 from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.pkcs12 import MODERN, Format
 from nssbackup.report import ExportReport, WrittenFile
@@ -91,11 +91,11 @@ def export_identity(
         replace=options.replace,
     )
     draft = MailDraft.of(options.mail, replace=options.replace) if options.mail else None
-    choice = _choice(profiles, options, dialogue, left_behind)
-    targets = _writable_targets(outputs, choice.identity, options)
-    eml = draft.path(choice.identity) if draft else None
-    key, profile = _key(choice, options.engine, dialogue)
-    identity = replace(_as_written(choice.identity, options), profile=profile)
+    chosen, copies = _choice(profiles, options, dialogue, left_behind)
+    targets = _writable_targets(outputs, chosen, options)
+    eml = draft.path(chosen) if draft else None
+    key, profile = _key(chosen, copies, options.engine, dialogue)
+    identity = replace(_as_written(chosen, options), profile=profile)
     writers = dialogue.pfx_writers()
     if options.mail:
         options.mail.check_password(writers.password)
@@ -132,9 +132,9 @@ def export_certificate(
     outputs = Outputs.of(
         options.output, copies=options.copies, endings=PEM_ENDINGS, replace=options.replace
     )
-    choice = _choice(profiles, options, dialogue, left_behind, need_key=False)
-    (target,) = _writable_targets(outputs, choice.identity, options)
-    identity = _as_written(choice.identity, options)
+    chosen, _ = _choice(profiles, options, dialogue, left_behind, need_key=False)
+    (target,) = _writable_targets(outputs, chosen, options)
+    identity = _as_written(chosen, options)
     certificates = (identity.certificate, *identity.chain)
     data = pem.encode(certificates)
     placed: list[Path] = []
@@ -160,8 +160,8 @@ def _choice(
     left_behind: Callable[[], Sequence[Profile]],
     *,
     need_key: bool = True,
-) -> Choice:
-    """The identity to export, and all there is to say about it."""
+) -> tuple[Identity, tuple[Identity, ...]]:
+    """Return the identity to export and its copies in other profiles; say what there is to say."""
     if options.given and options.certificate is not None:
         message = "a certificate from a file and CERT exclude each other"
         raise UsageError(message)
@@ -174,12 +174,12 @@ def _choice(
         _check_key_of(options.given[0], inventory)
     wanted = options.given[0].sha256 if options.given else options.certificate
     choice = choose(inventory.identities, wanted, dialogue.select, need_key=need_key)
-    notes = (*choice.notes, *inventory.remarks_on(choice.identity)) if need_key else choice.notes
+    notes = (*choice.notes, *inventory.notes_on(choice.identity)) if need_key else choice.notes
     for note in notes:
         dialogue.warn(note)
     for warning in identity_warnings(choice.identity):
         dialogue.warn(warning)
-    return replace(choice, copies=(*choice.copies, *inventory.spares_of(choice.identity)))
+    return choice.identity, inventory.copies_of(choice.identity)
 
 
 def _check_key_of(certificate: StoredCertificate, inventory: Inventory) -> None:
@@ -188,7 +188,7 @@ def _check_key_of(certificate: StoredCertificate, inventory: Inventory) -> None:
         known = identity.certificate
         if known.sha256 == certificate.sha256 and known.has_private_key:
             return
-    name = display_name(Identity(None, certificate))
+    name = certificate.display_name
     message = f"no profile holds the private key of `{name}`, the certificate in the file given"
     hint = "`nssbackup doctor` shows which keys there are, and where else one may be"
     raise KeyMissingError(message, hint=hint)
@@ -210,14 +210,13 @@ def _as_written(identity: Identity, options: ExportOptions) -> Identity:
 
 
 def _key(
-    choice: Choice, engine: EngineName, dialogue: Dialogue
+    chosen: Identity, copies: Sequence[Identity], engine: EngineName, dialogue: Dialogue
 ) -> tuple[PrivateKey, Profile | None]:
-    """The private key and its profile: another one than was chosen, where that one is damaged."""
-    chosen = choice.identity
+    """Return the private key and its profile, those of a copy if the chosen one is damaged."""
     try:
         return read_key(chosen, engine, dialogue.primary_password), chosen.profile
     except KEY_DAMAGE as error:
-        for copy in choice.copies:
+        for copy in copies:
             try:
                 key = read_key(copy, engine, dialogue.primary_password)
             except CancelledError:

@@ -249,7 +249,7 @@ backup password when asked:
 
 
 def _who(identity: Identity) -> str:
-    return _line(identity.certificate.common_name or identity.certificate.subject)
+    return _line(identity.display_name)
 
 
 def _end(identity: Identity) -> str:

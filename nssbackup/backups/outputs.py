@@ -113,7 +113,7 @@ class Outputs:
 def default_name(identity: Identity, ending: str = PFX_ENDINGS[0]) -> str:
     """`<CN>-<issuer>-<end date>` and the ending, safe for every file system."""
     certificate = identity.certificate
-    who = certificate.common_name or certificate.subject
+    who = certificate.display_name
     end = f"{certificate.not_after:%Y-%m-%d}"
     # The names are cut before the date is put behind them.
     return f"{safe_name(f'{who}-{certificate.issuer_name}')}-{end}{ending}"

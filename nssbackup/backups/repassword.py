@@ -19,7 +19,6 @@ from nssbackup.backups.outputs import Outputs, Target
 from nssbackup.backups.writing import Backup, Dialogue
 from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import UsageError
-from nssbackup.identity.choosing import display_name
 from nssbackup.identity.model import Identity
 from nssbackup.pkcs12 import MODERN, Format, PfxContents
 from nssbackup.report import ExportReport
@@ -117,7 +116,7 @@ def _left_out(contents: PfxContents, pairs: Pairs) -> Iterator[str]:
     others = {found.certificate.sha256: found.certificate for found in contents.certificates}
     for digest, other in others.items():
         if digest not in kept:
-            name = display_name(Identity(None, other))
+            name = other.display_name
             yield f"left out: `{name}`, a certificate without key and in no certification path"
 
 

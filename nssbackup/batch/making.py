@@ -13,7 +13,6 @@ from nssbackup.backups.verify import Expected
 from nssbackup.batch.orders import Orders, password_of
 from nssbackup.batch.tables import Owner
 from nssbackup.errors import NssBackupError, UsageError
-from nssbackup.identity.choosing import display_name
 from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.pkcs12 import Format, PfxWriters, format_named, friendly_name_of
 from nssbackup.secret import Secret, generate
@@ -108,7 +107,7 @@ class Maker:
             return generate()
         password = password_of(self.orders.passwords, self._owner(identity))
         if password is None:
-            message = f"there is no password for the backup of `{display_name(identity)}`"
+            message = f"there is no password for the backup of `{identity.display_name}`"
             raise NoBackupPasswordError(message)
         return password
 

@@ -42,8 +42,8 @@ def select(inventory: Inventory, orders: Orders, now: datetime | None = None) ->
         copies.setdefault(identity.certificate.sha256, []).append(identity)
     return tuple(
         # The default profile's before the others, and these in their order.
-        Chosen((*sorted(same, key=_is_secondary), *inventory.spares_of(same[0])))
-        for same in copies.values()
+        Chosen((best, *sorted(inventory.copies_of(best), key=_is_secondary)))
+        for best in (min(same, key=_is_secondary) for same in copies.values())
     )
 
 

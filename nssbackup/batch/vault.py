@@ -279,7 +279,7 @@ def recipients_in(paths: Sequence[Path]) -> tuple[tuple[bytes, ...], tuple[str, 
             one for one in certificates if one.subject not in issuers
         ]
         notes += [
-            f"the CA certificate of `{_who(one)}` in `{path.name}` gets no passwords"
+            f"the CA certificate of `{one.display_name}` in `{path.name}` gets no passwords"
             for one in certificates
             if one not in people and one.subject not in issuers
         ]
@@ -287,7 +287,8 @@ def recipients_in(paths: Sequence[Path]) -> tuple[tuple[bytes, ...], tuple[str, 
             _check_recipient(certificate)
             if certificate.status() != "valid":
                 notes.append(
-                    f"the escrow certificate of `{_who(certificate)}` is {certificate.status()}"
+                    f"the escrow certificate of `{certificate.display_name}` is"
+                    f" {certificate.status()}"
                 )
             found.setdefault(certificate.der)
     try:
@@ -296,10 +297,6 @@ def recipients_in(paths: Sequence[Path]) -> tuple[tuple[bytes, ...], tuple[str, 
         message = "this system's cryptography can't put passwords into escrow"
         raise UsageError(message, hint="RSA encryption is switched off here") from error
     return tuple(found), tuple(notes)
-
-
-def _who(certificate: StoredCertificate) -> str:
-    return certificate.common_name or certificate.subject
 
 
 def _check_recipient(certificate: StoredCertificate) -> None:
@@ -311,7 +308,7 @@ def _check_recipient(certificate: StoredCertificate) -> None:
     from cryptography import x509
     from cryptography.x509.oid import PublicKeyAlgorithmOID
 
-    who = _who(certificate)
+    who = certificate.display_name
     if certificate.key.type != "RSA":
         message = f"the certificate of `{who}` has no RSA key"
         hint = "passwords can be put into escrow for RSA certificates only"

@@ -84,7 +84,7 @@ class _Files:
         maker = Maker(self.orders, member.user)
         warnings = [*identity_warnings(identity)]
         if inventory is not None:
-            warnings += inventory.remarks_on(identity)
+            warnings += inventory.notes_on(identity)
             warnings += [note for profile, note in inventory.notes if profile == identity.profile]
         row = about(item_of(self.orders.host, member, identity.profile), identity, warnings)
         source: tuple[PrivateKey, Profile | None] | None = None
@@ -198,7 +198,7 @@ def _keyless(orders: Orders, found: Discovery) -> list[Identity]:
 
 
 def _key_missing(user: User, identity: Identity) -> str:
-    who = identity.certificate.common_name or identity.certificate.subject
+    who = identity.display_name
     return (
         f"the private key of the WIPO certificate of `{who}` is in no profile of"
         f" `{user.folder}`: `nssbackup doctor` on that computer says why"

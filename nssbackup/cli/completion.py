@@ -97,7 +97,7 @@ def certificates(context: typer.Context) -> Proposals:
     """The names of the certificates that `list` would show, each once."""
     from nssbackup.cli.output import Output
     from nssbackup.cli.scope import scope
-    from nssbackup.identity.choosing import display_name, listed
+    from nssbackup.identity.choosing import listed
     from nssbackup.stores.inventory import take_inventory
 
     given = context.params
@@ -108,7 +108,7 @@ def certificates(context: typer.Context) -> Proposals:
     named: dict[str, dict[str, Identity]] = {}
     for identity in listed(inventory.identities, everything=bool(given.get("everything"))):
         fingerprint = identity.certificate.sha256
-        named.setdefault(display_name(identity), {}).setdefault(fingerprint, identity)
+        named.setdefault(identity.display_name, {}).setdefault(fingerprint, identity)
     proposals = []
     for name, same in named.items():
         if _can_be_typed(name):

@@ -20,7 +20,7 @@ _IMPORT = (
 def show_export(report: ExportReport, output: Output) -> None:
     """The paths on stdout; on stderr what they are, and what to do with them."""
     certificate = report.identity.certificate
-    who = certificate.common_name or certificate.subject
+    who = certificate.display_name
     output.say(
         f"Backed up {who} ({certificate.issuer_name}, valid until"
         f" {certificate.not_after:%Y-%m-%d}) with its private key and"
@@ -49,7 +49,7 @@ def show_export(report: ExportReport, output: Output) -> None:
 def show_restore(report: RestoreReport, output: Output) -> None:
     """The profile on stdout; on stderr what was done to it."""
     certificate, profile = report.identity.certificate, report.identity.profile
-    who = certificate.common_name or certificate.subject
+    who = certificate.display_name
     if profile is None:  # a restore has always one
         return
     output.data(str(profile.path))
@@ -67,7 +67,7 @@ def show_restore(report: RestoreReport, output: Output) -> None:
 def show_certificate(report: ExportReport, output: Output) -> None:
     """The paths of a certificate that was written without its key."""
     certificate = report.identity.certificate
-    who = certificate.common_name or certificate.subject
+    who = certificate.display_name
     output.say(
         f"Wrote the certificate of {who} ({certificate.issuer_name}, valid until"
         f" {certificate.not_after:%Y-%m-%d}) and {_issuers(report)}; verified."

@@ -62,7 +62,7 @@ def _identity(identity: Identity) -> tuple[str, ...]:
     until = f"{certificate.not_after:%Y-%m-%d}"
     key = f"{_shown(certificate.key.type)} {certificate.key.bits or ''}".strip()
     return (
-        _shown(certificate.common_name or certificate.nickname or certificate.subject),
+        _shown(certificate.display_name),
         f"{_shown(certificate.issuer_name)}{' (WIPO)' if identity.wipo else ''}",
         until if status == "valid" else f"{until} ({status})",
         key if certificate.has_private_key else "missing",

@@ -11,7 +11,7 @@ from nssbackup.diagnosis.examination import Case, Examined, Reunion
 from nssbackup.diagnosis.findings import Finding
 from nssbackup.diagnosis.warnings import EXPIRY_NOTICE
 from nssbackup.identity.certificate import StoredCertificate
-from nssbackup.identity.choosing import assemble, display_name, matching
+from nssbackup.identity.choosing import assemble, matching
 from nssbackup.identity.model import Identity, OrphanKey, Profile
 from nssbackup.profiles.modules import third_party_modules
 
@@ -212,13 +212,13 @@ def _judgement(identity: Identity) -> Iterator[Finding]:
 def _described(identity: Identity) -> str:
     certificate = identity.certificate
     return (
-        f"`{display_name(identity)}` (issued by {certificate.issuer_name}, valid until"
+        f"`{identity.display_name}` (issued by {certificate.issuer_name}, valid until"
         f" {certificate.not_after:%Y-%m-%d})"
     )
 
 
 def _name(certificate: StoredCertificate) -> str:
-    return display_name(Identity(None, certificate))
+    return certificate.display_name
 
 
 def _place(profile: Profile | None) -> str:

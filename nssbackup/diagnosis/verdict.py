@@ -72,13 +72,13 @@ def reach_verdict(case: Case, managed: Collection[Path]) -> tuple[Verdict, tuple
         inventory = take_inventory(
             case.profiles, case.engine, left_behind=lambda: case.left_behind or ()
         )
-        choices = tuple(
-            replace(one, copies=(*one.copies, *inventory.spares_of(one.identity)))
-            for one in _choices(inventory.identities, case.certificate)
-        )
+        choices = _choices(inventory.identities, case.certificate)
     except NssBackupError as error:
         return Verdict(None, error), ()
-    verdicts = [_try(choice, case.engine, managed) for choice in choices]
+    verdicts = [
+        _try(one.identity, inventory.copies_of(one.identity), case.engine, managed)
+        for one in choices
+    ]
     return next((one for one in verdicts if one.possible), verdicts[0]), choices
 
 
@@ -132,10 +132,12 @@ def _choices(identities: Sequence[Identity], certificate: str | None) -> tuple[C
     return tuple(choose(identities, one.certificate.sha256) for one in with_key or offered[:1])
 
 
-def _try(choice: Choice, engine: EngineName, managed: Collection[Path]) -> Verdict:
-    verdict = _read(choice.identity, engine, managed)
+def _try(
+    identity: Identity, copies: Sequence[Identity], engine: EngineName, managed: Collection[Path]
+) -> Verdict:
+    verdict = _read(identity, engine, managed)
     if isinstance(verdict.error, KEY_DAMAGE):
-        for copy in choice.copies:
+        for copy in copies:
             other = _read(copy, engine, managed)
             if other.possible:
                 return other

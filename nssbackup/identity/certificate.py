@@ -110,6 +110,11 @@ class StoredCertificate:
         """Whether subject and issuer are one name."""
         return self.subject == self.issuer
 
+    @property
+    def display_name(self) -> str:
+        """What to call this certificate in a sentence, a table or a file name."""
+        return self.common_name or self.nickname or self.subject or self.email or self.sha256[:16]
+
     def status(self, now: datetime | None = None) -> Status:
         """Where `now` (default: the present) lies in the validity period."""
         now = now or datetime.now(UTC)

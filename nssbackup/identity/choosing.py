@@ -7,7 +7,7 @@ now, everything else that is ambiguous listed and never guessed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from nssbackup.errors import KeyMismatchError, KeyMissingError, NssBackupError
@@ -27,14 +27,10 @@ Select = Callable[[Sequence[Identity], str], Identity]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The identity that was chosen, and what the user should know about how.
-
-    `copies` are the same certificate and its key in other profiles, to be read if this one can't.
-    """
+    """The identity that was chosen, and what the user should know about how."""
 
     identity: Identity
     notes: tuple[str, ...] = ()
-    copies: tuple[Identity, ...] = ()
 
 
 class NoMatchError(NssBackupError):
@@ -133,20 +129,7 @@ def choose(
         AmbiguousError: several match and nobody can be asked.
         KeyMissingError: the private key of what matches is in none of the stores.
     """
-    choice = _chosen(_distinct(identities), text, select, need_key=need_key)
-    copies = tuple(
-        identity
-        for identity in identities
-        if identity.certificate.sha256 == choice.identity.certificate.sha256
-        and identity.certificate.has_private_key
-        and identity is not choice.identity
-    )
-    return replace(choice, copies=copies)
-
-
-def _chosen(
-    candidates: tuple[Identity, ...], text: str | None, select: Select | None, *, need_key: bool
-) -> Choice:
+    candidates = _distinct(identities)
     if text is not None:
         found = matching(candidates, text)
         if not found:
@@ -201,9 +184,7 @@ def settle(
     )
     chosen = next(usable, newest)
     until = f"{chosen.certificate.not_after:%Y-%m-%d}"
-    notes = [
-        f"of {len(found)} renewals of `{display_name(chosen)}` the one until {until} was taken"
-    ]
+    notes = [f"of {len(found)} renewals of `{chosen.display_name}` the one until {until} was taken"]
     if chosen is not newest:
         until = f"{newest.certificate.not_after:%Y-%m-%d}"
         notes.append(f"a newer one, valid until {until}, is there without its private key")
@@ -217,16 +198,8 @@ def check_key_fits(identity: Identity, key: PrivateKey) -> None:
         KeyMismatchError: the public halves differ.
     """
     if key.public_key != identity.certificate.public_key:
-        message = (
-            f"the private key found for `{display_name(identity)}` does not fit the certificate"
-        )
+        message = f"the private key found for `{identity.display_name}` does not match it"
         raise KeyMismatchError(message)
-
-
-def display_name(identity: Identity) -> str:
-    """What to call an identity in a sentence."""
-    certificate = identity.certificate
-    return certificate.common_name or certificate.nickname or certificate.subject
 
 
 _LIST_HINT = "`nssbackup list --all` shows every certificate found"
@@ -234,7 +207,7 @@ _LIST_HINT = "`nssbackup list --all` shows every certificate found"
 
 def _settled_on(identity: Identity, notes: tuple[str, ...], *, need_key: bool) -> Choice:
     if need_key and not identity.certificate.has_private_key:
-        message = f"the private key of `{display_name(identity)}` is not in this store"
+        message = f"the private key of `{identity.display_name}` is not in this store"
         hint = (
             "it is where the certificate was requested: another browser, profile or computer;"
             " point `--profile` at that profile"

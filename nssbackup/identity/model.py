@@ -81,6 +81,11 @@ class Identity:
     chain: tuple[StoredCertificate, ...] = ()
 
     @property
+    def display_name(self) -> str:
+        """What to call the identity: the name of its certificate."""
+        return self.certificate.display_name
+
+    @property
     def chain_complete(self) -> bool:
         """Whether the chain ends at a self-issued certificate."""
         last = self.chain[-1] if self.chain else self.certificate

@@ -1,8 +1,8 @@
-"""Inventory: the identities of many profiles, each profile isolated from the others.
+"""Inventory: the identities of several profiles, each profile read in isolation.
 
-A certificate and its key may lie apart: *Refresh Firefox* keeps key4.db and drops cert9.db, and a
-certificate may have been imported into another profile than the one that made the key. Such pairs
-are brought together here, by the public key.
+A certificate and its key can lie in different profiles: *Refresh Firefox* keeps key4.db and drops
+cert9.db, and people import a certificate into another profile than the one that made the key.
+Such pairs are joined here by their public key and called split identities.
 """
 
 from __future__ import annotations
@@ -20,45 +20,59 @@ from nssbackup.stores import Engine, EngineName, engine_named
 
 
 @dataclass(frozen=True, slots=True)
+class SplitIdentity:
+    """An identity whose key and certificate lie in different places.
+
+    Attributes:
+        identity: its profile is the one with the key.
+        certificate_in: the profile with the certificate; None if that came from a file.
+    """
+
+    identity: Identity
+    certificate_in: Profile | None
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
-    """What a number of profiles hold, and which of them could not be read.
+    """What several profiles hold, and which of them could not be read.
 
     Attributes:
         identities: in the order of the profiles.
         failures: the profiles that could not be read.
-        notes: what was passed over in a profile.
-        orphans: the private keys of a profile whose certificate is in no profile at all.
-        reunited: the identities whose certificate lies elsewhere than their key, with the profile
-            that it lies in (None for a file). They are among `identities`, except where the
-            certificate has its key beside it in another profile: then the key is a spare one.
+        notes: what was skipped in a profile.
+        orphans: the private keys of a profile whose certificate is in none of the profiles.
+        split: the split identities. They are among `identities` too, unless the certificate also
+            has its key beside it in some profile: then the other key is a mere copy.
     """
 
     identities: tuple[Identity, ...]
     failures: tuple[ReadFailure, ...]
     notes: tuple[tuple[Profile, str], ...]
     orphans: tuple[tuple[Profile, tuple[OrphanKey, ...]], ...] = ()
-    reunited: tuple[tuple[Identity, Profile | None], ...] = ()
+    split: tuple[SplitIdentity, ...] = ()
 
-    def remarks_on(self, identity: Identity) -> tuple[str, ...]:
-        """What is worth knowing about where an identity comes from."""
+    def notes_on(self, identity: Identity) -> tuple[str, ...]:
+        """Say where the parts of a split identity come from."""
         return tuple(
-            f"the key is that of profile `{one.profile.name}`, the certificate was found in"
-            f" {f'`{source.path}`' if source else 'the file given'}"
-            for one, source in self.reunited
-            if one == identity and one.profile is not None
+            f"the key is from profile `{split.identity.profile.name}`, the certificate from"
+            f" {f'`{split.certificate_in.path}`' if split.certificate_in else 'the file given'}"
+            for split in self.split
+            if split.identity == identity and split.identity.profile is not None
         )
 
-    def spares_of(self, identity: Identity) -> tuple[Identity, ...]:
-        """The same certificate with the same key from profiles that hold the key alone."""
+    def copies_of(self, identity: Identity) -> tuple[Identity, ...]:
+        """Return the same identity in other profiles, to be read if this one can't be."""
         return tuple(
             one
-            for one, _ in self.reunited
-            if one.certificate.sha256 == identity.certificate.sha256 and one != identity
+            for one in dict.fromkeys((*self.identities, *(split.identity for split in self.split)))
+            if one.certificate.has_private_key
+            and one.certificate.sha256 == identity.certificate.sha256
+            and one.profile != identity.profile
         )
 
 
 def no_more_profiles() -> Sequence[Profile]:
-    """No profiles left behind."""
+    """Return no profiles: the default of `left_behind`."""
     return ()
 
 
@@ -71,21 +85,18 @@ def take_inventory(
 ) -> Inventory:
     """Read the identities of profiles; no password is needed.
 
-    A profile without databases holds nothing and is no failure; one damaged profile is a failure
-    beside the others' identities.
-
     Args:
-        profiles: where to look, in the order of their rank.
+        profiles: where to look, in order of preference. Those without databases are ignored.
         engine: what reads the stores.
-        given: certificates from files; the first one's key is looked for, and it is among the
-            identities even if that is in no profile. The others may be in its chain.
-        left_behind: gives more profiles to look in; called where the first hold no certificate
-            with its key, a key without its certificate, or not the key of the one given.
+        given: certificates from a file. The key of the first one is looked for, and that one is
+            among the identities even if no profile has its key. The others may be in its chain.
+        left_behind: returns more profiles to look in; called if the first ones hold no
+            certificate with its key, a key or certificate alone, or not the key of the one given.
 
     Raises:
-        NoProfileError: there is no profile at all, or none with a database.
-        NssBackupError: not one of the profiles could be read; the first one's error.
-        EngineUnavailableError: the engine can't be had here.
+        NoProfileError: there is no profile, or none with a database.
+        NssBackupError: none of the profiles could be read; the error of the first.
+        EngineUnavailableError: the engine is not available here.
     """
     reader = engine_named(engine)
     readings = [_read(profile, reader) for profile in profiles if profile.store is not None]
@@ -103,14 +114,14 @@ def take_inventory(
         raise NoProfileError(
             message, hint="name the folder that holds cert9.db and key4.db with `--profile PATH`"
         )
-    failures = [ReadFailure(one.profile, one.error) for one in readings if one.error is not None]
+    failures = tuple(ReadFailure(one.profile, one.error) for one in readings if one.error)
     if len(failures) == len(readings):
         raise failures[0].error
-    return _assembled(readings, tuple(failures), given, reader)
+    return _assembled(readings, failures, given, reader)
 
 
 def primary_password_set(profile: Profile) -> bool | None:
-    """Whether a profile has a primary password; None where that can't be told."""
+    """Tell whether a profile has a primary password; None if unknown."""
     if profile.store is None:
         return None
     try:
@@ -122,7 +133,7 @@ def primary_password_set(profile: Profile) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What one profile's store said, or why it said nothing."""
+    """What a profile's store holds, or why it could not be read."""
 
     profile: Profile
     certificates: tuple[StoredCertificate, ...] = ()
@@ -130,12 +141,13 @@ class _Reading:
     notes: tuple[str, ...] = ()
     error: NssBackupError | None = None
 
-    @property
+    def with_key(self) -> tuple[StoredCertificate, ...]:
+        """Return the certificates that have their key beside them."""
+        return tuple(one for one in self.certificates if one.has_private_key)
+
     def public_keys(self) -> frozenset[bytes]:
-        """The public halves of the keys that have a certificate here."""
-        return frozenset(
-            one.public_key for one in self.certificates if one.has_private_key and one.public_key
-        )
+        """Return the public halves of the keys that have a certificate here."""
+        return frozenset(one.public_key for one in self.with_key() if one.public_key)
 
 
 def _read(profile: Profile, reader: Engine) -> _Reading:
@@ -147,14 +159,13 @@ def _read(profile: Profile, reader: Engine) -> _Reading:
 
 
 def _is_enough(readings: Sequence[_Reading], given: Sequence[StoredCertificate]) -> bool:
-    """Whether nothing is missing that profiles left behind may hold."""
-    if given and not any(given[0].public_key in one.public_keys for one in readings):
+    """Tell whether nothing is missing that other profiles may hold."""
+    if given and not any(given[0].public_key in one.public_keys() for one in readings):
         return False
     if any(one.orphans for one in readings):
         return False
-    own = [c for one in readings for c in one.certificates if not c.is_ca]
-    with_key = {certificate.sha256 for certificate in own if certificate.has_private_key}
-    return bool(own) and with_key == {certificate.sha256 for certificate in own}
+    own = {c.sha256 for one in readings for c in one.certificates if not c.is_ca}
+    return bool(own) and own <= {c.sha256 for one in readings for c in one.with_key()}
 
 
 def _assembled(
@@ -163,68 +174,61 @@ def _assembled(
     given: Sequence[StoredCertificate],
     reader: Engine,
 ) -> Inventory:
-    every = _Certificates.of(readings, given)
+    paired = {c.sha256 for one in readings for c in one.with_key()}
+    chains = Chains((*(c for one in readings for c in one.certificates), *given))
+    sources = _sources(readings, given)
     identities: list[Identity] = []
     orphans: list[tuple[Profile, tuple[OrphanKey, ...]]] = []
-    reunited: list[tuple[Identity, Profile | None]] = []
+    split: list[SplitIdentity] = []
     for one in readings:
         identities += _own(one, given)
-        found, rest = _brought_together(one, every, reader)
-        reunited += found
-        identities += [i for i, _ in found if i.certificate.sha256 not in every.paired]
-        if rest:
+        joined = _joined(one, sources, paired, reader)
+        for certificate, source, _ in joined:
+            whole = replace(certificate, has_private_key=True)
+            found = Identity(one.profile, whole, chains.of(certificate))
+            split.append(SplitIdentity(found, source))
+            if certificate.sha256 not in paired:
+                identities.append(found)
+        matched = {orphan for *_, orphan in joined}
+        if rest := tuple(orphan for orphan in one.orphans if orphan not in matched):
             orphans.append((one.profile, rest))
     if given and all(i.certificate.sha256 != given[0].sha256 for i in identities):
-        identities.append(Identity(None, given[0], every.chains.of(given[0])))
-    # Where only this brought a certificate and its key together, the certificate alone is no more.
-    alone = {i.certificate.sha256 for i, _ in reunited} - every.paired
+        identities.append(Identity(None, given[0], chains.of(given[0])))
+    # A certificate that was joined with its key is not shown a second time without it.
+    whole_now = {each.identity.certificate.sha256 for each in split} - paired
     return Inventory(
         tuple(
             i
             for i in identities
-            if i.certificate.has_private_key or i.certificate.sha256 not in alone
+            if i.certificate.has_private_key or i.certificate.sha256 not in whole_now
         ),
         failures,
         tuple((one.profile, note) for one in readings for note in one.notes),
         tuple(orphans),
-        tuple(reunited),
+        tuple(split),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Certificates:
-    """All certificates there are, from profiles and from files.
+_Source = tuple[StoredCertificate, Profile | None]
 
-    Attributes:
-        chains: those that there are among all of them.
-        sources: each once, with the profile it lies in (None for a file): one where it has its
-            key beside it, else the first of the profiles, else the file.
-        paired: the fingerprints of those that have their key beside them somewhere.
+
+def _sources(
+    readings: Sequence[_Reading], given: Sequence[StoredCertificate]
+) -> tuple[_Source, ...]:
+    """Return each certificate once, with the profile it lies in (None for the file).
+
+    That is a profile where it has its key, else the first of the profiles, else the file.
     """
-
-    chains: Chains
-    sources: tuple[tuple[StoredCertificate, Profile | None], ...]
-    paired: frozenset[str]
-
-    @classmethod
-    def of(cls, readings: Sequence[_Reading], given: Sequence[StoredCertificate]) -> _Certificates:
-        """Those of the profiles, in their order, and those given."""
-        lying: list[tuple[StoredCertificate, Profile | None]] = [
-            (certificate, one.profile) for one in readings for certificate in one.certificates
-        ]
-        paired = [each for each in lying if each[0].has_private_key]
-        sources: dict[str, tuple[StoredCertificate, Profile | None]] = {}
-        for certificate, profile in (*paired, *lying, *((each, None) for each in given[:1])):
-            sources.setdefault(certificate.sha256, (certificate, profile))
-        return cls(
-            Chains((*(certificate for certificate, _ in lying), *given)),
-            tuple(sources.values()),
-            frozenset(certificate.sha256 for certificate, _ in paired),
-        )
+    lying: list[_Source] = [(c, one.profile) for one in readings for c in one.certificates]
+    lying.sort(key=lambda each: not each[0].has_private_key)
+    sources: dict[str, _Source] = {}
+    for certificate, profile in (*lying, *((each, None) for each in given[:1])):
+        sources.setdefault(certificate.sha256, (certificate, profile))
+    return tuple(sources.values())
 
 
 def _own(reading: _Reading, given: Sequence[StoredCertificate]) -> tuple[Identity, ...]:
-    """What a store holds by itself; the chain of the certificate given may come from its file."""
+    """Return a store's own identities; the chain of the one given may come from its file."""
     return tuple(
         replace(each, chain=find_chain(each.certificate, (*reading.certificates, *given)))
         if given and each.certificate.sha256 == given[0].sha256
@@ -233,38 +237,27 @@ def _own(reading: _Reading, given: Sequence[StoredCertificate]) -> tuple[Identit
     )
 
 
-def _brought_together(
-    reading: _Reading, every: _Certificates, reader: Engine
-) -> tuple[list[tuple[Identity, Profile | None]], tuple[OrphanKey, ...]]:
-    """The keys of a profile with their certificates from elsewhere, and the keys that have none."""
-    public_keys = reading.public_keys
-    beside = {c.sha256 for c in reading.certificates if c.has_private_key}
-    elsewhere = [(c, source) for c, source in every.sources if c.sha256 not in beside]
-    matches = _orphans_of(reading, [certificate for certificate, _ in elsewhere], reader)
-    found = [
-        (_reunited(reading.profile, certificate, every.chains), source)
-        for (certificate, source), orphan in zip(elsewhere, matches, strict=True)
-        # A certificate renewed on the same key may lie where the key is not, or in a file.
-        if orphan is not None
-        or (certificate.sha256 not in every.paired and certificate.public_key in public_keys)
+def _joined(
+    reading: _Reading, sources: Sequence[_Source], paired: set[str], reader: Engine
+) -> list[tuple[StoredCertificate, Profile | None, OrphanKey | None]]:
+    """Return the certificates from elsewhere whose key is in this profile, each with that key.
+
+    The key is None if it has another certificate here: a renewal on the same key can lie in
+    another profile or in a file.
+    """
+    public_keys = reading.public_keys()
+    beside = {c.sha256 for c in reading.with_key()}
+    elsewhere = [each for each in sources if each[0].sha256 not in beside]
+    keys: Sequence[OrphanKey | None] = [None] * len(elsewhere)
+    if reading.orphans and elsewhere:
+        try:
+            with reader.open(reading.profile) as store:
+                keys = [store.orphan_of(certificate) for certificate, _ in elsewhere]
+        except NssBackupError:  # it could be read a moment ago; its keys stay orphans
+            pass
+    return [
+        (certificate, source, key)
+        for (certificate, source), key in zip(elsewhere, keys, strict=True)
+        if key is not None
+        or (certificate.sha256 not in paired and certificate.public_key in public_keys)
     ]
-    matched = set(matches)
-    return found, tuple(orphan for orphan in reading.orphans if orphan not in matched)
-
-
-def _orphans_of(
-    reading: _Reading, certificates: Sequence[StoredCertificate], reader: Engine
-) -> list[OrphanKey | None]:
-    """For each certificate the orphan key of this profile that is its own, or None."""
-    nothing: list[OrphanKey | None] = [None] * len(certificates)
-    if not reading.orphans or not certificates:
-        return nothing
-    try:
-        with reader.open(reading.profile) as store:
-            return [store.orphan_of(certificate) for certificate in certificates]
-    except NssBackupError:  # it could be read a moment ago: the keys stay orphans
-        return nothing
-
-
-def _reunited(profile: Profile, certificate: StoredCertificate, chains: Chains) -> Identity:
-    return Identity(profile, replace(certificate, has_private_key=True), chains.of(certificate))

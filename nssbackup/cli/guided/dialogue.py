@@ -85,7 +85,7 @@ def _find(talk: Output, warn: Callable[[str], None]) -> tuple[Scope, Choice]:
     from nssbackup.cli.scope import scope
     from nssbackup.diagnosis.warnings import identity_warnings
     from nssbackup.errors import CancelledError, NssBackupError
-    from nssbackup.identity.choosing import choose, display_name
+    from nssbackup.identity.choosing import choose
     from nssbackup.stores.inventory import take_inventory
 
     talk.say("Looking for certificates ...")
@@ -103,14 +103,14 @@ def _find(talk: Output, warn: Callable[[str], None]) -> tuple[Scope, Choice]:
         raise
     identity = choice.identity
     certificate, profile = identity.certificate, identity.profile
-    talk.say(f"Found: {display_name(identity)}")
+    talk.say(f"Found: {identity.display_name}")
     talk.say(f"  issued by    {certificate.issuer_name}")
     talk.say(f"  valid until  {certificate.not_after:%Y-%m-%d}")
     if profile is not None:
         talk.say(f"  found in     {profile.application}, profile `{profile.name}`")
     for note in choice.notes:
         talk.say(f"Note: {note}")
-    for warning in (*inventory.remarks_on(identity), *identity_warnings(identity)):
+    for warning in (*inventory.notes_on(identity), *identity_warnings(identity)):
         warn(warning)
     return looked_at, choice
 
@@ -167,14 +167,13 @@ def _agree(talk: Output, identity: Identity, plan: Plan) -> None:
     """
     from nssbackup.cli.guided.questions import agreed
     from nssbackup.errors import CancelledError
-    from nssbackup.identity.choosing import display_name
 
     certificate = identity.certificate
     chain = len(identity.chain)
     talk.say()
     talk.say("This will be done:")
     talk.say(
-        f"  Back up      {display_name(identity)}, issued by {certificate.issuer_name}, with the"
+        f"  Back up      {identity.display_name}, issued by {certificate.issuer_name}, with the"
         f" private key and {chain} CA certificate{'' if chain == 1 else 's'}"
     )
     for label, file in (

@@ -106,7 +106,7 @@ class LegacyStore:
         self._check_open()
         name = _key_name(of)
         if name not in self._keys.keys:
-            message = f"the private key of `{of.common_name or of.subject}` is not in this store"
+            message = f"the private key of `{of.display_name}` is not in this store"
             raise KeyMissingError(message, hint="`nssbackup list` shows where keys are present")
         if of.key.type == "DSA":  # not standard PKCS#8 in here
             raise type_not_exportable(of.key.type)

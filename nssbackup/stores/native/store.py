@@ -153,7 +153,7 @@ class NativeStore:
         """See `stores.Store.private_key`."""
         stored = self.key_object(of)
         if stored is None:
-            message = f"the private key of `{of.common_name or of.subject}` is not in this store"
+            message = f"the private key of `{of.display_name}` is not in this store"
             raise KeyMissingError(message, hint="`nssbackup list` shows where keys are present")
         if stored.get(Attribute.EXTRACTABLE) == b"\0":
             message = "the private key is marked as one that must not leave the store"

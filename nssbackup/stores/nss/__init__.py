@@ -260,7 +260,7 @@ def _open(worker: WorkerProcess, copy: StagedStore, profile: Profile) -> None:
 
 
 def _missing(of: StoredCertificate) -> KeyMissingError:
-    message = f"the private key of `{of.common_name or of.subject}` is not in this store"
+    message = f"the private key of `{of.display_name}` is not in this store"
     return KeyMissingError(message, hint="`nssbackup list` shows where keys are present")
 
 

@@ -17,7 +17,6 @@ from nssbackup.identity.choosing import (
     assemble,
     check_key_fits,
     choose,
-    display_name,
     ending_within,
     listed,
     matching,
@@ -495,29 +494,7 @@ def test_that_the_key_is_elsewhere_is_said_with_where_it_may_be() -> None:
     other = from_ec(KEY.curve, CA_KEY.private_numbers().private_value)
     with pytest.raises(KeyMismatchError) as mismatch:
         check_key_fits(identity(), other)
-    assert mismatch.value.message == (
-        "the private key found for `Jane Doe` does not fit the certificate"
-    )
-
-
-def test_the_copies_are_the_same_certificate_with_its_key_elsewhere() -> None:
-    taken = identity(profile=DEFAULT)
-    second, third = (replace(taken, profile=STALE) for _ in range(2))
-    keyless = replace(taken, certificate=replace(taken.certificate, has_private_key=False))
-    renewal = identity(days=(-90, 3))
-    choice = choose([second, renewal, keyless, taken, third], None)
-    assert choice.identity is taken
-    assert choice.copies == (second, third)
-    assert choose([taken, renewal], None).copies == ()
-
-
-def test_an_identity_is_called_by_the_first_name_it_has() -> None:
-    jane = identity(nickname="work")
-    assert display_name(jane) == "Jane Doe"
-    nameless = replace(jane.certificate, common_name=None)
-    assert display_name(replace(jane, certificate=nameless)) == "work"
-    nameless = replace(nameless, nickname="")
-    assert display_name(replace(jane, certificate=nameless)) == "CN=Jane Doe"
+    assert mismatch.value.message == "the private key found for `Jane Doe` does not match it"
 
 
 def test_of_those_that_end_together_the_one_that_began_last_comes_first() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -10,6 +12,7 @@ from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Identity
 from tests.builders.store import ec_key, issue, name
 
+JANE = issue(ec_key(), "Jane")
 LONG = "World Intellectual Property Organization"
 FIELDS = {
     "O": NameOID.ORGANIZATION_NAME,
@@ -81,3 +84,22 @@ def test_a_chain_is_complete_when_it_ends_at_a_self_issued_certificate() -> None
     assert not Identity(None, jane, (middle,)).chain_complete
     assert not Identity(None, jane).chain_complete
     assert Identity(None, root).chain_complete
+
+
+@pytest.mark.parametrize(
+    ("common_name", "nickname", "subject", "email", "called"),
+    [
+        ("Jane", "work", "CN=Jane", "j@example.com", "Jane"),
+        (None, "work", "CN=Jane", "j@example.com", "work"),
+        (None, None, "CN=Jane", "j@example.com", "CN=Jane"),
+        (None, "", "", "j@example.com", "j@example.com"),
+        (None, None, "", None, from_der(JANE).sha256[:16]),
+    ],
+)
+def test_a_certificate_is_called_by_the_first_name_it_has(
+    common_name: str | None, nickname: str | None, subject: str, email: str | None, called: str
+) -> None:
+    jane = replace(
+        from_der(JANE), common_name=common_name, nickname=nickname, subject=subject, email=email
+    )
+    assert jane.display_name == Identity(None, jane).display_name == called

@@ -273,11 +273,11 @@ def test_of_copies_in_several_roots_the_one_last_used_comes_first(machine: Machi
     found = find_profiles(machine.system())
     roots = [str(one.path.parent.relative_to(machine.home)) for one in found]
     assert roots == [FOUR_ROOTS[number] for number in (2, 3, 1, 0)]
-    identities = take_inventory(found).identities
-    assert len(identities) == 4
-    choice = choose(identities, "jane")
-    assert choice.identity.profile == found[0]
-    assert [copy.profile for copy in choice.copies] == list(found[1:])
+    inventory = take_inventory(found)
+    assert len(inventory.identities) == 4
+    chosen = choose(inventory.identities, "jane").identity
+    assert chosen.profile == found[0]
+    assert [copy.profile for copy in inventory.copies_of(chosen)] == list(found[1:])
 
 
 def test_a_copy_of_a_root_is_another_root(machine: Machine) -> None:

@@ -31,7 +31,7 @@ from nssbackup.identity.model import Identity, Profile
 from nssbackup.pkcs12 import MODERN, PfxWriters
 from nssbackup.report import ExportReport
 from nssbackup.secret import Secret
-from nssbackup.stores.inventory import Inventory, take_inventory
+from nssbackup.stores.inventory import Inventory, SplitIdentity, take_inventory
 from nssbackup.stores.unlocking import read_key
 from tests import FIXTURES
 from tests.builders.store import Key, StoreBuilder, ec_key, issue, name, rsa_key
@@ -109,9 +109,9 @@ def test_a_key_and_its_certificate_from_two_profiles_are_one_identity(
     assert identity.certificate.der == der
     assert identity.certificate.has_private_key
     assert [issuer.der for issuer in identity.chain] == [CA]
-    assert found.reunited == ((identity, certificates),)
+    assert found.split == (SplitIdentity(identity, certificates),)
     assert found.orphans == ()
-    (remark,) = found.remarks_on(identity)
+    (remark,) = found.notes_on(identity)
     assert "`keys`" in remark
     assert f"`{certificates.path}`" in remark
     assert key_of(identity) == identity.certificate.public_key
@@ -197,7 +197,7 @@ def test_a_key_whose_certificate_is_nowhere_stays_an_orphan(tmp_path: Path) -> N
     assert [(where, [one.type for one in orphans]) for where, orphans in found.orphans] == [
         (keys, ["RSA"])
     ]
-    assert found.reunited == ()
+    assert found.split == ()
 
 
 def test_a_key_that_cannot_be_exported_is_paired_all_the_same(tmp_path: Path) -> None:
@@ -224,12 +224,12 @@ def test_copies_of_a_key_alone_are_each_an_identity_in_the_order_of_the_profiles
     certificates = store(tmp_path / "c", certificates=[person(key)])
     found = take_inventory([first, second, certificates, third])
     assert [i.profile for i in found.identities] == [first, second, third]
-    choice = choose(found.identities, None)
-    assert choice.identity.profile == second
-    assert [copy.profile for copy in choice.copies] == [first, third]
+    chosen = choose(found.identities, None).identity
+    assert chosen.profile == second
+    assert [copy.profile for copy in found.copies_of(chosen)] == [first, third]
     undecided = [replace(p, default=False) for p in (first, second, third)]
-    chosen = choose(take_inventory([*undecided, certificates]).identities, None)
-    assert chosen.identity.profile == undecided[0]
+    undecided_choice = choose(take_inventory([*undecided, certificates]).identities, None)
+    assert undecided_choice.identity.profile == undecided[0]
 
 
 def test_of_several_places_of_a_certificate_the_first_is_named(tmp_path: Path) -> None:
@@ -238,10 +238,10 @@ def test_of_several_places_of_a_certificate_the_first_is_named(tmp_path: Path) -
     keys = store(tmp_path / "keys", keys=[key])
     second = store(tmp_path / "second", certificates=[der])
     third = store(tmp_path / "third", certificates=[der])
-    ((_, source),) = take_inventory([keys, second, third]).reunited
-    assert source == second
-    ((_, source),) = take_inventory([keys, third, second], given=[from_der(der)]).reunited
-    assert source == third
+    (split,) = take_inventory([keys, second, third]).split
+    assert split.certificate_in == second
+    (split,) = take_inventory([keys, third, second], given=[from_der(der)]).split
+    assert split.certificate_in == third
 
 
 def test_a_pair_needs_no_reunion_and_the_key_alone_is_its_spare(tmp_path: Path) -> None:
@@ -253,11 +253,11 @@ def test_a_pair_needs_no_reunion_and_the_key_alone_is_its_spare(tmp_path: Path) 
     found = take_inventory([new], left_behind=lambda: [old])
     identity = only(found)
     assert identity.profile == old
-    assert found.remarks_on(identity) == ()
+    assert found.notes_on(identity) == ()
     assert found.orphans == ()
-    (spare,) = found.spares_of(identity)
+    (spare,) = found.copies_of(identity)
     assert spare.profile == new
-    assert found.reunited == ((spare, old),)
+    assert found.split == (SplitIdentity(spare, old),)
     assert key_of(spare) == key_of(identity)
 
 
@@ -285,8 +285,8 @@ def test_a_spare_key_changes_nothing_of_what_is_shown_of_others(tmp_path: Path) 
         (alone, False),
         (pair, True),
     ]
-    ((spare, source),) = found.reunited
-    assert (spare.profile, source) == (new, pair)
+    (split,) = found.split
+    assert (split.identity.profile, split.certificate_in) == (new, pair)
 
 
 # --- profiles left behind
@@ -386,8 +386,8 @@ def test_a_certificate_from_a_file_finds_its_key(tmp_path: Path) -> None:
     identity = only(found)
     assert (identity.profile, identity.certificate.der) == (keys, der)
     assert [issuer.der for issuer in identity.chain] == [CA, ROOT_CA]
-    assert found.reunited == ((identity, None),)
-    assert "the file given" in found.remarks_on(identity)[0]
+    assert found.split == (SplitIdentity(identity, None),)
+    assert "the file given" in found.notes_on(identity)[0]
 
 
 def test_a_certificate_from_a_file_that_a_profile_has_is_the_profiles(tmp_path: Path) -> None:
@@ -402,7 +402,7 @@ def test_a_certificate_from_a_file_that_a_profile_has_is_the_profiles(tmp_path: 
     assert identity.profile == profile
     assert identity.certificate.nickname == "the nickname"
     assert [issuer.der for issuer in identity.chain] == [CA, ROOT_CA]
-    assert found.reunited == ()
+    assert found.split == ()
 
 
 def test_a_certificate_from_a_file_that_lies_alone_in_a_profile_is_there_once(
@@ -415,7 +415,7 @@ def test_a_certificate_from_a_file_that_lies_alone_in_a_profile_is_there_once(
     keys = store(tmp_path / "keys", keys=[key])
     found = take_inventory([alone, keys], given=given(der))
     assert only(found).profile == keys
-    assert found.reunited[0][1] == alone
+    assert found.split[0].certificate_in == alone
 
 
 def test_a_renewal_from_a_file_finds_the_key_of_the_old_certificate(tmp_path: Path) -> None:
