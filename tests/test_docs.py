@@ -21,7 +21,7 @@ from nssbackup.cli import app
 from nssbackup.errors import NssBackupError
 from nssbackup.fleet.report import FleetReport, HostResult
 from nssbackup.pkcs12 import DESTINATIONS, FORMATS
-from tests import PROJECT
+from tests import LIMIT, PROJECT
 
 README = PROJECT / "README.md"
 COMMANDS = (
@@ -38,7 +38,7 @@ def help_of(*words: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=LIMIT,
         cwd=Path.home(),
     ).stdout
 
@@ -154,7 +154,7 @@ def test_the_library_example_runs(tmp_path: Path) -> None:
         text=True,
         check=True,
         cwd=tmp_path,
-        timeout=60,
+        timeout=LIMIT,
     )
     written = tmp_path / "MyWIPOCert.pfx"
     digest = hashlib.sha256(written.read_bytes()).hexdigest()
@@ -173,7 +173,7 @@ def test_the_example_of_json_is_what_is_printed(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=LIMIT,
             cwd=tmp_path,
         ).stdout
     )

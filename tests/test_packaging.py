@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import PROJECT
+from tests import LIMIT, PROJECT
 
 HEAVY = {"cryptography", "jinja2", "sqlite3", "pydantic", "rich"}
 
@@ -26,7 +26,7 @@ def python(*words: str, path: Path | None = None, cwd: Path | None = None) -> st
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=LIMIT,
         cwd=cwd or Path.home(),
         env=environment,
     ).stdout
@@ -45,7 +45,7 @@ def loaded_by_command(*words: str) -> set[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=LIMIT,
         cwd=Path.home(),
         # Measuring coverage loads modules of its own.
         env={name: value for name, value in os.environ.items() if "COVERAGE" not in name},

@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tests import PROJECT
+from tests import LIMIT, PROJECT
 from tests.peers import need
 
 LOCK = PROJECT / "tests" / "requirements.txt"
@@ -132,7 +132,7 @@ def made(place: Path, *, umask: int, when: int) -> dict[str, bytes]:
         [sys.executable, "-m", "hatchling", "build", "--directory", str(place / "out")],
         check=True,
         capture_output=True,
-        timeout=180,
+        timeout=LIMIT,
         cwd=copy,
         env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "TZ": zone},
         umask=umask,
@@ -182,7 +182,7 @@ def test_the_sbom_is_valid_and_names_what_runs(tmp_path: Path, require_peers: bo
         ],
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=LIMIT,
     )
     sbom = json.loads(file.read_text(encoding="utf-8"))
     assert sbom["bomFormat"] == "CycloneDX"

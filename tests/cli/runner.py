@@ -26,9 +26,10 @@ from typing import Any
 
 import pytest
 
+from tests import LIMIT
+
 COMMAND = (sys.executable, "-m", "nssbackup")
-LIMIT = 60.0
-SILENCE = 20.0  # after which a command on a terminal is taken to wait for an answer
+SILENCE = 120.0  # seconds after which a command on a terminal is taken to wait for an answer
 
 # Rounds are the time that a backup takes, and rarely what a test is about.
 FAST = ("--kdf-rounds", "2048")

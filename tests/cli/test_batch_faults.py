@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from tests import LIMIT
 from tests.builders.disks import mounted, remount
 from tests.builders.homes import (
     JANE,
@@ -80,7 +81,7 @@ class Building:
 
     def run(self, *, force: bool = False) -> int:
         with self.start(force=force) as process:
-            return process.wait(60)
+            return process.wait(LIMIT)
 
     def check(self) -> None:
         """Every backup with a final name is whole, and its password is known."""
@@ -118,7 +119,7 @@ def kills(request: pytest.FixtureRequest) -> int:
 def test_a_batch_that_is_killed_anywhere_loses_no_password(building: Building, kills: int) -> None:
     with building.start(force=False) as process:
         began = time.monotonic()
-        assert process.wait(60) == 0
+        assert process.wait(LIMIT) == 0
         length = time.monotonic() - began
     chance = random.Random(2026)  # noqa: S311 - to be the same every time
     hits = 0
@@ -126,7 +127,7 @@ def test_a_batch_that_is_killed_anywhere_loses_no_password(building: Building, k
         with building.start(force=True) as process:
             time.sleep(chance.uniform(0.1, 1.0) * length)
             process.kill()
-            hits += process.wait(60) == -signal.SIGKILL
+            hits += process.wait(LIMIT) == -signal.SIGKILL
         building.check()
         # What is cut off is finished by the next run, which has nothing else to do.
         if number % 6 == 5:
@@ -151,7 +152,7 @@ def test_a_worker_that_is_killed_takes_one_user_with_it(building: Building, kill
             time.sleep(chance.uniform(0.0, 0.2))
             with suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
-            status = process.wait(60)
+            status = process.wait(LIMIT)
         totals = report_of(building.folder)["totals"]
         assert totals["items"] == USERS
         assert totals["failed"] <= 1

@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from nssbackup.profiles import applications_named
+from tests import LIMIT
 from tests.builders.store import StoreBuilder, issue
 from tests.cli.interactive import SHELLS, TAB, Interactive, install, interactive, missing
 from tests.cli.runner import Cli, Result
@@ -285,7 +286,9 @@ def test_a_shell_does_not_wait_for_ever() -> None:
         "c.proposed = lambda *_: time.sleep(600);"
         "c.answer(None, {'_NSSBACKUP_COMPLETE': 'zsh', '_NSSBACKUP_WORDS': 'nssbackup'})"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, timeout=LIMIT
+    )
     assert (done.stdout, done.stderr) == (b"", b"")
 
 
@@ -342,7 +345,9 @@ def test_the_script_asks_as_it_is_answered(cli: Cli, name: str, require_peers: b
     if name in SHELLS:
         need(missing(name), required=require_peers)
         script = cli.file("script", done.stdout)
-        checked = subprocess.run([name, "-n", script], capture_output=True, check=True, timeout=60)
+        checked = subprocess.run(
+            [name, "-n", script], capture_output=True, check=True, timeout=LIMIT
+        )
         assert (checked.stdout, checked.stderr) == (b"", b"")
 
 

@@ -15,6 +15,7 @@ import pytest
 
 import nssbackup
 from nssbackup.errors import NssBackupError
+from tests import LIMIT
 from tests.cli.failures import FAILURES, TAKEN, Failure
 from tests.cli.runner import (
     COMMAND,
@@ -91,7 +92,7 @@ def test_no_status_1_for_a_reader_that_went_away(cli: Cli, profile: MakeProfile)
         process.stdout.close()
         assert process.stderr is not None
         said = process.stderr.read().decode()
-        process.wait(60)
+        process.wait(LIMIT)
     assert process.returncode != 1
     assert "fault of nssbackup" not in said
     assert "Traceback" not in said
@@ -150,7 +151,7 @@ def _run(
         stderr=stderr,
         cwd=cli.here,
         env=cli.variables(),
-        timeout=60,
+        timeout=LIMIT,
         check=False,
     )
     return Result(done.returncode, (done.stdout or b"").decode(), (done.stderr or b"").decode())
@@ -264,7 +265,7 @@ def test_where_no_thread_can_be_had_it_works_without(cli: Cli, profile: MakeProf
         stderr=subprocess.PIPE,
         cwd=cli.here,
         env=cli.variables(),
-        timeout=60,
+        timeout=LIMIT,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests import FIXTURES
+from tests import FIXTURES, LIMIT
 from tests.builders.store import StoreBuilder, issue, name, rsa_key
 from tests.cli.failures import TAKEN
 from tests.cli.runner import FAST, STRONG, Cli, Result, names, unprivileged
@@ -36,7 +36,7 @@ def openssl_info(file: Path, password: str = STRONG) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=LIMIT,
     ).stderr
 
 
@@ -273,7 +273,7 @@ def test_the_key_is_the_fixtures(cli: Cli, profile: MakeProfile, store: str) -> 
         input=f"{STRONG}\n".encode(),
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=LIMIT,
         cwd=cli.here,
     ).stdout
     der = [
@@ -282,7 +282,7 @@ def test_the_key_is_the_fixtures(cli: Cli, profile: MakeProfile, store: str) -> 
             input=pem,
             capture_output=True,
             check=True,
-            timeout=60,
+            timeout=LIMIT,
         ).stdout
         for pem in (opened, (keys / f"{store}-1.pem").read_bytes())
     ]
@@ -378,7 +378,7 @@ def test_a_generated_password_is_known_even_if_the_copy_fails(
         with fifo.open("wb") as primary:  # waits until it is read: the outputs have been checked
             stick.rmdir()
             primary.write(b"correct horse 7\n")
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 31, err
     said = err.decode()
     assert "`a.pfx` was written and verified before this failed" in said

@@ -14,7 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from tests import FIXTURES
+from tests import FIXTURES, LIMIT
 from tests.builders.store import Key, StoreBuilder, ec_key, issue, name, rsa_key
 from tests.cli.failures import TAKEN
 from tests.cli.runner import FAST, Cli, Result, names
@@ -309,7 +309,7 @@ def test_a_backup_is_whole_even_if_its_message_fails(cli: Cli, profile: MakeProf
         with fifo.open("wb") as primary:  # waits until it is read: the outputs have been checked
             mail.rmdir()
             primary.write(b"correct horse 7\n")
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 31, err
     assert "`a.pfx` was written and verified before this failed" in err.decode()
     assert out == b""
@@ -321,7 +321,7 @@ def test_a_backup_is_whole_even_if_its_message_fails(cli: Cli, profile: MakeProf
 
 def openssl(*words: str | Path) -> str:
     return subprocess.run(
-        ["openssl", *words], capture_output=True, text=True, check=True, timeout=60
+        ["openssl", *words], capture_output=True, text=True, check=True, timeout=LIMIT
     ).stdout
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import LIMIT
 from tests.builders.namespaces import enter, unshare
 from tests.cli.runner import CTRL_C, CTRL_D, STRONG, Cli, Talk, finish, names, unprivileged
 from tests.conftest import MakeProfile, Unchanged
@@ -786,7 +787,7 @@ def test_without_a_terminal_it_is_help_and_wrong_usage(home: MakeHome, pipe: int
     cli = home("ec-p256")
     # The pipe is never closed and never written to: reading it would take for ever.
     with cli.start(stdin=pipe) as process:
-        process.wait(60)
+        process.wait(LIMIT)
         result = finish(process)
     assert result.status == 2
     assert result.stdout == ""

@@ -20,7 +20,7 @@ from nssbackup.cli import app
 from nssbackup.cli.manual import EXAMPLES, manual
 from nssbackup.cli.statuses import exit_statuses
 from nssbackup.errors import NssBackupError
-from tests import PROJECT
+from tests import LIMIT, PROJECT
 from tests.peers import need
 
 PAGE = PROJECT / "nssbackup" / "nssbackup.1"
@@ -149,7 +149,7 @@ def test_the_page_is_the_same_for_everyone() -> None:
             [sys.executable, "-m", "nssbackup.cli.manual"],
             capture_output=True,
             check=True,
-            timeout=60,
+            timeout=LIMIT,
             cwd=PROJECT,
             env={**kept, "PATH": os.environ["PATH"], **variables},
         )
@@ -200,7 +200,7 @@ def test_the_tools_for_manual_pages_find_no_fault(
         [*checker, PAGE],
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=LIMIT,
         env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "MANWIDTH": "80"},
     )
     assert (done.returncode, done.stderr.decode()) == (0, "")

@@ -16,6 +16,7 @@ import typer
 
 from nssbackup.cli import app
 from nssbackup.cli.passwords import is_console
+from tests import LIMIT
 from tests.cli.runner import (
     COMMAND,
     FAST,
@@ -42,7 +43,7 @@ def opens(file: Path, password: str) -> bool:
         ["openssl", "pkcs12", "-noout", "-in", file, "-passin", "stdin"],
         input=password.encode() + b"\n",
         capture_output=True,
-        timeout=60,
+        timeout=LIMIT,
         check=False,
     )
     return found.returncode == 0
@@ -276,7 +277,7 @@ def _without_reader(cli: Cli, *words: str | Path, stderr: str) -> int:
         stderr=start,
         cwd=cli.here,
         env=cli.variables(),
-        timeout=60,
+        timeout=LIMIT,
         check=False,
     )
     os.close(start)

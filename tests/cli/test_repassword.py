@@ -15,6 +15,7 @@ from nssbackup.identity.model import Identity
 from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.pkcs12 import MODERN, PfxWriter
 from nssbackup.secret import Secret
+from tests import LIMIT
 from tests.builders.store import ec_key, issue, name
 from tests.cli.runner import (
     CTRL_C,
@@ -315,7 +316,7 @@ def test_without_a_terminal_the_error_names_the_option(cli: Cli, pipe: int, miss
     # The pipe is never closed and never written to: reading it would take for ever.
     process = cli.start("repassword", "a.pfx", "-o", "b", option, file, stdin=pipe)
     with process:
-        process.wait(60)
+        process.wait(LIMIT)
         result = finish(process)
     assert result.status == 2
     assert f"`{missing} FILE`" in result.stderr

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import PROJECT
-from tests.cli.runner import FAST, LIMIT, Cli, finish, names, open_for_reader
+from tests import LIMIT, PROJECT
+from tests.cli.runner import FAST, Cli, finish, names, open_for_reader
 from tests.cli.test_secrets import (
     BACKUP,
     PRIMARY,

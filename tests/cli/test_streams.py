@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests import FIXTURES
+from tests import FIXTURES, LIMIT
 from tests.cli.failures import FAILURES, Failure
 from tests.cli.runner import FAST, STRONG, Cli, without_one
 from tests.conftest import MakeProfile
@@ -303,7 +303,7 @@ def test_any_encoding_of_the_terminal_will_do(
 ) -> None:
     old = Cli(cli.folder, {"PYTHONIOENCODING": encoding})
     with old.start("list", "--profile", profile("two-people")) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 0
     assert err == b""
     assert b"Jane Doe" in out

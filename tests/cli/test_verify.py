@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from tests import LIMIT
 from tests.builders.store import issue, name, rsa_key
 from tests.cli.runner import STRONG, Cli, Result
 from tests.conftest import MakeProfile
@@ -32,7 +33,7 @@ SERIAL = 0x4711
 def tool(*words: str | Path, password: str = STRONG) -> None:
     """Run a program that reads the password from stdin, once or several times."""
     subprocess.run(
-        words, input=f"{password}\n" * 3, text=True, capture_output=True, check=True, timeout=120
+        words, input=f"{password}\n" * 3, text=True, capture_output=True, check=True, timeout=LIMIT
     )
 
 

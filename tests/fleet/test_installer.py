@@ -14,6 +14,7 @@ import pytest
 
 from nssbackup.fleet import installer
 from nssbackup.fleet.transfer import pack_luggage
+from tests import LIMIT
 
 # What a host may have that is not Python 3.11 with everything.
 _RUN = """
@@ -57,7 +58,7 @@ def install(luggage: Path, before: str = "") -> subprocess.CompletedProcess[str]
         text=True,
         check=False,
         cwd=work,
-        timeout=120,
+        timeout=LIMIT,
     )
 
 

@@ -17,6 +17,7 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
+from tests import LIMIT
 from tests.peers import nss
 from tests.peers.process import PeerError
 
@@ -124,7 +125,7 @@ def _firefox_version() -> int:
             env={**os.environ, "HOME": home},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=60,
+            timeout=LIMIT,
         ).stdout.decode("utf-8", "replace")
     version = re.search(r"(\d+)\.[\d.]+", said)
     return int(version[1]) if version else 0
@@ -256,7 +257,7 @@ def _binding() -> str | None:
         check=False,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=60,
+        timeout=LIMIT,
     )
     return said.stdout.decode().strip() if said.returncode == 0 else None
 

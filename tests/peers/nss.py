@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tests import LIMIT
 from tests.peers.process import PeerError, password_file, run
 
 __all__ = [
@@ -232,7 +233,7 @@ class Database:
         with _noise() as noise, tempfile.TemporaryDirectory(prefix="nss-") as folder:
             file = Path(folder, "request.der")
             kind = _key_options(key)
-            self.certutil("-R", "-s", subject, *kind, "-z", noise, "-o", file, timeout=180.0)
+            self.certutil("-R", "-s", subject, *kind, "-z", noise, "-o", file, timeout=LIMIT)
             return file.read_bytes()
 
     def self_signed(
@@ -250,7 +251,7 @@ class Database:
                 *("-2", "--keyUsage", "certSigning,crlSigning,critical"),
                 # The questions of `-2`: is it a CA, the path length (none), is it critical.
                 stdin=b"y\n-1\ny\n",
-                timeout=180.0,
+                timeout=LIMIT,
             )
         return self.certificates(nickname)[0]
 
@@ -277,7 +278,7 @@ class Database:
         """Import a PFX with `pk12util -i`."""
         with password_file(self.password or "") as own, password_file(password) as file:
             self.nss.run(
-                "pk12util", "-i", pfx, "-d", self.location, "-k", own, "-w", file, timeout=120.0
+                "pk12util", "-i", pfx, "-d", self.location, "-k", own, "-w", file, timeout=LIMIT
             )
 
     def export_pkcs12(self, nickname: str, pfx: Path, password: str) -> None:
@@ -290,7 +291,7 @@ class Database:
             self.nss.run(
                 *("pk12util", "-o", pfx, "-n", name, "-d", self.location),
                 *("-k", own, "-w", file),
-                timeout=120.0,
+                timeout=LIMIT,
             )
 
     def migrate(self) -> Database:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,16 +11,18 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from tests import FIXTURES
+from tests import FIXTURES, LIMIT
+from tests.cli.runner import names
 from tests.peers import need
 from tests.peers.exports import Expected, export, exportable
 from tests.peers.firefox import Firefox
@@ -122,14 +125,27 @@ def test_every_export_is_right_while_firefox_imports_and_deletes(
 
 @contextmanager
 def _stopped(firefox: Firefox, profile: Path) -> Iterator[None]:
-    """Firefox stands still, and so does what it keeps in the profile."""
+    """Stop Firefox, and require that its profile stays as it is."""
     os.kill(firefox.pid, signal.SIGSTOP)
     try:
-        before = _databases(profile), sorted(profile.iterdir())
+        _wait_for_every_thread(firefox.pid)
+        before = _databases(profile), names(profile)
         yield
-        assert (_databases(profile), sorted(profile.iterdir())) == before
+        assert (_databases(profile), names(profile)) == before
     finally:
         os.kill(firefox.pid, signal.SIGCONT)
+
+
+def _wait_for_every_thread(process: int) -> None:
+    """Wait until every thread is stopped: one in a system call first ends it, and may write."""
+    end = time.monotonic() + LIMIT
+    states = {"R"}
+    while not states <= set("TZX"):
+        assert time.monotonic() < end, states
+        time.sleep(0.001)
+        with suppress(OSError):  # a thread has just ended
+            stats = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/stat")]
+            states = {text.rpartition(")")[2].split()[0] for text in stats}
 
 
 def _try_to_export(home: Path, folder: Path, expected: Expected) -> tuple[int, Path]:
@@ -143,7 +159,7 @@ def _try_to_export(home: Path, folder: Path, expected: Expected) -> tuple[int, P
         check=False,
         capture_output=True,
         env={"HOME": str(home), "PATH": os.environ["PATH"]},
-        timeout=60,
+        timeout=LIMIT,
     )
     return done.returncode, pfx
 
@@ -188,15 +204,19 @@ def _run(home: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         env=environment,
-        timeout=60,
+        timeout=LIMIT,
     )
     return done.stdout
 
 
-def _databases(profile: Path) -> dict[str, tuple[bytes, int, int]]:
-    """The databases' bytes, sizes and times, and that no journal lies beside them."""
-    files = [path for path in profile.iterdir() if path.name.startswith(_DATABASES)]
+def _databases(profile: Path) -> dict[str, tuple[str, int, int]]:
+    """Return the SHA-256, size and time of each database and journal."""
     return {
-        path.name: (path.read_bytes(), path.stat().st_size, path.stat().st_mtime_ns)
-        for path in files
+        path.name: (
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+            path.stat().st_size,
+            path.stat().st_mtime_ns,
+        )
+        for path in profile.iterdir()
+        if path.name.startswith(_DATABASES)
     }

@@ -21,7 +21,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests import FIXTURES
+from tests import FIXTURES, LIMIT
 from tests.cli.runner import FAST, STRONG, Cli, Result
 from tests.conftest import Facts
 from tests.peers import need
@@ -90,7 +90,7 @@ class Refreshed:
                 *("--screenshot", picture, "about:blank"),
             ],
             env={"HOME": str(self.cli.home), "XDG_CONFIG_HOME": "", **environment},
-            timeout=120,
+            timeout=LIMIT,
         )
 
     def rows(self, *arguments: str | Path) -> list[dict[str, Any]]:

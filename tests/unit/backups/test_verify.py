@@ -32,6 +32,7 @@ from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.pkcs12 import COMPATIBLE, MODERN, PfxWriter, structure
 from nssbackup.secret import Secret
+from tests import LIMIT
 from tests.builders.store import ec_key, issue
 from tests.unit.pkcs12.identities import pfx_of
 
@@ -341,7 +342,7 @@ def test_what_protects_too_little_is_warned_of(
     words = ["openssl", "pkcs12", "-export", "-in", str(source), "-passout", "stdin"]
     words += ["-name", "Zoë Doe", *options]
     done = subprocess.run(
-        words, input=PASSWORD.reveal().encode(), capture_output=True, check=True, timeout=60
+        words, input=PASSWORD.reveal().encode(), capture_output=True, check=True, timeout=LIMIT
     )
     written.path.write_bytes(done.stdout)
     found = verify_backup(written.path, PASSWORD)
@@ -362,7 +363,7 @@ def test_a_mac_that_is_not_computed_here_is_checked_all_the_same(written: Writte
             input=pem + own.public_bytes(Encoding.PEM),
             capture_output=True,
             check=True,
-            timeout=60,
+            timeout=LIMIT,
         ).stdout
     )
     found = verify_backup(written.path, Secret("pw"))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from nssbackup.batch.rendering import write_reports
 from nssbackup.errors import OutputError
-from tests import PROJECT
+from tests import LIMIT, PROJECT
 from tests.unit.batch.rendering_documents import (
     HOSTILE,
     STATUSES,
@@ -141,7 +141,7 @@ except OutputError as error:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=LIMIT,
             cwd=PROJECT,
         )
         assert "can't be written" in done.stdout

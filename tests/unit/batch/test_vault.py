@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from nssbackup.batch.vault import Entry, Escrow, PasswordsFile, recipients_in
 from nssbackup.errors import OutputError, UsageError
 from nssbackup.secret import Secret
+from tests import LIMIT
 from tests.builders.homes import password_rows
 from tests.builders.store import ec_key, issue, rsa_key
 from tests.fuzz import guard
@@ -49,7 +50,7 @@ def pem(der: bytes) -> bytes:
 
 
 def run_openssl(*words: str) -> None:
-    subprocess.run(["openssl", *words], check=True, capture_output=True, timeout=60)
+    subprocess.run(["openssl", *words], check=True, capture_output=True, timeout=LIMIT)
 
 
 def test_each_recipient_opens_the_escrow_with_openssl_and_nobody_else(tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_each_recipient_opens_the_escrow_with_openssl_and_nobody_else(tmp_path: 
             [*words, "-inkey", str(key), "-recip", str(certificate)],
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=LIMIT,
         )
         if number == 2:
             assert result.returncode != 0
@@ -90,7 +91,7 @@ def test_each_recipient_opens_the_escrow_with_openssl_and_nobody_else(tmp_path: 
         ["openssl", "cms", "-cmsout", "-print", "-inform", "DER", "-in", str(message)],
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=LIMIT,
     ).stdout
     assert b"aes-256-cbc" in text
 

@@ -26,6 +26,7 @@ from nssbackup.errors import UsageError, VerificationError
 from nssbackup.identity import pem
 from nssbackup.identity.certificate import StoredCertificate, from_der
 from nssbackup.identity.model import Profile
+from tests import LIMIT
 from tests.builders.store import StoreBuilder, ec_key, issue, name, rsa_key
 
 KEY, CA_KEY, ROOT_KEY = rsa_key(1), ec_key(2), ec_key(3)
@@ -134,7 +135,7 @@ def test_the_bundles_of_openssl_are_read(file: Callable[[bytes], Path], tmp_path
                 *("-certfile", file(as_pem(ROOT, CA, JANE))),
             ],
             check=True,
-            timeout=60,
+            timeout=LIMIT,
         )
         assert pem.read_certificates(bundle)[0].der == JANE
         assert len(pem.read_certificates(bundle)) == 3
@@ -211,7 +212,7 @@ def test_what_is_written_is_pem_with_the_own_certificate_first(tmp_path: Path) -
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=LIMIT,
     ).stdout
     assert "Jane Doe" in shown
     assert certificates[0].sha256 in shown.replace(":", "").lower()
@@ -223,7 +224,7 @@ def test_what_is_written_is_pem_with_the_own_certificate_first(tmp_path: Path) -
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=LIMIT,
     )
     assert verdict.stdout.endswith("jane.pem: OK\n")
 
