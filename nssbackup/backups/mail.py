@@ -22,11 +22,14 @@ from nssbackup.errors import (
     OutputExistsError,
     UsageError,
     VerificationError,
+    reason,
 )
 from nssbackup.identity.model import Identity
+from nssbackup.pkcs12.limits import FILE_BYTES
 from nssbackup.report import WrittenFile
 from nssbackup.secret import Secret, weakness
 from nssbackup.system.files import check_writable, safe_name, write_verified
+from nssbackup.system.reading import read_bounded
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -186,8 +189,8 @@ class MailDraft:
         to = str(parsed.get("To", ""))
         lines = data.split(b"\r\n")
         mismatches = tuple(
-            reason
-            for reason, holds in (
+            flaw
+            for flaw, holds in (
                 ("its attachments are not the backups", found == list(attachments)),
                 ("it is no draft", parsed["X-Unsent"] == "1"),
                 ("its addresses are others", to == ", ".join(self.options.to)),
@@ -271,16 +274,14 @@ def _attachment_name(path: Path) -> str:
 def _content(file: WrittenFile) -> bytes:
     """A backup's bytes from the disk, which must be those that were verified."""
     try:
-        with file.path.open("rb") as opened:
-            data = opened.read(file.size + 1)
+        data = read_bounded(file.path, FILE_BYTES)
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        message = f"`{file.path}` can't be read again: {reason}"
+        message = f"`{file.path}` can't be read again: {reason(error)}"
         raise OutputError(message) from error
     if hashlib.sha256(data).hexdigest() != file.sha256:
-        reason = "it changed since it was written"
-        message = f"`{file.path}` can't be attached: {reason}"
-        raise VerificationError(message, (reason,))
+        flaw = "it changed since it was written"
+        message = f"`{file.path}` can't be attached: {flaw}"
+        raise VerificationError(message, (flaw,))
     return data
 
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nssbackup.diagnosis.warnings import identity_warnings
-from nssbackup.errors import BackupError, NssBackupError, VerificationError
+from nssbackup.errors import BackupError, NssBackupError, VerificationError, reason
 from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import Format, PfxContents, Protection, open_pfx
 from nssbackup.pkcs12.limits import FILE_BYTES
 from nssbackup.report import VerifiedFile
 from nssbackup.secret import Secret
 from nssbackup.system.files import PRIVATE_MODE
+from nssbackup.system.reading import read_bounded
 
 # Fewer rounds than these make a guess at a password that a person chose too cheap: OpenSSL's
 # 2,048 and Java's 10,000 are below, .NET's 300,000 and NSS's 600,000 above.
@@ -110,26 +111,10 @@ def read_backup(path: Path) -> bytes:
         UnreadableBackupError: it is none, is too large or can't be read.
     """
     try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            message = f"`{path}` is not a file"
-            raise UnreadableBackupError(message)
-        if facts.st_size > FILE_BYTES:
-            message = f"`{path}` is too large for a PFX ({facts.st_size:,} bytes)"
-            raise UnreadableBackupError(message)
-        with path.open("rb") as file:
-            data = file.read(facts.st_size + 1)
+        return read_bounded(path, FILE_BYTES)
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        message = f"`{path}` can't be read: {reason}"
+        message = f"`{path}` can't be read: {reason(error)}"
         raise UnreadableBackupError(message) from error
-    except ValueError as error:  # a NUL in the name
-        message = f"`{path}` can't be read: it is no name of a file"
-        raise UnreadableBackupError(message) from error
-    if len(data) > facts.st_size:
-        message = f"`{path}` is being written to"
-        raise UnreadableBackupError(message)
-    return data
 
 
 def flaw(contents: PfxContents) -> VerificationError | None:

@@ -21,7 +21,7 @@ from nssbackup.batch.report import BatchItem, rfc3339
 from nssbackup.batch.rows import failed
 from nssbackup.batch.state import Kept
 from nssbackup.batch.vault import Entry, vault_of
-from nssbackup.errors import NssBackupError, OutputError
+from nssbackup.errors import NssBackupError, OutputError, reason
 from nssbackup.system.files import make_folder, remove_leftovers, write_verified
 
 
@@ -63,8 +63,7 @@ def place(
             vault_of(orders).keep([_entry(one) for one in pending])
         save()
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        wrapped = OutputError(f"`{folder}` can't be written to: {reason}")
+        wrapped = OutputError(f"`{folder}` can't be written to: {reason(error)}")
         return [failed(one.item, wrapped) for one in pending]
     except NssBackupError as error:
         return [failed(one.item, error) for one in pending]

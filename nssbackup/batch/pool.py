@@ -21,7 +21,7 @@ from nssbackup.batch.naming import ESCROW_FOLDER, STATE_FOLDER
 from nssbackup.batch.orders import Orders
 from nssbackup.batch.report import BatchItem, Outcome, error_document
 from nssbackup.batch.users import User
-from nssbackup.errors import NssBackupError
+from nssbackup.errors import NssBackupError, reason
 from nssbackup.system.child import Child
 from nssbackup.system.files import remove_leftovers
 
@@ -138,7 +138,7 @@ class _Worker:
                 inherited=inherited,
             )
         except OSError as error:
-            message = f"a worker process can't be started: {(error.strerror or '').lower()}"
+            message = f"a worker process can't be started: {reason(error)}"
             raise WorkerError(message) from error
         self._child.tell(orders.encode("ascii"))
 

@@ -25,7 +25,7 @@ from nssbackup.batch.report import (
 )
 from nssbackup.batch.users import Places, User, users_in
 from nssbackup.batch.vault import Finder, vault_of
-from nssbackup.errors import NssBackupError, OutputError, UsageError
+from nssbackup.errors import NssBackupError, OutputError, UsageError, reason
 from nssbackup.system.files import make_folder, remove_leftovers, write_verified
 from nssbackup.system.locking import only_run
 
@@ -272,8 +272,7 @@ def _folder(orders: Orders) -> Iterator[int | None]:
             make_folder(state)
             held = stack.enter_context(only_run(state / _LOCK_FILE))
         except OSError as error:
-            reason = (error.strerror or type(error).__name__).lower()
-            message = f"the folder `{orders.folder}` can't be written to: {reason}"
+            message = f"the folder `{orders.folder}` can't be written to: {reason(error)}"
             raise OutputError(message) from error
         remove_leftovers(orders.folder)
         remove_leftovers(state)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nssbackup.errors import UsageError
+from nssbackup.errors import UsageError, reason
 from nssbackup.secret import Secret
 
 _PASSWORD = "password"  # noqa: S105 - the name of a column
@@ -52,8 +52,7 @@ class PasswordTable:
             with path.open("rb") as file:
                 data = file.read(_MAX_BYTES + 1)
         except (OSError, ValueError) as error:
-            reason = (getattr(error, "strerror", None) or type(error).__name__).lower()
-            message = f"{what} can't be read: {reason}"
+            message = f"{what} can't be read: {reason(error)}"
             raise UsageError(message) from error
         if len(data) > _MAX_BYTES:
             message = f"{what} is too large for a table of passwords"

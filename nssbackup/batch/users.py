@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nssbackup.batch.naming import alike, folder_of_user, user_of_home
-from nssbackup.errors import NoProfileError, NssBackupError, UnreadableStoreError
+from nssbackup.errors import NoProfileError, NssBackupError, UnreadableStoreError, reason
 from nssbackup.system.ownership import refusal_hint
 
 if TYPE_CHECKING:
@@ -218,8 +218,7 @@ def _is_junction(entry: os.DirEntry[str]) -> bool:
 
 def unreadable(path: Path, error: OSError) -> NssBackupError:
     """What to say of a folder that the operating system keeps us out of."""
-    reason = (error.strerror or type(error).__name__).lower()
-    message = f"`{path}` can't be looked into: {reason}"
+    message = f"`{path}` can't be looked into: {reason(error)}"
     hint = None
     if isinstance(error, PermissionError):
         hint = refusal_hint("run nssbackup as an administrator, who may read the homes of others")

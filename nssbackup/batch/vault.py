@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 from nssbackup.batch.cells import inert
 from nssbackup.batch.naming import ESCROW_FOLDER, PASSWORDS_FILE
 from nssbackup.batch.orders import Orders
-from nssbackup.errors import OutputError, UsageError
+from nssbackup.errors import OutputError, UsageError, reason
 from nssbackup.secret import Secret
 from nssbackup.system.files import (
     PRIVATE_MODE,
@@ -201,8 +201,7 @@ def _reported(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        message = f"`{path}` can't be written: {reason}"
+        message = f"`{path}` can't be written: {reason(error)}"
         raise OutputError(message) from error
 
 

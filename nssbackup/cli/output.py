@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TextIO
 
-from nssbackup.errors import NssBackupError, OutputError
+from nssbackup.errors import NssBackupError, OutputError, reason
 from nssbackup.printable import printable
 
 # Wide enough that a table sent to a file is never cut.
@@ -198,9 +198,8 @@ def _written_to(stream: TextIO) -> Iterator[None]:
         _discard(stream)
     except OSError as error:
         _discard(stream)
-        reason = (error.strerror or type(error).__name__).lower()
         if stream is sys.stderr:
-            message = f"the standard error output can't be written: {reason}"
+            message = f"the standard error output can't be written: {reason(error)}"
             raise TalkError(message) from error
         message = f"the standard output can't be written: {reason}"
         raise StreamError(message) from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nssbackup import secret
 from nssbackup.cli.output import Output, StreamError
-from nssbackup.errors import CancelledError, QuestionError, UsageError
+from nssbackup.errors import CancelledError, QuestionError, UsageError, reason
 from nssbackup.printable import printable
 from nssbackup.secret import Secret
 
@@ -141,8 +141,7 @@ def read_file(source: str, option: str) -> Secret:
             raise UsageError(message, hint="save the file as UTF-8")
         return Secret(text)
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        message = f"the file of `{option}` can't be read: {reason}"
+        message = f"the file of `{option}` can't be read: {reason(error)}"
         raise UsageError(message) from error
     except UnicodeDecodeError:
         # Without its cause: that one holds the bytes.

@@ -16,7 +16,7 @@ from nssbackup.batch.naming import REPORT_FILES, STATE_FOLDER
 from nssbackup.batch.rendering import write_reports
 from nssbackup.batch.report import Items, encoded
 from nssbackup.batch.vault import recipients_in
-from nssbackup.errors import NssBackupError, OutputError, UsageError
+from nssbackup.errors import NssBackupError, OutputError, UsageError, reason
 from nssbackup.fleet.contents import LOCK_FILE
 from nssbackup.fleet.documents import HostDocument, failed_host, read_document
 from nssbackup.fleet.errors import FleetStuckError, HostError, HostUnreachableError
@@ -211,8 +211,7 @@ def _kept(folder: Path, options: FleetOptions) -> Iterator[None]:
             make_folder(folder / STATE_FOLDER)
             stack.enter_context(only_run(folder / STATE_FOLDER / LOCK_FILE))
         except OSError as error:
-            reason = (error.strerror or type(error).__name__).lower()
-            message = f"the folder `{folder}` can't be written to: {reason}"
+            message = f"the folder `{folder}` can't be written to: {reason(error)}"
             raise OutputError(message) from error
         yield
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nssbackup.batch.naming import PASSWORDS_ELSEWHERE, PASSWORDS_FILE, STATE_FOLDER
-from nssbackup.errors import DamagedBackupError, OutputError
+from nssbackup.errors import DamagedBackupError, OutputError, reason
 from nssbackup.fleet import installer
 from nssbackup.fleet.contents import is_backup, is_for_next_run, is_inside, is_working_file, rank
 from nssbackup.fleet.installer import PROGRAM
@@ -139,7 +139,7 @@ def unpack(archive: Path, folder: Path) -> Unpacked:
         message = f"`{archive.name}` is damaged: {said}"
         raise DamagedBackupError(message) from error
     except OSError as error:
-        message = f"`{folder}` can't be written: {_reason(error)}"
+        message = f"`{folder}` can't be written: {reason(error)}"
         raise OutputError(message) from error
     return done
 
@@ -151,7 +151,7 @@ def _new_archive(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
             yield file
     except OSError as error:
-        message = f"`{error.filename or path}` can't be packed: {_reason(error)}"
+        message = f"`{error.filename or path}` can't be packed: {reason(error)}"
         raise OutputError(message) from error
 
 
@@ -279,7 +279,3 @@ def _make_folders(top: Path, folder: Path) -> None:
             message = f"`{folder}` is in the way: it is a link"
             raise OutputError(message)
     make_folder(folder)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import re
 import ssl
-import stat
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,8 +17,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from nssbackup.errors import UsageError, VerificationError
+from nssbackup.errors import UsageError, VerificationError, reason
 from nssbackup.identity.certificate import MalformedCertificateError, StoredCertificate, from_der
+from nssbackup.system.reading import read_bounded
 
 # A certificate has one or two kilobytes, a whole collection of root certificates 250.
 MAX_BYTES = 1024 * 1024
@@ -81,22 +81,10 @@ def verify_written(path: Path, certificates: Iterable[StoredCertificate]) -> Non
 def _read(path: Path) -> bytes:
     """The bytes of a regular file, as many as one with certificates can have."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            message = f"`{path}` is not a file"
-            raise UsageError(message)
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        return read_bounded(path, MAX_BYTES)
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        message = f"`{path}` can't be read: {reason}"
+        message = f"`{path}` can't be read: {reason(error)}"
         raise UsageError(message) from error
-    except ValueError as error:  # a NUL in the name
-        message = f"`{path}` can't be read: it is no name of a file"
-        raise UsageError(message) from error
-    if len(data) > MAX_BYTES:
-        message = f"`{path}` is too large for a file with certificates"
-        raise UsageError(message, hint=_HINT)
-    return data
 
 
 def _ders(data: bytes, path: Path) -> list[bytes]:

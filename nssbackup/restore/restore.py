@@ -23,7 +23,7 @@ from nssbackup.backups.opening import (
     read_pfx,
 )
 from nssbackup.diagnosis.warnings import identity_warnings
-from nssbackup.errors import NssBackupError, RestoreError, StoreError, StoreUnwritableError
+from nssbackup.errors import NssBackupError, RestoreError, StoreError, StoreUnwritableError, reason
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import Select
 from nssbackup.identity.model import Identity, PasswordFor, PrivateKey, Profile, StoreKind
@@ -179,8 +179,7 @@ def _in_words() -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        reason = str(getattr(error, "strerror", None) or error).lower()
-        message = f"the databases can't be worked on: {reason}"
+        message = f"the databases can't be worked on: {reason(error)}"
         raise StoreUnwritableError(message) from error
 
 
@@ -350,8 +349,7 @@ def _set_aside(profile: Profile, copy: StagedStore) -> Iterator[Path | None]:
     try:
         folder.mkdir(mode=0o700)
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        message = f"`{profile.path}` can't be written to: {reason}"
+        message = f"`{profile.path}` can't be written to: {reason(error)}"
         raise StoreUnwritableError(message) from error
     try:
         try:

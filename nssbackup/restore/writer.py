@@ -22,6 +22,7 @@ from nssbackup.errors import (
     OutputExistsError,
     StoreChangedError,
     StoreUnwritableError,
+    reason,
 )
 from nssbackup.restore.objects import NSS_TRUST, TRUST, Additions, Change, NewObject
 from nssbackup.restore.rows import CERTIFICATES, KEYS, TABLES
@@ -307,8 +308,7 @@ def _changed() -> StoreChangedError:
 
 
 def _unwritable(path: Path, error: Exception) -> StoreUnwritableError:
-    reason = str(getattr(error, "strerror", None) or error).lower()
-    message = f"`{path}` can't be written: {reason}"
-    locked = "locked" in reason or "busy" in reason
+    message = f"`{path}` can't be written: {reason(error)}"
+    locked = any(word in message for word in ("locked", "busy"))
     hint = "close the application that uses the profile" if locked else None
     return StoreUnwritableError(message, hint=hint)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from nssbackup.errors import UnreadableStoreError
+from nssbackup.errors import UnreadableStoreError, reason
 from nssbackup.identity.model import StoreKind
 from nssbackup.system.files import create_private
 from nssbackup.system.scratch import scratch_folder
@@ -52,8 +52,7 @@ def private_copy(profile: Path) -> Iterator[StagedStore]:
         try:
             folder = stack.enter_context(scratch_folder())
         except OSError as error:
-            reason = (error.strerror or type(error).__name__).lower()
-            message = f"there is no folder for temporary files: {reason}"
+            message = f"there is no folder for temporary files: {reason(error)}"
             raise UnreadableStoreError(message) from error
         yield copy_databases(profile, folder)
 
@@ -72,8 +71,7 @@ def copy_databases(profile: Path, folder: Path) -> StagedStore:
             _copy_blobs(profile / _BLOBS, folder / _BLOBS)
             return StagedStore(folder, "legacy", None)
     except (OSError, sqlite3.Error) as error:
-        reason = str(getattr(error, "strerror", None) or error).lower()
-        message = f"the databases can't be copied to `{folder}`: {reason}"
+        message = f"the databases can't be copied to `{folder}`: {reason(error)}"
         raise UnreadableStoreError(message) from error
     return StagedStore(folder, None, None)
 

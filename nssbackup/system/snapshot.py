@@ -20,7 +20,7 @@ from io import RawIOBase
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from nssbackup.errors import DamagedStoreError, UnreadableStoreError
+from nssbackup.errors import DamagedStoreError, UnreadableStoreError, reason
 from nssbackup.system.ownership import as_owner, refusal_hint
 from nssbackup.system.scratch import scratch_folder, wipe
 from nssbackup.system.sqlite_schema import check_size
@@ -209,7 +209,7 @@ def _backup_of_copy(path: Path) -> sqlite3.Connection:
         try:
             folder = stack.enter_context(scratch_folder())
         except OSError as error:
-            message = f"there is no folder for temporary files: {_reason(error)}"
+            message = f"there is no folder for temporary files: {reason(error)}"
             raise UnreadableStoreError(message, hint=_ELSEWHERE) from error
         for attempt in range(_COPY_ATTEMPTS):
             if attempt:
@@ -253,7 +253,7 @@ def _copied(file: _File, folder: Path) -> Path:
                 copy.chmod(0o600)
             written.write(data)
     except OSError as error:
-        raise _not_copied(source, folder, _reason(error)) from error
+        raise _not_copied(source, folder, reason(error)) from error
     return copy
 
 
@@ -374,17 +374,13 @@ def _busy(path: Path) -> UnreadableStoreError:
     return UnreadableStoreError(message, hint="close the application and try again")
 
 
-def _not_copied(path: Path, folder: Path, reason: str) -> UnreadableStoreError:
-    message = f"`{path}` can't be copied to `{folder.parent}`: {reason}"
+def _not_copied(path: Path, folder: Path, why: str) -> UnreadableStoreError:
+    message = f"`{path}` can't be copied to `{folder.parent}`: {why}"
     return UnreadableStoreError(message, hint=_ELSEWHERE)
 
 
-def _reason(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()
-
-
 def _unreadable(path: Path, error: OSError) -> UnreadableStoreError:
-    message = f"`{path}` can't be read: {_reason(error)}"
+    message = f"`{path}` can't be read: {reason(error)}"
     hint = None
     if isinstance(error, PermissionError):
         hint = refusal_hint(

@@ -136,7 +136,7 @@ def test_the_list_shows_what_lies_apart_in_the_profile_of_its_key(
         (b"no certificate", "holds no certificate"),
         (b"", "holds no certificate"),
         ((FIXTURES / "keys" / "ec-p256-1.pem").read_bytes(), "holds a private key"),
-        (b"\x00" * 2_000_000, "is too large"),
+        (b"\x00" * 2_000_000, "too large"),
     ],
 )
 def test_a_file_without_a_certificate_is_a_usage_error(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nssbackup.errors import OutputError
+from nssbackup.errors import OutputError, reason
 from nssbackup.profiles import System
 from nssbackup.profiles.user_folders import user_folders
 
@@ -194,8 +194,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir()
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        message = f"the folder `{folder}` can't be created: {reason}"
+        message = f"the folder `{folder}` can't be created: {reason(error)}"
         raise OutputError(message) from error
 
 

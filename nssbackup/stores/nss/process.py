@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nssbackup.errors import EngineFailedError, EngineUnavailableError
+from nssbackup.errors import EngineFailedError, EngineUnavailableError, reason
 from nssbackup.stores.nss.libraries import SEARCH_PATH
 from nssbackup.system.child import Child
 
@@ -77,7 +77,7 @@ class WorkerProcess:
                 environment=_environment(os.environ, libraries),
             )
         except OSError as error:
-            message = f"a process for NSS can't be started: {(error.strerror or '').lower()}"
+            message = f"a process for NSS can't be started: {reason(error)}"
             raise EngineFailedError(message) from error
 
     def __enter__(self) -> Self:

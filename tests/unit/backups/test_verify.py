@@ -487,23 +487,25 @@ def test_a_file_of_8_mib_is_read_and_a_larger_one_is_not(tmp_path: Path) -> None
         file.write(b"x")
     with pytest.raises(UnreadableBackupError) as caught:
         read_backup(path)
-    assert caught.value.message == f"`{path}` is too large for a PFX (8,388,609 bytes)"
+    assert caught.value.message == (
+        f"`{path}` can't be read: too large (8,388,609 bytes; the limit is 8,388,608)"
+    )
 
 
 def test_what_is_no_file_or_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(UnreadableBackupError) as caught:
         read_backup(tmp_path)
-    assert caught.value.message == f"`{tmp_path}` is not a file"
+    assert caught.value.message == f"`{tmp_path}` can't be read: not a regular file"
     missing = tmp_path / "missing"
     with pytest.raises(UnreadableBackupError) as caught:
         read_backup(missing)
     assert caught.value.message == f"`{missing}` can't be read: no such file or directory"
-    with pytest.raises(UnreadableBackupError, match="it is no name of a file"):
+    with pytest.raises(UnreadableBackupError, match="not a valid file name"):
         read_backup(tmp_path / "a\0b")
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
 def test_a_file_that_grows_while_it_is_read_is_said() -> None:
     # It says that it has no bytes, and has some.
-    with pytest.raises(UnreadableBackupError, match="is being written to"):
+    with pytest.raises(UnreadableBackupError, match="changed while it was read"):
         read_backup(Path("/proc/self/status"))

@@ -164,7 +164,7 @@ def test_the_bundles_of_openssl_are_read(file: Callable[[bytes], Path], tmp_path
         (b"\xff\xfe", "holds no certificate"),
         (b"\x30\x80" * 500_000, "holds no certificate"),
         (os.urandom(5000), "holds no certificate"),
-        (b"\x00" * (pem.MAX_BYTES + 1), "is too large"),
+        (b"\x00" * (pem.MAX_BYTES + 1), "too large"),
     ],
 )
 def test_what_is_no_certificate_is_said_in_words(
