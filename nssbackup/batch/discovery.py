@@ -15,8 +15,7 @@ from nssbackup.errors import NoProfileError, NssBackupError, UnreadableStoreErro
 from nssbackup.identity.model import Profile
 from nssbackup.profiles import System, applications_named, find_left_behind
 from nssbackup.profiles.folder import store_in
-from nssbackup.profiles.locate import search_home, unlisted_profile
-from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
+from nssbackup.profiles.locate import UNKNOWN_APPLICATION, search_home, unlisted_profile
 from nssbackup.stores.inventory import Inventory, take_inventory
 from nssbackup.system.ownership import as_owner
 
@@ -99,7 +98,7 @@ class Discovery:
         self._add(
             [one for one in found.profiles if not wanted or one.application in wanted], member
         )
-        for stray in found.strays:
+        for stray in found.links_out:
             if not wanted or stray.application in wanted:
                 self.failures.append(Failure(_elsewhere(stray.path), member, stray))
         for link, applications in watch.outside.items():

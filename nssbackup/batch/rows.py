@@ -9,7 +9,7 @@ from nssbackup.batch.report import BatchItem, error_document
 from nssbackup.batch.users import Member
 from nssbackup.errors import NssBackupError
 from nssbackup.identity.model import Identity, Profile
-from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
+from nssbackup.profiles.locate import UNKNOWN_APPLICATION
 from nssbackup.report import identity_json
 
 

@@ -16,13 +16,11 @@ from itertools import takewhile
 from pathlib import Path
 
 from nssbackup.identity.model import Profile
-from nssbackup.profiles.desktops import desktops
 from nssbackup.profiles.folder import DATABASES, INSTALLS_LIST, PROFILES_LIST, store_in
 from nssbackup.profiles.groups import GROUPS_FOLDER
-from nssbackup.profiles.left_behind import NOT_IN_HOME
+from nssbackup.profiles.left_behind import NOT_IN_HOME, desktops, settings_files
 from nssbackup.profiles.roots import candidate_roots
 from nssbackup.profiles.system import System
-from nssbackup.profiles.user_folders import settings_files
 
 _JOURNALS = ("", "-journal", "-wal")
 # Folders and links that a home may have thousands of: such a home is looked through every night.

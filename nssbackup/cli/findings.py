@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from nssbackup.cli.output import Output
 from nssbackup.diagnosis import DoctorReport, Finding, ProfileFindings
 from nssbackup.printable import printable
-from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
+from nssbackup.profiles.locate import UNKNOWN_APPLICATION
 
 # Longer lines are hard to read, however wide the terminal is.
 _WIDEST = 100

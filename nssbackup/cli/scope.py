@@ -28,14 +28,10 @@ class Scope:
 
 def scope(names: Sequence[str] | None, apps: Sequence[str] | None, output: Output) -> Scope:
     """The profiles named, or all there are of the applications named."""
-    from nssbackup.profiles import applications_named, find_profiles, resolve_profile
+    from nssbackup.profiles import applications_named, find_profiles, resolve_profiles
 
     wanted = applications_named(apps or ())
-    if names:
-        resolved = [profile for name in names for profile in resolve_profile(name)]
-        found = tuple({profile.path: profile for profile in resolved}.values())
-    else:
-        found = find_profiles()
+    found = resolve_profiles(names) if names else find_profiles()
     found = tuple(profile for profile in found if not wanted or profile.application in wanted)
     for profile in found:
         output.detail(f"profile `{profile.name}`: {profile.path} ({profile.store or 'no'} store)")

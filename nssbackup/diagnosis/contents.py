@@ -13,7 +13,7 @@ from nssbackup.diagnosis.warnings import EXPIRY_NOTICE
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import assemble, matching
 from nssbackup.identity.model import Identity, OrphanKey, Profile
-from nssbackup.profiles.modules import third_party_modules
+from nssbackup.profiles.settings import third_party_modules
 
 _REQUESTED_AGAIN = (
     "WIPO's certificates are not renewed but requested anew, from the holder's WIPO account; WIPO"

@@ -9,9 +9,9 @@ from nssbackup.diagnosis.examination import Case, Examined
 from nssbackup.diagnosis.files import as_owner, belongs_to
 from nssbackup.diagnosis.findings import Finding, sentence
 from nssbackup.profiles.folder import is_closed
-from nssbackup.profiles.modules import third_party_modules
-from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
+from nssbackup.profiles.locate import UNKNOWN_APPLICATION
 from nssbackup.profiles.roots import candidate_roots
+from nssbackup.profiles.settings import third_party_modules
 from nssbackup.profiles.system import Platform, System
 
 # Preferences: mozilla/enterprise-firefox:modules/libpref/init/StaticPrefList.yaml.

@@ -13,8 +13,8 @@ from nssbackup.errors import (
 )
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.model import OrphanKey, Profile
-from nssbackup.profiles.prefs import Preferences, read_preferences
-from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
+from nssbackup.profiles.locate import UNKNOWN_APPLICATION
+from nssbackup.profiles.settings import Preferences, read_preferences
 from nssbackup.profiles.system import System
 from nssbackup.stores import EngineName, Store, open_store
 

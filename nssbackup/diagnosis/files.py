@@ -93,7 +93,7 @@ def _is_own(path: Path) -> bool:
 def _databases(folder: Path) -> list[Path]:
     """The databases that lie in a folder, of any generation."""
     paths = [folder / name for names in DATABASES.values() for name in names]
-    return [path for path in paths if os.path.isfile(path)]  # noqa: PTH113 - this never raises
+    return [path for path in paths if os.path.isfile(path)]
 
 
 def _is_forbidden(path: Path) -> bool:

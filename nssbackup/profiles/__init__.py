@@ -1,4 +1,4 @@
-"""Step 1, locate: which profiles there are on this machine, and which one is meant.
+"""Step 1, locate: which profiles are on this machine, and which ones the user means.
 
 Nothing in this package writes, creates or locks anything.
 """
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from nssbackup.profiles.left_behind import find_left_behind
 from nssbackup.profiles.locate import find_profiles
-from nssbackup.profiles.resolve import resolve_profile
+from nssbackup.profiles.resolve import find_targets, resolve_profile, resolve_profiles
 from nssbackup.profiles.roots import applications_named
 from nssbackup.profiles.system import System
-from nssbackup.profiles.target import find_targets
 
 __all__ = [
     "System",
@@ -19,4 +18,5 @@ __all__ = [
     "find_profiles",
     "find_targets",
     "resolve_profile",
+    "resolve_profiles",
 ]

@@ -1,19 +1,21 @@
-"""A folder: which one it is, and what lies in it.
+"""Folders: what is in one, told from names and file modes. No file is opened.
 
-The questions are answered from names and file modes; no file is opened. They never raise: what
-this user may not see is not there.
+Nothing here raises: what this user can't see counts as missing.
 """
 
 from __future__ import annotations
 
 import os
-import stat
+import shlex
+import sys
+from itertools import islice
 from pathlib import Path
 
 from nssbackup.identity.model import StoreKind
+from nssbackup.profiles.system import System
 
-# Either file of a pair counts: "Refresh Firefox" leaves a profile with `key4.db` alone, and that
-# is worth telling. (mozilla/gecko-dev:browser/components/migration/FirefoxProfileMigrator.sys.mjs)
+# Either file of a pair counts: *Refresh Firefox* leaves a profile with `key4.db` alone.
+# (mozilla/gecko-dev:browser/components/migration/FirefoxProfileMigrator.sys.mjs)
 DATABASES: dict[StoreKind, tuple[str, str]] = {
     "sqlite": ("cert9.db", "key4.db"),
     "legacy": ("cert8.db", "key3.db"),
@@ -23,41 +25,44 @@ DATABASES: dict[StoreKind, tuple[str, str]] = {
 PROFILES_LIST = "profiles.ini"
 INSTALLS_LIST = "installs.ini"
 
+# Subfolders of a root that applications use for other things.
+_NO_PROFILES = frozenset(
+    {"Crash Reports", "Pending Pings", "Background Tasks Profiles", "Profile Groups"}
+)
+
+# A root has a handful of folders; this stops the scan of a data dump.
+SCAN_LIMIT = 10_000
+
 
 def folder_identity(folder: Path) -> str:
-    """A text that is the same for all paths of one folder."""
+    """Return a text that is the same for every path of one folder."""
     return os.path.normcase(os.path.realpath(folder))
 
 
 def without_climbing(folder: Path) -> Path:
-    """The same folder by a path without `..`.
+    """Return the folder by a path without `..`; any other path is returned unchanged.
 
-    Any other path is left as it is: people know their folders by the path they chose. Where a link
-    is on the way, only the file system knows what `..` is, so it is asked.
+    People know their folders by the path they chose. With a link on the way, only the file system
+    knows what `..` is, so it is asked.
     """
     return Path(os.path.realpath(folder)) if ".." in folder.parts else folder
 
 
-def is_folder(path: Path) -> bool:
-    """Whether there is a folder at `path`; links are followed."""
-    return stat.S_ISDIR(_mode(path))
-
-
 def is_root(folder: Path) -> bool:
-    """Whether a list of profiles lies in the folder."""
-    return any(stat.S_ISREG(_mode(folder / name)) for name in (PROFILES_LIST, INSTALLS_LIST))
+    """Return whether a list of profiles is in the folder."""
+    return any(os.path.isfile(folder / name) for name in (PROFILES_LIST, INSTALLS_LIST))
 
 
 def store_in(folder: Path) -> StoreKind | None:
-    """Which databases lie in the folder, the newer kind where both do; None for none."""
+    """Return which databases are in the folder, the newer kind if both are; None if none."""
     for kind, names in DATABASES.items():
-        if any(stat.S_ISREG(_mode(folder / name)) for name in names):
+        if any(os.path.isfile(folder / name) for name in names):
             return kind
     return None
 
 
 def is_closed(folder: Path) -> bool:
-    """Whether this user lacks the permission to look into the folder."""
+    """Return whether this user lacks the permission to look into the folder."""
     try:
         with os.scandir(folder):
             return False
@@ -65,9 +70,79 @@ def is_closed(folder: Path) -> bool:
         return isinstance(error, PermissionError)
 
 
-def _mode(path: Path) -> int:
-    # Not Path.is_dir() and the like: until Python 3.14 they raise for a lack of permission.
+def owner_of(path: Path) -> str | None:
+    """Return the name of a path's owner, its number if it has no name, or None if unknown."""
+    if sys.platform == "win32":
+        return None
     try:
-        return path.stat().st_mode
-    except (OSError, ValueError):  # ValueError: what can't be a path, as with a NUL in it
-        return 0
+        return path.owner()
+    except KeyError:  # a number from another machine, or of a removed user
+        return f"number {path.stat().st_uid}"
+    except OSError:
+        return None
+
+
+def is_own(path: Path) -> bool:
+    """Return whether this user owns the path; False on Windows, which has access lists."""
+    if sys.platform == "win32":
+        return False
+    try:
+        return path.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
+def access_hint(path: Path) -> str:
+    """Return what this user can do about a path that may not be read, as a hint."""
+    if is_own(path):
+        return (
+            f"it is yours: allow yourself to read it with `chmod -R u+rX {shlex.quote(str(path))}`"
+        )
+    owner = owner_of(path)
+    who = f"`{owner}`" if owner else "the user whose profile it is"
+    return (
+        f"run nssbackup as {who} or as an administrator; if the profile is yours, change its owner"
+        " back to you"
+    )
+
+
+def subfolders(parent: Path, system: System) -> list[Path]:
+    """Return the folders in `parent` that may be profiles, links last; [] if unreadable.
+
+    A link may lead out of another user's home: check before looking into it.
+    """
+    if not system.holds(parent):
+        return []
+    try:
+        with os.scandir(parent) as entries:
+            folders = [
+                (entry.is_symlink(), entry.name)
+                for entry in islice(entries, SCAN_LIMIT)
+                if entry.name not in _NO_PROFILES and _is_folder(entry)
+            ]
+    except OSError:
+        return []
+    # Sorted, because the first path to a folder is the one shown.
+    return [parent / name for _, name in sorted(folders)]
+
+
+def leads_out(folder: Path, system: System) -> bool:
+    """Return whether the folder, or a link in it, leads out of another user's home."""
+    if system.confined_to is None:
+        return False
+    if not system.holds(folder):
+        return True
+    try:
+        with os.scandir(folder) as entries:
+            seen = list(islice(entries, SCAN_LIMIT + 1))
+            links = [Path(entry.path) for entry in seen if entry.is_symlink()]
+    except OSError:
+        return False  # nothing in it can be reached
+    return len(seen) > SCAN_LIMIT or not all(system.holds(link) for link in links)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a circle of links, for example
+        return False

@@ -1,12 +1,12 @@
-r"""The profile groups of a root: profiles that the user made in Firefox itself, since Firefox 138.
+r"""The profile groups of a root: profiles that the user made within Firefox 138 or later.
 
 `Profile Groups/<StoreID>.sqlite` has a row for each profile of a group. `profiles.ini` has one
-entry for the whole group, which names the member whose window was last in front, so that the others
-are in no list at all. The link between the two may be lost, so every database is read.
+entry for the whole group, naming the member whose window was last in front; the others are in no
+list. The link between the two may be lost, so every database is read.
 
-Facts from browser/components/profiles/SelectableProfileService.sys.mjs and
-toolkit/profile/ProfilesDatastoreService.sys.mjs of simon-friedberger/enterprise-firefox: the table
-and its columns, `\` on Windows, and that later versions change the schema compatibly.
+The table, its columns, `\` on Windows, and that later versions change the schema compatibly are
+from browser/components/profiles/SelectableProfileService.sys.mjs and
+toolkit/profile/ProfilesDatastoreService.sys.mjs of simon-friedberger/enterprise-firefox.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
 
 GROUPS_FOLDER = "Profile Groups"
 
-# A root has a group or two, of a handful of profiles each. What is beyond these is no group's.
+# A root has a group or two, of a handful of profiles each.
 FILE_LIMIT = 50
 ROW_LIMIT = 1_000
 PATH_BYTES = 4_096
 NAME_BYTES = 1_024
 
 _SCAN_LIMIT = 10_000
-# Of the processor, for one and for all. Reading takes microseconds; a database made to be read for
-# ever ends here.
+# Processor time for one database and for all. Reading takes microseconds; this stops a database
+# that was made to be read forever.
 _READ_SECONDS = 0.5
 _SECONDS_IN_ALL = 3.0
-# By the clock: one that another program has locked is waited for. After this no more is begun.
+# By the clock, because a locked database is waited for. After this no other one is opened.
 _PATIENCE = 10.0
 
 _DRIVE = re.compile("[A-Za-z]:")
 
 
 def read_group_members(root: Path, system: System) -> tuple[ListedProfile, ...]:
-    """Every member of every profile group of a root, with the name that the user sees.
+    """Return every member of every profile group of a root, with the name that the user sees.
 
-    A member's folder need not exist. A database that is no group's, damaged, or can't be read has
-    no members. The databases are left as they are, and nothing is created beside them.
+    A member's folder need not exist. A database that is damaged, unreadable or not a group's has no
+    members. The databases are left as they are, and nothing is created beside them.
     """
     used_up, over = time.thread_time() + _SECONDS_IN_ALL, time.monotonic() + _PATIENCE
     return tuple(
@@ -64,9 +64,9 @@ def read_group_members(root: Path, system: System) -> tuple[ListedProfile, ...]:
 
 
 def member_folder(value: str, root: PurePath, system: System) -> PurePath | None:
-    r"""The folder that a row's path names, or None where it can't be told.
+    r"""Return the folder that a row's path names, or None if that is unknown.
 
-    The path is relative to the root, and `..` takes away the name before it, link or not, as in
+    The path is relative to the root, and `..` removes the name before it, link or not, as in
     Firefox (SelectableProfile.sys.mjs, resolveDir). Windows writes it with `\`; there it may climb
     above the drive and go on with another one: `..\..\..\..\D:\x\y`.
     """
@@ -82,23 +82,23 @@ def member_folder(value: str, root: PurePath, system: System) -> PurePath | None
         elif folder is None and windows and _DRIVE.fullmatch(step):
             folder = system.path(f"{step}\\")
         else:
-            # A colon elsewhere is a stream of a file or, to Python, the beginning of another path.
+            # Any other colon names a stream of a file or, to Python, begins another path.
             return None
     return None if folder == root or "\0" in value else folder
 
 
 def _parent(folder: PurePath | None) -> PurePath | None:
-    """The folder above; None above the drive, or above all there is."""
+    """Return the folder above, or None above the top."""
     return None if folder is None or folder == folder.parent else folder.parent
 
 
 def _native(path: bytes, system: System) -> str:
-    """A row's path, which Firefox writes in UTF-8, as the text by which Python opens it."""
+    """Return a row's path, which is UTF-8, as the text by which Python opens it."""
     return path.decode("utf-8", "replace") if system.platform == "win32" else path_text(path)
 
 
 def _databases(folder: Path) -> list[Path]:
-    """The databases in the folder of the groups, in an order of their own; [] if unreadable."""
+    """Return the databases in the folder of the groups, sorted; [] if unreadable."""
     try:
         with os.scandir(folder) as entries:
             names = [
@@ -112,8 +112,8 @@ def _databases(folder: Path) -> list[Path]:
 
 
 def _rows(database: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Path and name of each member; none where they can't be had."""
-    # Here, because most roots have no group and the search for profiles is to stay quick.
+    """Yield path and name of each member; nothing if the database can't be read."""
+    # Here, because sqlite3 is slow to load and most roots have no group.
     import sqlite3
     from contextlib import closing
 
@@ -124,15 +124,15 @@ def _rows(database: Path) -> Iterator[tuple[bytes, bytes]]:
         if snapshot is not None:
             with closing(snapshot):
                 yield from _members(snapshot)
-    except (NssBackupError, sqlite3.Error, UnicodeError):  # the last for names in a damaged schema
+    except (NssBackupError, sqlite3.Error, UnicodeError):  # UnicodeError: a damaged schema
         return
 
 
 def _members(snapshot: sqlite3.Connection) -> Iterator[tuple[bytes, bytes]]:
     deadline = time.thread_time() + _READ_SECONDS
     snapshot.set_progress_handler(lambda: time.thread_time() > deadline, 100)
-    snapshot.text_factory = bytes  # the database says UTF-8, and nobody checked
-    # A table of the ordinary kind: a view could be made to never end, a generated column (which
+    snapshot.text_factory = bytes  # what it calls text need not be UTF-8
+    # Only an ordinary table: a view could be made to never end, and a generated column (which
     # `table_info` leaves out) to fill the memory.
     query = "SELECT 1 FROM sqlite_master WHERE name = 'Profiles' AND sql LIKE 'CREATE TABLE %'"
     if not snapshot.execute(query).fetchone():

@@ -1,12 +1,12 @@
 r"""The INI files of Mozilla applications: bytes to sections.
 
-The grammar is that of mozilla/gecko-dev:xpcom/base/nsINIParser.cpp, which no option of
-`configparser` gives:
+Hand-written, because no option of `configparser` gives the grammar of Firefox
+(mozilla/gecko-dev:xpcom/base/nsINIParser.cpp):
 
 - UTF-8, with or without a byte order mark, or UTF-16LE with one; a NUL ends the file;
-- lines end in any run of `\r` and `\n`; `#` or `;` in column 0 makes a comment; blanks and tabs
+- lines end with any run of `\r` and `\n`; `#` or `;` in column 0 makes a comment; blanks and tabs
   before anything else are skipped;
-- `[name]` opens a section, and a missing `]` is forgiven; with more behind the `]` the lines up to
+- `[name]` opens a section, and a missing `]` is forgiven; if more follows the `]`, the lines up to
   the next section are ignored;
 - a key runs to the first `=`, the rest of the line is its value, neither is trimmed, and letter
   case counts;
@@ -32,19 +32,19 @@ _BLANKS = b" \t"
 
 
 def read_ini(path: Path) -> Sections:
-    """The sections of the file at `path`; a symbolic link is followed.
+    """Return the sections of the file at `path`; a symbolic link is followed.
 
     Raises:
-        OSError: the file can't be read, is no regular file, or is larger than `SIZE_LIMIT`.
+        OSError: the file can't be read, is not a regular file, or is larger than `SIZE_LIMIT`.
     """
     return parse_ini(read_bounded(path, SIZE_LIMIT))
 
 
 def parse_ini(data: bytes) -> Sections:
-    """The sections in `data`, each a mapping of its keys to their values.
+    """Return the sections in `data`, each a mapping of its keys to their values.
 
-    Bytes that are not UTF-8 become lone surrogates ("surrogateescape"): encoding a value the same
-    way gives back what stood in the file. A section without keys is left out, as Firefox does.
+    Bytes that are not UTF-8 become lone surrogates ("surrogateescape"), so that encoding a value
+    the same way gives the original bytes. A section without keys is left out, as in Firefox.
     """
     sections: dict[str, dict[str, str]] = {}
     section: str | None = None
@@ -59,15 +59,15 @@ def parse_ini(data: bytes) -> Sections:
 
 
 def _lines(data: bytes) -> list[bytes]:
-    """The lines that say something, without the blanks before it."""
+    """Return the lines without comments and leading blanks."""
     text = _utf8(data).partition(b"\0")[0]
     lines = text.replace(b"\r", b"\n").split(b"\n")
-    # Only in column 0: behind a blank, `#` is the beginning of a key.
+    # Only in column 0: after a blank, `#` begins a key.
     return [line.lstrip(_BLANKS) for line in lines if not line.startswith((b"#", b";"))]
 
 
 def _section_name(line: bytes) -> str | None:
-    """The name in a section's line; None where the line is malformed."""
+    """Return the name in a section's line, or None if the line is malformed."""
     name, _, rest = line[1:].partition(b"]")
     if not name or rest.strip(_BLANKS):
         return None
@@ -75,11 +75,11 @@ def _section_name(line: bytes) -> str | None:
 
 
 def _utf8(data: bytes) -> bytes:
-    """The file's contents as UTF-8 without a byte order mark."""
+    """Return the contents of a file as UTF-8 without a byte order mark."""
     if data.startswith(_UTF8_MARK):
         return data[len(_UTF8_MARK) :]
     if data.startswith(_UTF16LE_MARK):
-        whole = len(data) & ~1  # half a character at the end is nothing
+        whole = len(data) & ~1  # half a character at the end is dropped
         return data[len(_UTF16LE_MARK) : whole].decode("utf-16-le", "replace").encode()
     return data
 

@@ -1,8 +1,8 @@
-"""The lists of a root: what its `profiles.ini` and `installs.ini` say.
+"""The lists of a root: the entries of its `profiles.ini` and `installs.ini`.
 
-Format facts from mozilla/enterprise-firefox:toolkit/profile/nsToolkitProfileService.cpp; what is
-relative to what from xpcom/io/nsLocalFileCommon.cpp and, for absolute paths, from the functions
-Get/SetPersistentDescriptor of nsLocalFileUnix, nsLocalFileWin and nsLocalFileOSX.
+The format is that of mozilla/enterprise-firefox:toolkit/profile/nsToolkitProfileService.cpp, of
+xpcom/io/nsLocalFileCommon.cpp for relative paths, and of Get/SetPersistentDescriptor in
+nsLocalFileUnix, nsLocalFileWin and nsLocalFileOSX for absolute ones.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class ListedProfile:
 
     Attributes:
         path: the folder, which need not exist; it may contain `..`.
-        name: the profile's name; empty where the entry has none.
+        name: the profile's name; empty if the entry has none.
         install_default: whether an installation of the application starts with it.
-        marked_default: whether it bears `Default=1`, which counts where no install default does.
+        marked_default: whether it has `Default=1`, which counts if there is no install default.
     """
 
     path: PurePath
@@ -34,10 +34,9 @@ class ListedProfile:
 
 
 def read_lists(root: Path, system: System) -> tuple[ListedProfile, ...]:
-    """Every entry of a root's lists; a folder may occur in several of them.
+    """Return every entry of a root's lists; a folder may occur repeatedly.
 
-    A list that is missing, unreadable or no list is an empty one: the scan of the root's folders
-    does not depend on it.
+    A list that is missing or unreadable counts as empty.
     """
     profiles = _read(root / PROFILES_LIST, system)
     return (*_profiles(profiles, root, system), *_install_defaults(profiles, root, system))
@@ -51,8 +50,8 @@ def _read(path: Path, system: System) -> Sections:
 
 
 def _profiles(sections: Sections, root: Path, system: System) -> Iterator[ListedProfile]:
-    # Firefox stops at the first gap in Profile0, Profile1, ...; what stands behind a gap is a
-    # profile nevertheless, and the one with the certificate may be it.
+    # Firefox stops at the first gap in Profile0, Profile1, ...; the profile with the certificate
+    # may be behind one.
     for section, entry in sections.items():
         if not section.startswith("Profile"):
             continue
@@ -67,8 +66,8 @@ def _profiles(sections: Sections, root: Path, system: System) -> Iterator[Listed
 def _install_defaults(sections: Sections, root: Path, system: System) -> Iterator[ListedProfile]:
     installs = [entry for section, entry in sections.items() if section.startswith("Install")]
     if not installs:
-        # The backup of those sections, for a Firefox before 67 that rewrote `profiles.ini`
-        # without them. While they are there, the backup is possibly older than they are.
+        # The copy of those sections, kept because a Firefox before 67 rewrites `profiles.ini`
+        # without them. It may be older than the sections.
         installs = list(_read(root / INSTALLS_LIST, system).values())
     for entry in installs:
         value = entry.get("Default", "")
@@ -80,11 +79,11 @@ def _install_defaults(sections: Sections, root: Path, system: System) -> Iterato
 
 
 def listed_path(value: str, root: PurePath, system: System, *, relative: bool) -> PurePath | None:
-    """The folder that a list's value names, or None where it can't be told.
+    """Return the folder that a list's value names, or None if that is unknown.
 
     A relative value is relative to the root, has `/` on every platform and may climb with `../`.
-    An absolute one is the platform's own; on macOS it may be a base64 alias record of the old file
-    manager, which is not decoded here: the scan finds those inside the root.
+    An absolute one is in the platform's form; on macOS it may be a base64 alias record of the old
+    file manager, which is not decoded here: the scan finds those inside the root.
     """
     if not value:
         return None
@@ -100,10 +99,10 @@ def listed_path(value: str, root: PurePath, system: System, *, relative: bool) -
 
 
 def _native(value: str, system: System) -> str:
-    """A value of the INI file as the text by which Python opens the path."""
+    """Return a value of the INI file as the text by which Python opens the path."""
     raw = value.encode("utf-8", "surrogateescape")
     if system.platform != "win32":
-        # The bytes are the path, in whatever encoding the file system has it.
+        # The bytes are the path, in the encoding of the file system.
         return path_text(raw)
     try:
         return raw.decode()

@@ -1,89 +1,75 @@
-"""Every profile of every root: what the lists and groups name, and what lies there unlisted.
+"""Locate: every profile of every root, listed or not.
 
-No list is complete: the members of a group stand in no `profiles.ini`, a restored folder stands in
-none at all, and lists get lost. So the folders of a root are looked at too.
+No list is complete: the members of a group are in no `profiles.ini`, a restored folder is in none
+at all, and lists get lost. So the folders of a root are searched too.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePath
 
 from nssbackup.identity.model import Profile
-from nssbackup.profiles.folder import folder_identity, is_folder, store_in, without_climbing
+from nssbackup.profiles.folder import (
+    folder_identity,
+    leads_out,
+    store_in,
+    subfolders,
+    without_climbing,
+)
 from nssbackup.profiles.groups import GROUPS_FOLDER, read_group_members
 from nssbackup.profiles.lists import ListedProfile, read_lists
 from nssbackup.profiles.lock import is_in_use, last_start
 from nssbackup.profiles.roots import Root, find_roots
-from nssbackup.profiles.scan import leads_out, subfolders
 from nssbackup.profiles.system import System
+
+# What a folder outside all known roots belongs to: only its databases are known.
+UNKNOWN_APPLICATION = "NSS"
 
 
 def find_profiles(system: System | None = None) -> tuple[Profile, ...]:
-    """Every profile of this user (or of `system`), the likeliest first; () for none.
+    """Return every profile of this user (or of `system`), the likeliest first.
 
     The order is: in use now, last started, the default of an installation, `Default=1`, the rest;
-    then by name. A listed profile without a folder is left out. What can't be read is passed over.
+    then by name. A listed profile without a folder is left out, and so is what can't be read.
     """
     system = system or System.current()
-    return profiles_of(find_roots(system), system)
+    return search_roots(find_roots(system), system).profiles
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a search through another user's home came upon.
+    """The result of a search.
 
     Attributes:
         profiles: in the order of `find_profiles`.
-        strays: the ones whose folder, or a file in it, is a link out of the home, which nobody
-            follows; only their names are known.
-        elsewhere: the folders that lists name and that are not of the home, with the application.
-        absent: those that would be, and are not there.
+        names: of each profile, by its folder, all that lists and groups have for it.
+        links_out: profiles in another user's home whose folder, or a file in it, is a link out of
+            that home. It is not followed, so only their names are known.
+        elsewhere: listed folders outside that home, with their application.
+        absent: listed folders that would be in that home but don't exist.
     """
 
     profiles: tuple[Profile, ...]
-    strays: tuple[Profile, ...]
-    elsewhere: Mapping[PurePath, str]
-    absent: tuple[Path, ...]
+    names: Mapping[Path, tuple[str, ...]]
+    links_out: tuple[Profile, ...] = ()
+    elsewhere: Mapping[PurePath, str] = field(default_factory=dict)
+    absent: tuple[Path, ...] = ()
 
 
 def search_home(system: System) -> Search:
-    """The same as `find_profiles` for another user's home, and what it has to leave out."""
-    missing: dict[PurePath, str] = {}
-    ranked, strays = _searched(find_roots(system), system, missing)
-    scanned = {one.path for one in strays}
-    links, absent, elsewhere = [], [], {}
-    for path, name in missing.items():
-        if not system.names(path):
-            elsewhere[path] = name
-        elif system.holds(folder := Path(path)):
-            absent.append(folder)
-        elif folder not in scanned:
-            links.append(_Found(folder, name).stray)
-    profiles = tuple(profile for _, profile in ranked)
-    return Search(profiles, (*strays, *links), elsewhere, tuple(absent))
+    """Search another user's home for profiles, and say what had to be left out."""
+    return search_roots(find_roots(system), system)
 
 
-def profiles_of(roots: Iterable[Root], system: System) -> tuple[Profile, ...]:
-    """Every profile of these roots, each folder once, in the order of `find_profiles`."""
-    return tuple(profile for profile, _ in profiles_and_names(roots, system))
-
-
-def profiles_and_names(
-    roots: Iterable[Root], system: System
-) -> tuple[tuple[Profile, tuple[str, ...]], ...]:
-    """The same, each with all the names that lists and groups have for it, which may be none."""
-    return tuple((profile, one.names) for one, profile in _searched(roots, system)[0])
-
-
-def _searched(
-    roots: Iterable[Root], system: System, missing: dict[PurePath, str] | None = None
-) -> tuple[list[tuple[_Found, Profile]], tuple[Profile, ...]]:
-    missing = {} if missing is None else missing
+def search_roots(roots: Iterable[Root], system: System) -> Search:
+    """Search these roots for profiles; each folder is found once."""
     identity = cache(folder_identity)  # lists and scan meet the same folders
     found: dict[str, _Found] = {}
+    missing: dict[PurePath, str] = {}
     seen: set[str] = set()
     for root in roots:
         if (key := identity(root.path)) in seen:
@@ -92,25 +78,49 @@ def _searched(
         for one in _found_in(root, system, missing):
             key = identity(one.path)
             found[key] = found[key].joined(one) if key in found else one
-    ranked, strays = [], []
+    ranked: list[tuple[_Found, Profile]] = []
+    links_out: list[Profile] = []
     for one in found.values():
         profile = one.profile(system) if system.holds(one.path) else None
         if profile is not None:
             ranked.append((one, profile))
         if profile is None or (profile.store is None and store_in(one.path) is not None):
-            strays.append(one.stray)
+            links_out.append(one.unread())
     ranked.sort(key=lambda pair: pair[0].rank(pair[1]))
-    return ranked, tuple(strays)
+    profiles = tuple(profile for _, profile in ranked)
+    names = {one.path: one.names for one, _ in ranked}
+    if system.confined_to is None:
+        return Search(profiles, names)
+    return _with_missing(Search(profiles, names, tuple(links_out)), missing, system)
+
+
+def _with_missing(search: Search, missing: Mapping[PurePath, str], system: System) -> Search:
+    """Return the search with the listed folders that could not be looked into."""
+    scanned = {one.path for one in search.links_out}
+    links, absent, elsewhere = [], [], {}
+    for path, application in missing.items():
+        if not system.is_inside(path):
+            elsewhere[path] = application
+        elif system.holds(folder := Path(path)):
+            absent.append(folder)
+        elif folder not in scanned:
+            links.append(_Found(folder, application).unread())
+    return replace(
+        search,
+        links_out=(*search.links_out, *links),
+        elsewhere=elsewhere,
+        absent=tuple(absent),
+    )
 
 
 def unlisted_profile(folder: Path, application: str, system: System) -> Profile:
-    """The profile that a folder is, when nothing is known but the folder."""
+    """Return the profile in a folder about which nothing else is known."""
     return _Found(folder, application).profile(system)
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A folder, and what the places that led to it say about it; the first name is shown."""
+    """A folder, and what the lists that led to it say about it; the first name is shown."""
 
     path: Path
     application: str
@@ -121,7 +131,7 @@ class _Found:
     marked_default: bool = False
 
     def joined(self, other: _Found) -> _Found:
-        """The same folder with what another place says; where they disagree, this one is right."""
+        """Return the folder with what another list says; if they disagree, this one is right."""
         return replace(
             self,
             names=tuple(dict.fromkeys((*self.names, *other.names))),
@@ -132,8 +142,8 @@ class _Found:
         )
 
     def profile(self, system: System) -> Profile:
-        """The profile, with what its folder tells about itself."""
-        # A link in place of a database would have another user's opened under this one's name.
+        """Return the profile, with what its folder tells."""
+        # With a link in place of a database, another user's would be opened under this one's name.
         store = None if leads_out(self.path, system) else store_in(self.path)
         return Profile(
             path=self.path,
@@ -146,14 +156,13 @@ class _Found:
             last_used=last_start(self.path),
         )
 
-    @property
-    def stray(self) -> Profile:
-        """The profile, where nothing in its folder may be looked at."""
+    def unread(self) -> Profile:
+        """Return the profile without looking into its folder."""
         name = next(iter(self.names), self.path.name)
         return Profile(self.path, name, self.application, listed=self.listed)
 
     def rank(self, profile: Profile) -> tuple[bool, float, bool, bool, str, str]:
-        """What `profile`, made of this, is ordered by: the smallest is the likeliest."""
+        """Return the sort key of `profile`, which was made of this: the smallest is likeliest."""
         return (
             profile.in_use is not True,
             -(profile.last_used or 0.0),
@@ -165,15 +174,15 @@ class _Found:
 
 
 def _found_in(root: Root, system: System, missing: dict[PurePath, str]) -> Iterator[_Found]:
-    """What a root's lists name and then what its folders hold; a folder may come repeatedly.
+    """Yield what the lists of a root name, then what its folders hold; folders may repeat.
 
-    What lists name and is not there is put into `missing`, with the application.
+    Listed folders that don't exist are added to `missing`, with the application.
     """
     if root.bare:
         if store_in(root.path) is not None:
             yield _Found(root.path, root.application)
         return
-    # First, because where both name a folder, the group's name is the one that Firefox shows.
+    # Groups first: if both name a folder, Firefox shows the group's name.
     yield from _members_in(root, system, missing)
     yield from _listed_in(root, system, missing)
     for parent in (root.path, root.path / "Profiles"):
@@ -185,14 +194,14 @@ def _found_in(root: Root, system: System, missing: dict[PurePath, str]) -> Itera
 def _members_in(root: Root, system: System, missing: dict[PurePath, str]) -> Iterator[_Found]:
     if leads_out(root.path / GROUPS_FOLDER, system):
         return
-    for path, one in _there(read_group_members(root.path, system), root, system, missing):
+    for path, one in _existing(read_group_members(root.path, system), root, system, missing):
         yield _Found(without_climbing(path), root.application, _names(one), listed=True)
 
 
 def _listed_in(root: Root, system: System, missing: dict[PurePath, str]) -> Iterator[_Found]:
-    listed = _there(read_lists(root.path, system), root, system, missing)
+    listed = _existing(read_lists(root.path, system), root, system, missing)
     # As nsToolkitProfileService.cpp chooses: an install's default, else the one marked, else the
-    # only one there is. Which install will be started can't be known, so each one's counts.
+    # only one. Which install will be started is unknown, so each one's default counts.
     by_install = any(one.install_default for _, one in listed)
     by_mark = any(one.marked_default for _, one in listed)
     alone = len({path for path, _ in listed}) == 1
@@ -218,14 +227,14 @@ def _names(listed: ListedProfile) -> tuple[str, ...]:
     return (listed.name,) if listed.name else ()
 
 
-def _there(
+def _existing(
     listed: Sequence[ListedProfile], root: Root, system: System, missing: dict[PurePath, str]
 ) -> list[tuple[Path, ListedProfile]]:
-    """The entries whose folders exist, with these."""
+    """Return the entries whose folders exist, with these folders."""
     found = []
     for one in listed:
-        path = system.brought_home(one.path)
-        if path is not None and is_folder(path):
+        path = system.translate(one.path)
+        if path is not None and os.path.isdir(path):
             found.append((path, one))
         else:
             missing[one.path] = root.application

@@ -1,10 +1,10 @@
 """The lock files of a profile: whether it is in use, and when it last was.
 
-How the locks are made: mozilla/gecko-dev:toolkit/profile/nsProfileLock.cpp. The mere existence of
-a lock file means nothing: `.parentlock` and `parent.lock` are never removed, which makes their
-modification time that of the last start.
+The locks are those of mozilla/gecko-dev:toolkit/profile/nsProfileLock.cpp. That a lock file exists
+means nothing: `.parentlock` and `parent.lock` are never removed, so their modification time is that
+of the last start.
 
-Asking has no effect on the locks. Only POSIX has a trap: closing a file drops the locks that
+Asking has no effect on the locks, with one trap on POSIX: closing a file drops the locks that
 *this* process holds on it, so a program that locks profiles itself must not ask about those.
 """
 
@@ -22,22 +22,22 @@ from typing import Literal
 _UNIX_LOCK = ".parentlock"
 _WINDOWS_LOCK = "parent.lock"
 
-# Where `fcntl` locks are impossible (some network file systems) a symbolic link to
-# `<address>:<pid>` is the lock: Linux has it under this name, macOS in place of `.parentlock`.
-# Linux makes one beside a `fcntl` lock too, and then says so by a `+` before the pid.
+# On file systems without `fcntl` locks (some network ones), the lock is a symbolic link to
+# `<address>:<pid>`: on Linux with this name, on macOS in place of `.parentlock`. Linux also makes
+# one beside a `fcntl` lock, with a `+` before the pid.
 _LINK_LOCKS = ("lock", _UNIX_LOCK)
 _LINK_TARGET = re.compile(r"(\d+\.\d+\.\d+\.\d+):(\+?)(\d{1,10})", re.ASCII)
-# The whole of 127.0.0.0/8: what counts is what the machine's name resolves to, on Debian 127.0.1.1.
+# All of 127.0.0.0/8: the address is what the machine's name resolves to, on Debian 127.0.1.1.
 _THIS_MACHINE = "127."
 
-# Errors of Windows' CreateFileW, and what they say about whether the file is held.
+# Errors of Windows' CreateFileW.
 _FILE_NOT_FOUND, _PATH_NOT_FOUND, _SHARING_VIOLATION = 2, 3, 32
 
-# Why a lock file can't be opened: it is not there, it is a link, or what it is can't be opened.
+# The lock file is missing, is a link, or is nothing that can be opened.
 _NO_LOCK_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.ENXIO})
 
-# `struct flock` of the C library: the format for `struct`, and which of the five fields is l_type.
-# In an unlisted system the links alone are asked.
+# `struct flock` of the C library: its format, and which of the five fields is l_type. On any other
+# system only the links are looked at.
 FLOCK_LAYOUTS = {
     "linux": ("hhqqi0q", 0),  # l_type, l_whence, l_start, l_len, l_pid, padding
     "darwin": ("qqihh", 3),  # l_start, l_len, l_pid, l_type, l_whence
@@ -45,8 +45,8 @@ FLOCK_LAYOUTS = {
 
 
 def last_start(folder: Path) -> float | None:
-    """When an application last started on the profile, in seconds since 1970; None if unknown."""
-    # Both names everywhere: the folder may be a copy that comes from another system.
+    """Return when an application last started with the profile (seconds since 1970), or None."""
+    # Both names on every platform: the folder may be a copy from another one.
     times = (_modified(folder / name) for name in (_UNIX_LOCK, _WINDOWS_LOCK))
     return max((time for time in times if time is not None), default=None)
 
@@ -59,72 +59,49 @@ def _modified(path: Path) -> float | None:
 
 
 def _without_lock_file(folder: Path, others: str) -> bool | None:
-    """The answer where this system's lock file is missing: None if another system's is there.
+    """Return False, or None if another platform's lock file is in the folder.
 
-    The folder is a copy then, or is shared with the other system, whose locks are invisible here.
+    The folder is then a copy, or shared with that platform, whose locks can't be seen here.
     """
     return False if _modified(folder / others) is None else None
 
 
 def meaning_of(error: int) -> bool | None:
-    """Whether the file is held that CreateFileW could not open for that reason; None: unknown."""
+    """Return whether CreateFileW's error means that the file is held; None if unknown."""
     if error == _SHARING_VIOLATION:
         return True
     return False if error in (_FILE_NOT_FOUND, _PATH_NOT_FOUND) else None
 
 
 if sys.platform == "win32":
+    import _winapi
+
+    _GENERIC_READ, _SHARE_ALL, _OPEN_EXISTING, _NO_FOLLOW = 0x80000000, 0x7, 3, 0x00200000
 
     def is_in_use(folder: Path) -> bool | None:
-        """Whether an application has the profile open now; None where that can't be told."""
-        # Here, because it is slow to load, and not every command asks.
-        import ctypes
-        from ctypes import wintypes
-
-        generic_read, share_all, open_existing, no_follow = 0x80000000, 0x7, 3, 0x00200000
-
-        kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-        create_file = kernel32.CreateFileW
-        create_file.restype = wintypes.HANDLE
-        create_file.argtypes = (
-            wintypes.LPCWSTR,
-            wintypes.DWORD,
-            wintypes.DWORD,
-            wintypes.LPVOID,
-            wintypes.DWORD,
-            wintypes.DWORD,
-            wintypes.HANDLE,
-        )
-        close_handle = kernel32.CloseHandle
-        close_handle.argtypes = (wintypes.HANDLE,)
-
-        # Firefox holds the file with share mode 0. Python's open() would only tell "permission
-        # denied" from it, which has other causes too.
-        handle = create_file(
-            str(folder / _WINDOWS_LOCK),
-            generic_read,
-            share_all,
-            None,
-            open_existing,
-            no_follow,
-            None,
-        )
-        if handle != wintypes.HANDLE(-1).value:
-            # At once: a Firefox that starts while this is open takes the profile for being in use.
-            close_handle(handle)
-            return False
-        answer = meaning_of(ctypes.get_last_error())
-        return _without_lock_file(folder, _UNIX_LOCK) if answer is False else answer
+        """Return whether an application has the profile open now; None if unknown."""
+        # Firefox opens the file without sharing it. Python's open() only says "permission denied"
+        # then, which has other causes too; this call gives the error number.
+        lock = str(folder / _WINDOWS_LOCK)
+        try:
+            handle = _winapi.CreateFile(
+                lock, _GENERIC_READ, _SHARE_ALL, 0, _OPEN_EXISTING, _NO_FOLLOW, 0
+            )
+        except OSError as error:
+            answer = meaning_of(error.winerror)
+            return _without_lock_file(folder, _UNIX_LOCK) if answer is False else answer
+        # At once: a Firefox that starts now would take the profile to be in use.
+        _winapi.CloseHandle(handle)
+        return False
 
 else:
     import fcntl
 
     def is_in_use(folder: Path) -> bool | None:
-        """Whether an application has the profile open now; None where that can't be told.
+        """Return whether an application has the profile open now; None if unknown.
 
-        It can't where a lock file may not be read, where a link names another address than this
-        machine's own, which may be another computer's or this one's in a network, and where only
-        Windows has left a lock file.
+        It is unknown if a lock file may not be read, if a link names an address that may be
+        another computer's, and if only Windows left a lock file.
         """
         held = _fcntl_lock(folder / _UNIX_LOCK)
         if held is True:
@@ -137,7 +114,7 @@ else:
         return _without_lock_file(folder, _WINDOWS_LOCK) if held == "absent" else False
 
     def _fcntl_lock(path: Path) -> bool | Literal["absent"] | None:
-        """Whether a process holds a `fcntl` lock on the file; None if the system doesn't say."""
+        """Return whether a process holds a `fcntl` lock on the file; None if unknown."""
         try:
             # O_NONBLOCK, because it may be a FIFO; O_NOFOLLOW, because it may be a link lock.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -152,8 +129,8 @@ else:
             form, type_field = layout
             fields = [0] * 5  # from the beginning, over the whole length
             fields[type_field] = fcntl.F_WRLCK
-            # F_GETLK only asks. To try a lock and release it, as is usual, would keep an
-            # application out that starts in that moment.
+            # F_GETLK only asks. To try a lock and release it would keep out an application
+            # that starts at that moment.
             answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(form, *fields))
         except OSError:
             return None
@@ -162,9 +139,9 @@ else:
         return bool(struct.unpack(form, answer)[type_field] != fcntl.F_UNLCK)
 
     def _link_lock(path: Path, *, unlocked: bool) -> bool | None:
-        """Whether the file is a link lock whose owner still runs; None if that can't be told.
+        """Return whether the file is a link lock whose owner still runs; None if unknown.
 
-        `unlocked`: the `fcntl` lock, which the owner may have besides, is seen not to be held.
+        `unlocked`: nobody holds the `fcntl` lock that the owner may have as well.
         """
         try:
             target = _LINK_TARGET.fullmatch(os.readlink(path))  # noqa: PTH115 - text, no path
@@ -176,12 +153,12 @@ else:
         if not address.startswith(_THIS_MACHINE):
             return None
         if has_fcntl_lock and unlocked:
-            return False  # its owner would hold that lock too: it has crashed
+            return False  # its owner crashed: it would hold that lock too
         return _runs(int(pid))
 
     def _runs(pid: int) -> bool:
         if pid == 0:
-            return False  # to kill() it would mean this process's group
+            return False  # kill() takes it for this process's group
         try:
             os.kill(pid, 0)
         except PermissionError:

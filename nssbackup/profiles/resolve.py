@@ -1,10 +1,11 @@
-"""What `--profile NAME|PATH` means: a text to profiles."""
+"""Resolve: the profiles that `--profile NAME|PATH` names, and the profile to restore to."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from nssbackup.errors import NoProfileError, NoStoreError, UnreadableStoreError
@@ -13,135 +14,179 @@ from nssbackup.profiles.folder import (
     DATABASES,
     INSTALLS_LIST,
     PROFILES_LIST,
+    access_hint,
     folder_identity,
     is_closed,
-    is_folder,
     is_root,
     store_in,
     without_climbing,
 )
-from nssbackup.profiles.locate import profiles_and_names, profiles_of, unlisted_profile
+from nssbackup.profiles.locate import (
+    UNKNOWN_APPLICATION,
+    Search,
+    find_profiles,
+    search_roots,
+    unlisted_profile,
+)
 from nssbackup.profiles.roots import Root, find_roots
 from nssbackup.profiles.system import System
-
-# Of a folder that no known root holds, nothing can be said but what it contains.
-UNKNOWN_APPLICATION = "NSS"
 
 _DATABASE_NAMES = frozenset(name for names in DATABASES.values() for name in names)
 _LIST_NAMES = frozenset({PROFILES_LIST, INSTALLS_LIST})
 
-# A hint is a line; beyond this it says how many more there are.
+# More names than this would not fit a hint of one line.
 _NAMES_IN_HINT = 8
 
 
 def resolve_profile(name_or_path: str, system: System | None = None) -> tuple[Profile, ...]:
-    """The profiles that a text names, in the order of `find_profiles`; never ().
+    """Return the profiles that one text names; see `resolve_profiles`."""
+    return resolve_profiles([name_or_path], system)
 
-    The text is, and the first that fits is taken:
 
-    1. the name or the folder's name of a profile that was found; all that have it are returned.
-       A profile that its group shows by one name and `profiles.ini` by another has both;
-    2. a path to a folder with NSS databases, or to one of its databases;
-    3. a path to a root or to its `profiles.ini`, which stands for all the profiles of that root.
+def resolve_profiles(
+    texts: Iterable[str], system: System | None = None, *, need_store: bool = True
+) -> tuple[Profile, ...]:
+    """Return the profiles that texts name, each once, in their order.
+
+    A text is the first of these that fits:
+
+    1. the name of a profile that `find_profiles` finds, or of its folder; all that have it are
+       returned. A profile with one name in its group and another in `profiles.ini` has both;
+    2. a path to a folder with NSS databases, or to one of the databases;
+    3. a path to a root or to its `profiles.ini`, which means all the profiles of that root.
 
     A relative path starts in the current folder (`./work` is never a name), and a leading `~` is
-    the home folder. A folder that `find_profiles` knows comes back as it knows it.
+    the home folder. A folder that `find_profiles` finds is returned as found there.
+
+    Args:
+        texts: the names and paths.
+        system: whose profiles; this user's by default.
+        need_store: if False, a folder without an NSS database, or one that may not be read, is a
+            profile too.
 
     Raises:
-        NoProfileError: nothing fits; the hint names the profiles there are.
-        NoStoreError: what fits is there and holds no NSS database.
+        NoProfileError: nothing fits; the hint names the profiles that were found.
+        NoStoreError: what fits holds no NSS database.
         UnreadableStoreError: what fits is a folder that this user may not look into.
     """
     system = system or System.current()
-    found = profiles_and_names(find_roots(system), system)
-    known = tuple(profile for profile, _ in found)
-    if not name_or_path:
-        raise _nothing_fits(name_or_path, known)
-    if named := _named(name_or_path, found):
-        return _with_store(named)
-    path = Path(os.path.expanduser(name_or_path)).absolute()  # noqa: PTH111
-    folder, as_root = _pointed_at(path)
-    if not is_folder(folder):
-        raise _nothing_fits(name_or_path, known)
-    return _in_folder(without_climbing(folder), known, system, as_root=as_root)
+    roots = list(find_roots(system))
+    search = search_roots(roots, system)
+    known = {folder_identity(profile.path): profile for profile in search.profiles}
+    resolver = _Resolver(system, roots, search, known, need_store)
+    found = (profile for text in texts for profile in resolver.named_by(text))
+    return tuple({profile.path: profile for profile in found}.values())
 
 
-def _named(text: str, found: Iterable[tuple[Profile, Sequence[str]]]) -> tuple[Profile, ...]:
-    """The profiles found that bear a name, or lie in a folder that does."""
-    wanted = _composed(text)
-    return tuple(
-        one for one, names in found if wanted in map(_composed, (one.name, one.path.name, *names))
-    )
+def find_targets(name_or_path: str | None, system: System | None = None) -> tuple[Profile, ...]:
+    """Return the profiles that can be restored to: those named, or by default the default ones.
+
+    They need not have databases. Firefox's default profiles win over those of other applications.
+
+    Raises:
+        NoProfileError: nothing fits.
+    """
+    if name_or_path is not None:
+        return resolve_profiles([name_or_path], system, need_store=False)
+    known = find_profiles(system)
+    defaults = [one for one in known if one.default]
+    of_firefox = [one for one in defaults if one.application == "Firefox"]
+    if found := of_firefox or defaults or list(known):
+        return tuple(found)
+    message = "no profile was found"
+    hint = "start Firefox once, which makes one, or name a folder with `--profile PATH`"
+    raise NoProfileError(message, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolver:
+    """Finds what texts name among the profiles of one search."""
+
+    system: System
+    roots: Sequence[Root]
+    search: Search
+    known: Mapping[str, Profile]
+    need_store: bool
+
+    def named_by(self, text: str) -> Sequence[Profile]:
+        """Return the profiles that a text names, in the order of the search."""
+        if not text:
+            raise self._nothing_fits(text)
+        if named := self._with_name(text):
+            return self._with_store(named)
+        path = Path(os.path.expanduser(text)).absolute()  # noqa: PTH111
+        folder, as_root = _pointed_at(path)
+        if not os.path.isdir(folder):
+            raise self._nothing_fits(text)
+        return self._in_folder(without_climbing(folder), as_root=as_root)
+
+    def _with_name(self, text: str) -> list[Profile]:
+        wanted = _composed(text)
+        return [
+            one
+            for one in self.search.profiles
+            if wanted in map(_composed, (one.name, one.path.name, *self.search.names[one.path]))
+        ]
+
+    def _in_folder(self, folder: Path, *, as_root: bool) -> Sequence[Profile]:
+        """Return the profile in a folder, or with `as_root` the profiles below it."""
+        application = self._application_of(folder)
+        inside: Sequence[Profile] = ()
+        if as_root:
+            inside = search_roots((Root(application, folder),), self.system).profiles
+        elif store_in(folder) is not None:
+            inside = (unlisted_profile(folder, application, self.system),)
+        if not inside:
+            if self.need_store:
+                raise _no_store(folder)
+            inside = (unlisted_profile(folder, application, self.system),)
+        return self._with_store([self.known.get(folder_identity(one.path), one) for one in inside])
+
+    def _application_of(self, folder: Path) -> str:
+        """Return the application of the innermost root that holds the folder."""
+        inner = Path(folder_identity(folder))
+        roots = [(Path(folder_identity(root.path)), root.application) for root in self.roots]
+        around = [(len(top.parts), name) for top, name in roots if inner.is_relative_to(top)]
+        return max(around, default=(0, UNKNOWN_APPLICATION), key=lambda one: one[0])[1]
+
+    def _with_store(self, profiles: Sequence[Profile]) -> Sequence[Profile]:
+        """Return the profiles if any of them has databases, or need not have any."""
+        if self.need_store and all(one.store is None for one in profiles):
+            raise _no_store(profiles[0].path)
+        return profiles
+
+    def _nothing_fits(self, text: str) -> NoProfileError:
+        message = f"no profile is called `{text}`, and no folder has this path"
+        names = list(dict.fromkeys(one.name for one in self.search.profiles))
+        if not names:
+            hint = "no profile was found for this user; give the path of the folder that holds one"
+            return NoProfileError(message, hint=hint)
+        listing = ", ".join(f"`{name}`" for name in names[:_NAMES_IN_HINT])
+        more = len(names) - _NAMES_IN_HINT
+        hint = f"these were found: {listing}" + (f" and {more} more" if more > 0 else "")
+        return NoProfileError(message, hint=hint)
 
 
 def _composed(name: str) -> str:
-    # macOS decomposes umlauts in the names of folders, and keyboards don't.
+    # macOS decomposes umlauts in the names of folders, keyboards don't.
     return unicodedata.normalize("NFC", name)
 
 
 def _pointed_at(path: Path) -> tuple[Path, bool]:
-    """The folder that a path means, and whether as a root: as the place of several profiles."""
-    if not is_folder(path):
+    """Return the folder that a path means, and whether it means all the profiles in it."""
+    if not os.path.isdir(path):
         if path.name in _DATABASE_NAMES:
             return path.parent, False
         if path.name in _LIST_NAMES:
             return path.parent, True
-    # A store may lie in a root by accident: a tool that was run in the wrong folder makes one.
+    # A tool that was run in the wrong folder may have made a store in a root.
     return path, is_root(path) or store_in(path) is None
-
-
-def _in_folder(
-    folder: Path, known: Sequence[Profile], system: System, *, as_root: bool
-) -> tuple[Profile, ...]:
-    """The profile that a folder is, or with `as_root` the profiles in it."""
-    by_folder = {folder_identity(one.path): one for one in known}
-    application = _application_of(folder, system)
-    if as_root:
-        inside = profiles_of((Root(application, folder),), system)
-    elif store_in(folder) is not None:
-        inside = (unlisted_profile(folder, application, system),)
-    else:
-        inside = ()
-    if not inside:
-        raise _no_store(folder)
-    return _with_store([by_folder.get(folder_identity(one.path), one) for one in inside])
-
-
-def _application_of(folder: Path, system: System) -> str:
-    """The application in whose root the folder lies, the innermost of them where roots nest."""
-    inner = Path(folder_identity(folder))
-    roots = [(Path(folder_identity(root.path)), root.application) for root in find_roots(system)]
-    around = [(len(top.parts), name) for top, name in roots if inner.is_relative_to(top)]
-    return max(around, default=(0, UNKNOWN_APPLICATION), key=lambda one: one[0])[1]
-
-
-def _with_store(profiles: Sequence[Profile]) -> tuple[Profile, ...]:
-    """The same profiles, if there is anything to be read in any of them."""
-    if all(one.store is None for one in profiles):
-        raise _no_store(profiles[0].path)
-    return tuple(profiles)
 
 
 def _no_store(folder: Path) -> NoStoreError | UnreadableStoreError:
     if is_closed(folder):
-        return UnreadableStoreError(
-            f"the folder `{folder}` may not be read by this user",
-            hint="run the command as the user whose profile it is",
-        )
-    return NoStoreError(
-        f"no NSS database is in `{folder}`",
-        hint="give the folder that holds `cert9.db` and `key4.db`, or leave `--profile` out",
-    )
-
-
-def _nothing_fits(text: str, known: Sequence[Profile]) -> NoProfileError:
-    if known:
-        names = list(dict.fromkeys(one.name for one in known))
-        listing = ", ".join(f"`{name}`" for name in names[:_NAMES_IN_HINT])
-        more = len(names) - _NAMES_IN_HINT
-        hint = f"found were {listing}" + (f" and {more} more" if more > 0 else "")
-    else:
-        hint = "no profile was found for this user; give the path of the folder that holds one"
-    return NoProfileError(
-        f"no profile is called `{text}`, and it is no path of a profile's folder", hint=hint
-    )
+        message = f"this user may not look into the folder `{folder}`"
+        return UnreadableStoreError(message, hint=access_hint(folder))
+    message = f"there is no NSS database in `{folder}`"
+    hint = "give the folder that holds `cert9.db` and `key4.db`, or leave `--profile` out"
+    return NoStoreError(message, hint=hint)

@@ -1,17 +1,18 @@
-"""The table of roots: in which folders which application keeps its profiles.
+"""The table of roots: the folders in which applications keep their profiles.
 
-Most machines have one or two of them. Another application, or another place for one, is another
-row; nothing else changes.
+Hand-written, because no library knows them. Another application, or another folder of one, is
+another row; nothing else changes. Most machines have one or two of these folders.
 
 Sources: mozilla/enterprise-firefox:toolkit/xre/nsXREDirProvider.cpp for the rule that makes most of
 the folders from vendor and name, for `MOZ_APP_DATA` and for the XDG rule (since Firefox 147);
 canonical/firefox-snap:firefox.launcher for the snap; nss-dev/nss:lib/sysinit/nsssysinit.c and
-GNOME/evolution-data-server:src/camel/camel.c for the databases without a list. Other folders are
-those that users and other programs report; they are looked at, and no more than that.
+GNOME/evolution-data-server:src/camel/camel.c for the databases without a list. The other folders
+are reported by users and other programs.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,22 +20,53 @@ from fnmatch import translate
 from pathlib import Path, PurePath
 
 from nssbackup.errors import UsageError
-from nssbackup.profiles.bases import CONFIG, DATA, HOME, LOCAL, ROAMING, SUPPORT, Base
-from nssbackup.profiles.folder import is_folder
-from nssbackup.profiles.scan import subfolders
+from nssbackup.profiles.folder import subfolders
 from nssbackup.profiles.system import Platform, System
 
 _PLATFORMS: tuple[Platform, ...] = ("linux", "darwin", "win32")
 
-# A pattern fits one folder on most machines. This ends what is made to be endless.
+# A pattern fits one folder on most machines; this stops one that fits thousands.
 MATCH_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """An environment variable that names a folder, and the folder it stands for if it is not set.
+
+    Both are searched if they differ: this shell's variable need not be that of the desktop
+    session, and it may have been set after the application was started. Either may be None.
+    """
+
+    variable: str | None
+    below_home: str | None
+
+    def folders(self, system: System) -> tuple[PurePath, ...]:
+        """Return the folders on that system, each once; they need not exist."""
+        folders: list[PurePath] = []
+        if self.variable is not None:
+            path = system.path(system.environment.get(self.variable, ""))
+            # The XDG Base Directory Specification says to ignore a relative value: the result
+            # would depend on the current folder.
+            if path.is_absolute():
+                folders.append(path)
+        if self.below_home is not None:
+            folders.append(system.home / self.below_home)
+        return tuple(dict.fromkeys(folders))
+
+
+HOME = Base(None, "")
+CONFIG = Base("XDG_CONFIG_HOME", ".config")
+DATA = Base("XDG_DATA_HOME", ".local/share")
+ROAMING = Base("APPDATA", "AppData/Roaming")
+LOCAL = Base("LOCALAPPDATA", "AppData/Local")
+SUPPORT = Base(None, "Library/Application Support")
 
 
 @dataclass(frozen=True, slots=True)
 class Root:
     """A folder with profiles, and the application that put them there.
 
-    `bare`: the folder is itself the profile, and in no list. It holds databases and nothing else.
+    `bare`: the folder is itself the profile; it holds databases and is in no list.
     """
 
     application: str
@@ -44,7 +76,7 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Where a root would be: `below` the folder `base`, where a name may be a pattern."""
+    """Where a root may be: `below` the folder `base`; a name in it may be a pattern."""
 
     application: str
     base: PurePath
@@ -53,17 +85,17 @@ class Candidate:
 
     @property
     def path(self) -> PurePath:
-        """The whole path, patterns as they are."""
+        """Return the whole path, with its patterns."""
         return self.base / self.below
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A line of the table.
+    """A row of the table.
 
-    `below` has `/` on every platform. A name in it with `*` or `[` is a pattern of `fnmatch`, and
-    letter case does not count in one: on macOS, whose file system ignores case and so would show
-    one folder under two spellings, a name of unsure case is written as a pattern.
+    `below` has `/` on every platform. A name in it with `*` or `[` is a pattern of `fnmatch` in
+    which letter case does not count. A name of unsure case is written as a pattern on macOS, whose
+    file system would show one folder under both spellings.
     """
 
     application: str
@@ -145,7 +177,7 @@ _ROWS = (
     _Row("Basilisk", "darwin", SUPPORT, "Basilisk"),
     _Row("Basilisk", "win32", ROAMING, "Basilisk-Dev/Basilisk"),
     _Row("Basilisk", "win32", ROAMING, "Moonchild Productions/Basilisk"),
-    # These two keep their profiles in the folder that they were unpacked in, wherever that is.
+    # These two keep their profiles in the folder that they were unpacked in.
     _Row("Tor Browser", "linux", DATA, f"torbrowser/tbb/*/tor-browser*/{_TOR}"),
     _Row("Tor Browser", "linux", HOME, f"{_FLATPAK_TOR}/torbrowser/tbb/*/tor-browser*/{_TOR}"),
     _Row("Tor Browser", "linux", HOME, f"tor-browser*/{_TOR}"),
@@ -155,24 +187,24 @@ _ROWS = (
     _Row("Mullvad Browser", "linux", DATA, "mullvad-browser*/Browser/*/Data/Browser"),
     _Row("Mullvad Browser", "darwin", SUPPORT, "MullvadBrowser"),
     _Row("Mullvad Browser", "win32", ROAMING, "Mullvad/MullvadBrowser"),
-    # What the user's programs share on Linux: Chromium's whole family, Evolution and others.
+    # Shared by programs on Linux: Chromium and its relatives, Evolution and others.
     _Row("Chromium", "linux", HOME, ".pki/nssdb", bare=True),
     _Row("Chromium", "linux", DATA, "pki/nssdb", bare=True),
     _Row("Chromium", "linux", HOME, "snap/chromium/*/.pki/nssdb", bare=True),
     _Row("Chromium", "linux", HOME, "snap/chromium/*/.local/share/pki/nssdb", bare=True),
     _Row("Chromium", "linux", HOME, ".var/app/*/.pki/nssdb", bare=True),
     _Row("Chromium", "linux", HOME, ".var/app/*/data/pki/nssdb", bare=True),
-    # What Evolution had before it shared, and has on Windows.
+    # Evolution's own, before it shared, and on Windows.
     _Row("Evolution", "linux", DATA, "evolution", bare=True),
     _Row("Evolution", "win32", LOCAL, "evolution", bare=True),
-    # LibreOffice signs with the profile of another application, or with this one.
+    # LibreOffice signs with another application's profile, or with this one.
     _Row("LibreOffice", "linux", CONFIG, "libreoffice", bare=True),
     *(_Row("LibreOffice", platform, _OFFICE, "", bare=True) for platform in _PLATFORMS),
-    # Last, so that a folder the table knows keeps the name it has there.
+    # Last, so that a folder that the table names keeps that name.
     *(_Row("Firefox", platform, _APP_DATA, "") for platform in _PLATFORMS),
 )
 
-# What else people call them, and what they call the programs that share a database.
+# Other names of the applications, and names of programs that share a database.
 _ALSO_CALLED = {
     "Mozilla Firefox": "Firefox",
     "Mozilla Thunderbird": "Thunderbird",
@@ -193,10 +225,10 @@ _ALSO_CALLED = {
 
 
 def applications_named(names: Iterable[str]) -> frozenset[str]:
-    """The applications that texts name, letter case, blanks and hyphens aside.
+    """Return the applications with these names; letter case, blanks and hyphens don't count.
 
     Raises:
-        UsageError: there is none of a name; the hint has all there are.
+        UsageError: a name is unknown; the hint lists those that are known.
     """
     known: dict[str, set[str]] = {}
     for name, application in (*((row.application,) * 2 for row in _ROWS), *_ALSO_CALLED.items()):
@@ -204,9 +236,9 @@ def applications_named(names: Iterable[str]) -> frozenset[str]:
     names = tuple(names)
     unknown = [name for name in names if _folded(name) not in known]
     if unknown:
-        message = f"there is no application `{unknown[0]}`"
+        message = f"nssbackup knows no application `{unknown[0]}`"
         applications = sorted({row.application for row in _ROWS})
-        raise UsageError(message, hint=f"known are {', '.join(applications)}")
+        raise UsageError(message, hint=f"it knows {', '.join(applications)}")
     return frozenset(application for name in names for application in known[_folded(name)])
 
 
@@ -215,18 +247,18 @@ def _folded(name: str) -> str:
 
 
 def application_in(text: str) -> str | None:
-    """The application whose name is a word of the text, as of a folder's name; None for none."""
+    """Return the application whose name is a word of the text, or None."""
     for application in dict.fromkeys(row.application for row in _ROWS):
-        # Japanese and Chinese go without blanks.
+        # Japanese and Chinese have no blanks.
         if re.search(rf"(?<![a-z]){re.escape(application)}(?![a-z])", text, re.IGNORECASE):
             return application
     return None
 
 
 def candidate_roots(system: System) -> tuple[Candidate, ...]:
-    """Every place that the table has for a system, in the table's order, each once.
+    """Return every folder of the table for a system, in the table's order, each once.
 
-    None of them need exist; the file system is not looked at.
+    They need not exist: the file system is not asked.
     """
     bases: dict[Base, tuple[PurePath, ...]] = {}
     candidates: dict[tuple[PurePath, str], Candidate] = {}
@@ -241,14 +273,14 @@ def candidate_roots(system: System) -> tuple[Candidate, ...]:
 
 
 def find_roots(system: System) -> Iterator[Root]:
-    """Every root there is, in the table's order; a folder may come by several paths."""
+    """Yield every existing root, in the table's order; a folder may come by several paths."""
     for candidate in candidate_roots(system):
         for path in _folders_at(Path(candidate.base), candidate.below, system):
             yield Root(candidate.application, path, candidate.bare)
 
 
 def _folders_at(base: Path, below: str, system: System) -> Sequence[Path]:
-    """The folders that fit the pattern `below` in `base`."""
+    """Return the folders in `base` that fit the pattern `below`."""
     found = [base]
     literal: list[str] = []
     for name in below.split("/"):
@@ -259,7 +291,7 @@ def _folders_at(base: Path, below: str, system: System) -> Sequence[Path]:
         found = [one for parent in parents for one in _fitting(parent, name, system)][:MATCH_LIMIT]
         literal = []
     found = [folder.joinpath(*literal) for folder in found]
-    return [folder for folder in found if is_folder(folder)]
+    return [folder for folder in found if os.path.isdir(folder)]
 
 
 def _fitting(parent: Path, pattern: str, system: System) -> list[Path]:

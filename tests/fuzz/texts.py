@@ -24,11 +24,10 @@ from nssbackup.identity.choosing import assemble
 from nssbackup.printable import printable
 from nssbackup.profiles.groups import GROUPS_FOLDER, member_folder, read_group_members
 from nssbackup.profiles.ini import parse_ini
+from nssbackup.profiles.left_behind import user_folders
 from nssbackup.profiles.lists import listed_path, read_lists
-from nssbackup.profiles.modules import third_party_modules
-from nssbackup.profiles.prefs import read_preferences
+from nssbackup.profiles.settings import read_preferences, third_party_modules
 from nssbackup.profiles.system import System
-from nssbackup.profiles.user_folders import user_folders
 from nssbackup.report import identity_json
 from nssbackup.system.files import safe_name
 from tests.fuzz import scratch, seeds
@@ -51,7 +50,7 @@ def _ini(data: bytes) -> None:
     with scratch.folder({"profiles.ini": data, "installs.ini": data}) as folder:
         for system in (System("linux", folder, {}), System.of_home(folder)):
             for one in read_lists(folder, system):
-                system.brought_home(one.path)
+                system.translate(one.path)
                 printable(one.name).encode()
 
 
@@ -105,7 +104,7 @@ def _group(data: bytes) -> None:
     with scratch.folder({f"{GROUPS_FOLDER}/0a1b2c3d.sqlite": data}) as folder:
         for system in (System("linux", folder, {}), System.of_home(folder, "win32")):
             for one in read_group_members(folder, system):
-                system.brought_home(one.path)
+                system.translate(one.path)
                 printable(one.name).encode()
 
 

@@ -39,7 +39,7 @@ from nssbackup.identity.model import Profile
 from nssbackup.pkcs12 import encryption, foreign, kdf, limits, mac, open_pfx, structure
 from nssbackup.pkcs12.kdf import Hash
 from nssbackup.pkcs12.pbkdf2 import Pbkdf2
-from nssbackup.profiles import groups, modules, prefs
+from nssbackup.profiles import groups, settings
 from nssbackup.profiles.groups import read_group_members
 from nssbackup.restore import rows as native_rows
 from nssbackup.restore import writer
@@ -618,19 +618,19 @@ def test_the_issuers_of_a_name_are_not_sorted_when_no_step_is_left(
     [b"x\n", b"#\n", b'pref("a",\n', b'pref("%d",1);', b"pref('%d',\"\xf0\x9f\x94\x91\");\n"],
 )
 def test_preferences_as_long_as_may_be(tmp_path: Path, line: bytes, *, every_fault: bool) -> None:
-    size = prefs.SIZE_LIMIT if every_fault else prefs.SIZE_LIMIT // 8
+    size = settings.PREFERENCES_LIMIT if every_fault else settings.PREFERENCES_LIMIT // 8
     lines = (line % number if b"%" in line else line for number in range(size // len(line)))
     data = b"".join(lines)[:size]
-    for name in prefs.FILES:
+    for name in ("prefs.js", "user.js"):
         (tmp_path / name).write_bytes(data)
-    prefs.read_preferences(tmp_path)
+    settings.read_preferences(tmp_path)
 
 
 def test_a_list_of_modules_as_long_as_may_be(tmp_path: Path) -> None:
     stanza = b"library=a\n\n"
-    count = modules.SIZE_LIMIT // len(stanza)
-    (tmp_path / modules.FILE).write_bytes(stanza * count)
-    assert len(modules.third_party_modules(tmp_path)) == count
+    count = settings.MODULES_LIMIT // len(stanza)
+    (tmp_path / "pkcs11.txt").write_bytes(stanza * count)
+    assert len(settings.third_party_modules(tmp_path)) == count
 
 
 def _busy(seconds: float) -> None:

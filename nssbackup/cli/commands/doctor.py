@@ -66,8 +66,7 @@ def _even_without_databases(names: Sequence[str]) -> tuple[Profile, ...]:
     """The profiles and folders that were named, whatever lies in them."""
     from nssbackup.errors import NoStoreError, UnreadableStoreError
     from nssbackup.profiles import System, find_profiles, resolve_profile
-    from nssbackup.profiles.locate import unlisted_profile
-    from nssbackup.profiles.resolve import UNKNOWN_APPLICATION
+    from nssbackup.profiles.locate import UNKNOWN_APPLICATION, unlisted_profile
 
     system = System.current()
     found: dict[Path, Profile] = {}

@@ -18,7 +18,7 @@ from typing import Literal
 
 from nssbackup.errors import OutputError, reason
 from nssbackup.profiles import System
-from nssbackup.profiles.user_folders import user_folders
+from nssbackup.profiles.left_behind import user_folders
 
 Kind = Literal["pct-safe", "documents", "current", "drive"]
 

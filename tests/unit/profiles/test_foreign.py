@@ -323,8 +323,10 @@ def test_thousands_of_profiles_and_of_links_out_of_the_home_are_told_apart_soon(
     with guard.limits():
         search = search_home(System.of_home(tmp_path / "home", "linux"))
     assert {one.path.name for one in search.profiles} == {f"in{number}" for number in range(2_000)}
-    assert {one.path.name for one in search.strays} == {f"out{number}" for number in range(2_000)}
-    assert {one.application for one in search.strays} == {"Firefox"}
+    assert {one.path.name for one in search.links_out} == {
+        f"out{number}" for number in range(2_000)
+    }
+    assert {one.application for one in search.links_out} == {"Firefox"}
 
 
 def test_what_a_list_names_and_is_not_looked_at_is_said(tmp_path: Path) -> None:
@@ -338,7 +340,7 @@ def test_what_a_list_names_and_is_not_looked_at_is_said(tmp_path: Path) -> None:
     machine.write("".join(f"[Profile{n}]\nIsRelative=0\nPath={p}\n" for n, p in enumerate(paths)))
     search = search_home(System.of_home(home, "linux"))
     assert [one.path for one in search.profiles] == [mine]
-    assert [(one.path, one.application) for one in search.strays] == [
+    assert [(one.path, one.application) for one in search.links_out] == [
         (home / "link", "Firefox"),
         (home / "dangling", "Firefox"),
     ]
@@ -354,4 +356,4 @@ def test_a_folder_on_another_drive_of_a_windows_home_is_said(tmp_path: Path) -> 
     machine.write("[Profile0]\nIsRelative=0\nPath=D:\\Profiles\\work\n")
     search = search_home(System.of_home(machine.home, "win32"))
     assert [str(one) for one in search.elsewhere] == ["D:\\Profiles\\work"]
-    assert (search.strays, search.absent) == ((), ())
+    assert (search.links_out, search.absent) == ((), ())

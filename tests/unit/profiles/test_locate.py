@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nssbackup.errors import NssBackupError
 from nssbackup.identity.choosing import choose
 from nssbackup.identity.model import Profile
-from nssbackup.profiles import find_left_behind, find_profiles, resolve_profile, scan
+from nssbackup.profiles import find_left_behind, find_profiles, folder, resolve_profile
 from nssbackup.profiles.groups import GROUPS_FOLDER
 from nssbackup.profiles.system import Platform
 from nssbackup.stores.inventory import take_inventory
@@ -472,10 +472,10 @@ def test_a_profile_that_may_not_be_read_is_there_without_a_store(public_machine:
 
 
 def test_the_scan_of_a_folder_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert scan.SCAN_LIMIT <= 10_000
+    assert folder.SCAN_LIMIT <= 10_000
     for number in range(10):
         machine.profile(str(number))
-    monkeypatch.setattr(scan, "SCAN_LIMIT", 3)
+    monkeypatch.setattr(folder, "SCAN_LIMIT", 3)
     assert len(find_profiles(machine.system())) == 3
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.profiles.modules import SIZE_LIMIT, Module, third_party_modules
+from nssbackup.profiles.settings import MODULES_LIMIT, Module, third_party_modules
 
 # As certutil 3.110 writes it.
 INTERNAL = """library=
@@ -90,4 +90,4 @@ def test_a_name_may_be_missing_or_in_no_encoding(tmp_path: Path) -> None:
 
 def test_no_file_and_one_that_is_too_large_have_no_modules(tmp_path: Path) -> None:
     assert third_party_modules(tmp_path) == ()
-    assert modules_of(tmp_path, OPENSC + "#" * SIZE_LIMIT) == ()
+    assert modules_of(tmp_path, OPENSC + "#" * MODULES_LIMIT) == ()

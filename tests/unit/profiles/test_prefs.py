@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.profiles.prefs import SIZE_LIMIT, parse_preferences, read_preferences
+from nssbackup.profiles.settings import PREFERENCES_LIMIT, parse_preferences, read_preferences
 
 # As Firefox 153 writes it (modules/libpref/Preferences.cpp, PREFS_FILE_CONTENTS…).
 WRITTEN = r"""// Mozilla User Preferences
@@ -89,7 +89,7 @@ def test_behind_an_error_the_next_line_counts(error: str) -> None:
     ['"\\', 'user_pref("', "/*", 'user_pref(\n"a"\n,\n', '\\"', "\n", "user_pref( ", "'", "\0"],
 )
 def test_garbage_by_the_megabyte_ends(piece: str) -> None:
-    assert parse_preferences(piece * (SIZE_LIMIT // len(piece) // 8)) == {}
+    assert parse_preferences(piece * (PREFERENCES_LIMIT // len(piece) // 8)) == {}
 
 
 def test_the_users_own_file_wins(tmp_path: Path) -> None:
@@ -113,5 +113,5 @@ def test_what_is_no_file_or_too_large_sets_nothing(tmp_path: Path) -> None:
     (tmp_path / "large").mkdir()
     with (tmp_path / "large" / "prefs.js").open("wb") as file:
         file.write(b'user_pref("a", true);\n')
-        file.truncate(SIZE_LIMIT + 1)
+        file.truncate(PREFERENCES_LIMIT + 1)
     assert read_preferences(tmp_path / "large") == {}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from nssbackup.errors import NoProfileError, NoStoreError, NssBackupError, UnreadableStoreError
 from nssbackup.identity.model import Profile
-from nssbackup.profiles import find_profiles, resolve_profile
+from nssbackup.profiles import find_profiles, resolve, resolve_profile, resolve_profiles
+from nssbackup.profiles.roots import Root, find_roots
+from nssbackup.profiles.system import System
 from tests.unit.profiles.machine import Machine, closed
 from tests.unit.profiles.test_lock import unix
 
@@ -197,7 +200,7 @@ def test_what_fits_nothing_is_no_profile(machine: Machine, text: str) -> None:
     with pytest.raises(NoProfileError) as caught:
         resolve_profile(text, machine.system())
     assert f"`{text}`" in caught.value.message
-    assert caught.value.hint == "found were `work`, `other`"
+    assert caught.value.hint == "these were found: `work`, `other`"
 
 
 def test_a_file_that_is_no_database_is_no_profile(machine: Machine, work: Profile) -> None:
@@ -250,6 +253,22 @@ def test_a_folder_that_may_not_be_read_is_called_so(public_machine: Machine) -> 
     folder = public_machine.profile("ab", root=public_machine.home)
     with closed(folder), pytest.raises(UnreadableStoreError):
         resolve_profile(str(folder), public_machine.system())
+
+
+def test_many_texts_take_one_search(
+    machine: Machine, work: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches: list[System] = []
+
+    def counted(system: System) -> Iterator[Root]:
+        searches.append(system)
+        return find_roots(system)
+
+    monkeypatch.setattr(resolve, "find_roots", counted)
+    texts = ["work", "other", str(work.path), "cd34.other"] * 10
+    found = resolve_profiles(texts, machine.system())
+    assert [one.name for one in found] == ["work", "other"]
+    assert len(searches) == 1
 
 
 @given(text=st.text())

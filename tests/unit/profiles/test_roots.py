@@ -8,7 +8,7 @@ from pathlib import PurePath, PurePosixPath, PureWindowsPath
 import pytest
 
 from nssbackup.errors import UsageError
-from nssbackup.profiles import applications_named, find_profiles, roots, scan
+from nssbackup.profiles import applications_named, find_profiles, folder, roots
 from nssbackup.profiles.roots import application_in, candidate_roots, find_roots
 from nssbackup.profiles.system import Platform, System
 from tests.unit.profiles.machine import Machine
@@ -309,13 +309,13 @@ def test_signs_of_a_pattern_in_the_homes_own_name_are_none(machine: Machine) -> 
 
 def test_a_pattern_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert roots.MATCH_LIMIT <= 1_000
-    assert scan.SCAN_LIMIT <= 10_000
+    assert folder.SCAN_LIMIT <= 10_000
     for number in range(9):
         machine.profile(machine.home / f".var/app/org.{number}/.pki/nssdb")
     assert len(find_profiles(machine.system())) == 9
     monkeypatch.setattr(roots, "MATCH_LIMIT", 5)
     assert len(find_profiles(machine.system())) == 5
-    monkeypatch.setattr(scan, "SCAN_LIMIT", 4)
+    monkeypatch.setattr(folder, "SCAN_LIMIT", 4)
     assert len(find_profiles(machine.system())) == 4
 
 

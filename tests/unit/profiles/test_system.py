@@ -75,7 +75,7 @@ def test_another_users_paths_are_those_of_its_platform(home: Path) -> None:
 def test_the_own_home_may_lead_anywhere(home: Path, tmp_path: Path) -> None:
     system = System("linux", home, {})
     assert system.holds(tmp_path)
-    assert system.brought_home(PurePosixPath("/x/../y")) == Path("/x/../y")
+    assert system.translate(PurePosixPath("/x/../y")) == Path("/x/../y")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_home_may_itself_be_given_by_a_link(home: Path) -> None:
     system = System.of_home(link)
     assert system.holds(link / "x")
     assert system.holds(home / "x")
-    assert system.brought_home(PurePosixPath(home / "x")) == home / "x"
+    assert system.translate(PurePosixPath(home / "x")) == home / "x"
     assert not system.holds(home.parent)
 
 
@@ -165,13 +165,13 @@ def test_a_path_of_another_machine_is_looked_for_below_the_home(
     (home / "AppData/Roaming/x").mkdir(parents=True)
     (home / "x").mkdir()
     expected = None if found is None else home / found
-    assert System.of_home(home).brought_home(path) == expected
+    assert System.of_home(home).translate(path) == expected
 
 
 def test_the_longest_end_of_a_path_counts(home: Path) -> None:
     for folder in ("x", "b/x", "a/b/x"):
         (home / folder).mkdir(parents=True)
-    brought = System.of_home(home).brought_home(PureWindowsPath(r"Z:\homes\a\b\x"))
+    brought = System.of_home(home).translate(PureWindowsPath(r"Z:\homes\a\b\x"))
     assert brought == home / "a/b/x"
 
 
@@ -179,21 +179,21 @@ def test_a_path_into_the_home_is_taken_as_it_stands_or_not_at_all(home: Path) ->
     (home / "gone").mkdir()
     (home / "there").mkdir()
     system = System.of_home(home)
-    assert system.brought_home(home / "there") == home / "there"
-    assert system.brought_home(home / "profiles/gone") is None
+    assert system.translate(home / "there") == home / "there"
+    assert system.translate(home / "profiles/gone") is None
 
 
 def test_only_so_many_ends_of_a_path_are_tried(home: Path) -> None:
     deep = home.joinpath(*["a"] * 60)
     deep.mkdir(parents=True)
     far = PureWindowsPath("Z:\\", *["b"] * 5000, *["a"] * 60)
-    brought = System.of_home(home).brought_home(far)
+    brought = System.of_home(home).translate(far)
     assert brought is not None
     assert len(brought.relative_to(home).parts) <= 40
 
 
 @given(text=st.text())
-def test_any_text_is_brought_home_or_nowhere(
+def test_any_text_is_translate_or_nowhere(
     tmp_path_factory: pytest.TempPathFactory, text: str
 ) -> None:
     home = tmp_path_factory.getbasetemp() / "any-path"
@@ -201,5 +201,5 @@ def test_any_text_is_brought_home_or_nowhere(
     for platform in ("linux", "win32"):
         system = System.of_home(home, platform)
         for path in (system.path(text), home / text):
-            brought = system.brought_home(path)
+            brought = system.translate(path)
             assert brought is None or brought.is_relative_to(home)
