@@ -1,4 +1,4 @@
-"""The documents: every command explains itself, and the README says what the program does."""
+"""The documents: they say what the program does, and every command explains itself."""
 
 from __future__ import annotations
 
@@ -23,30 +23,36 @@ from nssbackup.fleet.report import FleetReport, HostResult
 from nssbackup.pkcs12 import DESTINATIONS, FORMATS
 from tests import LIMIT, PROJECT
 
-README = PROJECT / "README.md"
+FIXTURE = PROJECT / "fixtures" / "profiles" / "firefox-nopassword"
 COMMANDS = (
     *("profiles", "list", "export", "verify", "repassword", "restore", "doctor", "batch", "fleet"),
 )
-
-# The statuses that no error class has: success, and a batch of which a part failed.
+DOCUMENTS = (
+    *("README.md", "CHANGELOG.md", ".github/SECURITY.md", ".github/CONTRIBUTING.md"),
+    *("nssbackup/README.md", "nssbackup/cli/README.md", "nssbackup/batch/README.md"),
+    *("tests/README.md", "tests/mutants.md", "fixtures/README.md"),
+)
+# No error class has these: success, and a batch of which a part failed.
 WITHOUT_CLASS = {0, 3}
 
 
-def help_of(*words: str) -> str:
+def text_of(document: str) -> str:
+    return (PROJECT / document).read_text(encoding="utf-8")
+
+
+def blocks(document: str, language: str) -> list[str]:
+    """Return the code blocks of a document that are marked with a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text_of(document), re.MULTILINE | re.DOTALL)
+
+
+def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "nssbackup", *words, "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=LIMIT,
-        cwd=Path.home(),
-    ).stdout
+        [sys.executable, *words], capture_output=True, text=True, check=True, timeout=LIMIT, cwd=cwd
+    )
 
 
-def readme() -> str:
-    text = README.read_text(encoding="utf-8")
-    assert len(text.splitlines()) > 100
-    return text
+def help_of(*words: str) -> str:
+    return run("-m", "nssbackup", *words, "--help", cwd=Path.home()).stdout
 
 
 def statuses_of_classes() -> set[int]:
@@ -63,132 +69,127 @@ def statuses_of_classes() -> set[int]:
     return found
 
 
+def anchors(document: Path) -> set[str]:
+    """Return the names under which the headings of a document can be linked to."""
+    heads = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
 def test_the_commands_of_the_contract_are_there() -> None:
     listed = help_of()
     for command in COMMANDS:
         assert re.search(rf"^ +{command} +\S", listed, re.MULTILINE)
 
 
-def test_every_command_and_every_option_has_a_help_text() -> None:
-    command = typer.main.get_command(app)
-    commands = getattr(command, "commands", {})
+def test_every_command_and_option_has_a_help_text() -> None:
+    commands = getattr(typer.main.get_command(app), "commands", {})
     assert set(COMMANDS) <= set(commands)
     for name, one in commands.items():
-        text = (one.help or "").strip()
-        assert text.endswith("."), name
-        assert "$ " not in text, name  # examples stand in the README
+        assert (one.help or "").strip().endswith("."), name
         for parameter in one.params:
             if parameter.param_type_name == "option":
                 assert getattr(parameter, "help", None), f"{name} {parameter.name}"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_a_command_fits_its_options(command: str) -> None:
+def test_the_help_of_a_command_has_the_common_options(command: str) -> None:
     text = help_of(command)
     assert f"Usage: nssbackup {command}" in text
     for option in ("--json", "--quiet", "--verbose"):
         assert option in text
 
 
-def test_the_help_of_export_names_every_destination_and_format() -> None:
+def test_the_help_of_export_has_every_destination() -> None:
     text = re.sub(r"[\s│|]+", "", help_of("export"))
     for name in (*DESTINATIONS, *FORMATS):
         assert name in text
 
 
-def test_the_exit_table_of_the_readme_is_the_classes() -> None:
-    lines = readme().splitlines()
-    heads = [
-        n for n, line in enumerate(lines) if re.match(r"\|\s*status\s*\|", line, re.IGNORECASE)
-    ]
-    assert heads, "the README has no table `| status | meaning |`"
-    rows = []
-    for line in lines[heads[0] + 2 :]:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip(" `") for cell in line.strip().strip("|").split("|")])
-    # Statuses and meanings alternate, whether in two columns or in four.
-    found = [int(cell) for row in rows for cell in row[::2] if cell]
-    meanings = [
-        cell for row in rows for number, cell in zip(row[::2], row[1::2], strict=True) if number
-    ]
+def test_the_exit_table_is_that_of_the_classes() -> None:
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", text_of("nssbackup/cli/README.md"), re.MULTILINE)
+    found = [int(status) for status, _ in rows]
     assert len(set(found)) == len(found)
-    assert all(meanings)
-    assert set(found) >= statuses_of_classes() | {0}
-    assert set(found) <= {*statuses_of_classes(), *WITHOUT_CLASS, 13, 40}
+    assert set(found) == statuses_of_classes() | WITHOUT_CLASS
 
 
-def test_the_readme_names_every_command_and_destination() -> None:
-    text = readme()
+def test_the_documents_name_what_there_is() -> None:
     for command in COMMANDS:
-        assert f"nssbackup {command}" in text
-    for option in set(re.findall(r"`(--[a-z][a-z-]+)", text)):
-        assert any(option in help_of(*words) for words in ((), *((c,) for c in COMMANDS))), option
-    for destination in DESTINATIONS:
-        assert destination in text
+        assert f"`nssbackup {command}`" in text_of("README.md")
+    for name in (*DESTINATIONS, *FORMATS):
+        assert f"`{name}`" in text_of("nssbackup/cli/README.md")
+    options = "".join(help_of(*words) for words in ((), *((one,) for one in COMMANDS)))
+    for document in ("README.md", "nssbackup/cli/README.md", "nssbackup/batch/README.md"):
+        for option in re.findall(r"`(--[a-z][a-z-]+)", text_of(document)):
+            assert option in options, f"{document}: {option}"
 
 
-def test_the_readme_shows_an_export_at_once() -> None:
-    assert any("nssbackup export" in line for line in readme().splitlines()[:15])
+def test_the_map_has_every_folder() -> None:
+    mapped = set(re.findall(r"^\| `([\w/]+)/` \|", text_of("nssbackup/README.md"), re.MULTILINE))
+    folders = {path.parent.name for path in (PROJECT / "nssbackup").glob("*/__init__.py")}
+    assert {one for one in mapped if "/" not in one} == folders
 
 
-def test_the_readme_holds_nothing_of_the_machine_it_was_written_on() -> None:
-    text = README.read_text(encoding="utf-8")
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_what_a_document_points_to_exists(document: str) -> None:
+    folder = (PROJECT / document).parent
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text_of(document)):
+        path, _, anchor = link.partition("#")
+        target = folder / path if path else PROJECT / document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+    for path in re.findall(r"`((?:nssbackup|tests|fixtures)/[\w./-]*)`", text_of(document)):
+        assert (PROJECT / path).exists(), path
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_document_holds_nothing_of_a_machine(document: str) -> None:
     for pattern in (
         r"/(work|tmp|root|home/(?!(jane|user|you)\b)\w+)/",
         r"(?i)artifactory|nexus|devpi|pypi\.(?!org)\w+|:\d{4,5}/simple|index-url",
         r"\b(10|127|192\.168|172\.(1[6-9]|2\d|3[01]))(\.\d+){2,3}\b",
         r"(?i)\blocalhost\b|\.local\b|\.internal\b",
     ):
-        assert not re.search(pattern, text), pattern
+        assert not re.search(pattern, text_of(document)), pattern
+
+
+def test_the_first_screen_shows_what_is_printed(tmp_path: Path) -> None:
+    first = "\n".join(text_of("README.md").splitlines()[:15])
+    assert "$ nssbackup export" in first
+    (line,) = (one for one in blocks("README.md", "sh") if "--generate-password" in one)
+    words = line.rpartition(".venv/bin/nssbackup ")[2].split()
+    words[words.index("--profile") + 1] = str(FIXTURE)
+    done = run("-m", "nssbackup", *words, cwd=tmp_path)
+    assert done.stdout == "MyWIPOCert.pfx\n"
+    said = next(one for one in done.stderr.splitlines() if one.startswith("Backed up"))
+    assert said in first
 
 
 def test_the_library_example_runs(tmp_path: Path) -> None:
-    (code,) = re.findall(
-        r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
-    (tmp_path / "fixtures").symlink_to(README.parent / "fixtures")
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-        timeout=LIMIT,
-    )
-    written = tmp_path / "MyWIPOCert.pfx"
-    digest = hashlib.sha256(written.read_bytes()).hexdigest()
+    (code,) = blocks("nssbackup/README.md", "python")
+    (tmp_path / "fixtures").symlink_to(PROJECT / "fixtures")
+    done = run("-c", code, cwd=tmp_path)
+    digest = hashlib.sha256((tmp_path / "MyWIPOCert.pfx").read_bytes()).hexdigest()
     assert done.stdout == f"MyWIPOCert.pfx {digest}\n"
 
 
 def test_the_example_of_json_is_what_is_printed(tmp_path: Path) -> None:
-    blocks = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", readme(), re.DOTALL)]
-    (shown,) = (block for block in blocks if "identity" in block)
-    (tmp_path / "password").write_text("Correct-Horse-Battery-Staple-47\n")
-    profile = README.parent / "fixtures" / "profiles" / "firefox-nopassword"
-    words = ("export", "--json", "--profile", str(profile), "--password-file", "password")
-    printed = json.loads(
-        subprocess.run(
-            [sys.executable, "-m", "nssbackup", *words],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=LIMIT,
-            cwd=tmp_path,
-        ).stdout
+    (shown,) = (
+        one
+        for one in map(json.loads, blocks("nssbackup/cli/README.md", "json"))
+        if "identity" in one
     )
-    identity = printed["identity"]
-    assert identity.pop("profile") == str(profile)
+    (tmp_path / "password").write_text("Correct-Horse-Battery-Staple-47\n")
+    words = ("export", "--json", "--profile", str(FIXTURE), "--password-file", "password")
+    printed = json.loads(run("-m", "nssbackup", *words, cwd=tmp_path).stdout)
+    assert printed["identity"].pop("profile") == str(FIXTURE)
     assert shown["identity"].pop("profile")
-    assert identity == shown.pop("identity")
-    assert {key: printed[key] for key in shown if key not in ("sha256", "bytes")} == {
-        key: value for key, value in shown.items() if key not in ("sha256", "bytes")
-    }
-    assert printed.keys() == {"identity", *shown}
+    for document in (printed, shown):  # of a file that is encrypted anew each time
+        assert document.pop("sha256")
+        assert document.pop("bytes") > 1000
+    assert printed == shown
 
 
-def test_the_readme_names_every_key_of_a_report() -> None:
-    (text,) = re.findall(r"\*\*Reports\.\*\*.*", readme())
+def test_the_guide_for_it_names_every_key_of_a_report() -> None:
     now = datetime.now(UTC)
     items = Items()
     items.add(BatchItem("failed", "host", "jane"))
@@ -196,4 +197,4 @@ def test_the_readme_names_every_key_of_a_report() -> None:
     fleet = FleetReport(now, now, Path("/"), (), False, None, (HostResult("h", True, None, {}),))
     one = batch["items"][0]  # type: ignore[index] # JSON
     for key in (*batch, *items.totals, *one, *fleet.to_json(), *fleet.hosts[0].to_json()):
-        assert f"`{key}`" in text, key
+        assert f"`{key}`" in text_of("nssbackup/batch/README.md"), key

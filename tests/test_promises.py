@@ -1,4 +1,4 @@
-"""The README's promises: each names a test, and that test exists."""
+"""The promises in tests/README.md: each names a test, and that test exists."""
 
 from __future__ import annotations
 
@@ -10,36 +10,28 @@ import pytest
 
 from tests import PROJECT
 
-HEAD = re.compile(r"^\| *promise *\| *held by *\|", re.MULTILINE)
 OTHERS = ("pk12util", "Firefox", "firefox_decrypt")
 
 
 def table() -> list[list[str]]:
-    """The cells of each row of the table of promises, its head first."""
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    (head,) = HEAD.finditer(text)
-    lines = text[head.start() :].partition("\n\n")[0].splitlines()
+    """Return the cells of each row of the table of promises, its head first."""
+    text = (PROJECT / "tests/README.md").read_text(encoding="utf-8")
+    lines = text[text.index("| promise | held by |") :].partition("\n\n")[0].splitlines()
     return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
 
 
-def collected_from(path: Path) -> set[str]:
-    """The names of the test functions that pytest collects from a file."""
-    body = ast.parse(path.read_text(encoding="utf-8")).body
-    return {
-        node.name
-        for node in body
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-    }
-
-
 def missing(cell: str) -> list[str]:
-    """The tests that a cell names and that are nowhere."""
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", cell)
+    """Return the tests that a cell names and that do not exist."""
     return [
         f"{file}::{name}"
-        for file, name in named
-        if not (PROJECT / file).is_file() or name not in collected_from(PROJECT / file)
+        for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", cell)
+        if not (PROJECT / file).is_file() or name not in functions_of(PROJECT / file)
     ]
+
+
+def functions_of(path: Path) -> set[str]:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return {node.name for node in body if isinstance(node, ast.FunctionDef)}
 
 
 def test_every_promise_names_a_test_that_exists() -> None:
@@ -50,7 +42,7 @@ def test_every_promise_names_a_test_that_exists() -> None:
         assert missing(held_by) == [], promise
 
 
-def test_every_promise_is_compared_with_each_of_the_others() -> None:
+def test_every_promise_is_compared_with_each_other_tool() -> None:
     head, _, *rows = table()
     assert all(name in cell for name, cell in zip(OTHERS, head[2:], strict=True))
     for row in rows:

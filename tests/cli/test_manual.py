@@ -77,7 +77,7 @@ def options_of(name: str) -> set[str]:
 
 def readme_statuses() -> dict[int, str]:
     """The table of exit statuses in the README."""
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    text = (PROJECT / "nssbackup/cli/README.md").read_text(encoding="utf-8")
     table = text.partition("| status | meaning |\n|---|---|\n")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (\d+) \| (.+) \|$", table, re.MULTILINE)
     assert rows
