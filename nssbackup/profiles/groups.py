@@ -15,7 +15,8 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from itertools import islice, takewhile
+from contextlib import closing
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -51,16 +52,21 @@ def read_group_members(root: Path, system: System) -> tuple[ListedProfile, ...]:
     A member's folder need not exist. A database that is damaged, unreadable or not a group's has no
     members. The databases are left as they are, and nothing is created beside them.
     """
-    used_up, over = time.thread_time() + _SECONDS_IN_ALL, time.monotonic() + _PATIENCE
-    return tuple(
-        ListedProfile(folder, name.decode("utf-8", "replace"))
-        for database in takewhile(
-            lambda _: time.thread_time() < used_up and time.monotonic() < over,
-            _databases(root / GROUPS_FOLDER),
-        )
-        for path, name in _rows(database)
-        if (folder := member_folder(_native(path, system), root, system)) is not None
-    )
+    started = time.monotonic()
+    members: list[ListedProfile] = []
+    if databases := _databases(root / GROUPS_FOLDER):
+        # Here, because sqlite3 is slow to load and most roots have no group.
+        from nssbackup.system.budget import Budget
+
+        budget = Budget(_SECONDS_IN_ALL)
+        for database in databases:
+            if budget.is_spent() or time.monotonic() - started > _PATIENCE:
+                break
+            for path, name in _rows(database):
+                folder = member_folder(_native(path, system), root, system)
+                if folder is not None:
+                    members.append(ListedProfile(folder, name.decode("utf-8", "replace")))
+    return tuple(members)
 
 
 def member_folder(value: str, root: PurePath, system: System) -> PurePath | None:
@@ -113,9 +119,7 @@ def _databases(folder: Path) -> list[Path]:
 
 def _rows(database: Path) -> Iterator[tuple[bytes, bytes]]:
     """Yield path and name of each member; nothing if the database can't be read."""
-    # Here, because sqlite3 is slow to load and most roots have no group.
-    import sqlite3
-    from contextlib import closing
+    import sqlite3  # see above
 
     from nssbackup.system.snapshot import take_snapshot
 
@@ -129,8 +133,9 @@ def _rows(database: Path) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _members(snapshot: sqlite3.Connection) -> Iterator[tuple[bytes, bytes]]:
-    deadline = time.thread_time() + _READ_SECONDS
-    snapshot.set_progress_handler(lambda: time.thread_time() > deadline, 100)
+    from nssbackup.system.budget import Budget
+
+    Budget(_READ_SECONDS).limit(snapshot)
     snapshot.text_factory = bytes  # what it calls text need not be UTF-8
     # Only an ordinary table: a view could be made to never end, and a generated column (which
     # `table_info` leaves out) to fill the memory.
