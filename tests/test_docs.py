@@ -19,7 +19,7 @@ import nssbackup
 from nssbackup.batch.report import BatchItem, BatchReport, Items
 from nssbackup.cli import app
 from nssbackup.errors import NssBackupError
-from nssbackup.fleet.report import FleetReport, HostResult
+from nssbackup.fleet.reports import FleetReport, HostResult
 from nssbackup.pkcs12 import DESTINATIONS, FORMATS
 from tests import LIMIT, PROJECT
 

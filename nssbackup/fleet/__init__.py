@@ -1,1 +1,1 @@
-"""Fleet: `batch` on many computers, by Ansible; the role is in `collections`."""
+"""Fleet: `batch` on many computers through Ansible; the role is in `collections`."""

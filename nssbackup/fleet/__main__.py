@@ -1,9 +1,9 @@
-"""`python -m nssbackup.fleet`: what the role does with nssbackup, on either end of a transfer.
+"""`python -m nssbackup.fleet`: what the role runs on either end of a transfer.
 
-On the controller `pack-luggage FOLDER FILES`, which prints the private temporary folder that it
-puts `luggage.zip` into, and `unpack ARCHIVE FOLDER`, which prints as JSON what was new. On the host
-`back-up ARCHIVE WORD...`: it runs nssbackup with the words, and packs the folder `out`; where
-ARCHIVE is empty it packs nothing.
+On the controller, `pack FOLDER FILES` packs what a host needs into `nssbackup.zip` in a private
+temporary folder and prints that folder; `unpack ARCHIVE FOLDER` prints as JSON what was new. On the
+host, `back-up ARCHIVE WORD...` runs nssbackup with these words, and packs the folder `out` unless
+ARCHIVE is empty.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import tempfile
 from pathlib import Path
 
 from nssbackup.errors import NssBackupError, UsageError
-from nssbackup.fleet.transfer import pack, pack_luggage, unpack
+from nssbackup.fleet.transfer import PACKED_FOR_HOST, pack, pack_for_host, unpack
 
 
 def main(words: list[str]) -> int:
-    """Do what the words say; returns the exit status."""
+    """Do what the words say; return the exit status."""
     try:
         match words:
-            case ["pack-luggage", folder, files]:
+            case ["pack", folder, files]:
                 sys.stdout.write(str(_packed(Path(folder), json.loads(files))))
             case ["unpack", archive, folder]:
                 sys.stdout.write(json.dumps(unpack(Path(archive), Path(folder)).to_json()))
             case ["back-up", archive, *options]:
                 return _backed_up(archive, options)
             case _:
-                message = "this is for the role `nssbackup.fleet.backup`"
+                message = "only the role `nssbackup.fleet.backup` runs this"
                 raise UsageError(message)
     except NssBackupError as error:
         sys.stderr.write(f"{error.message}\n")
@@ -39,11 +39,12 @@ def main(words: list[str]) -> int:
 
 
 def _packed(folder: Path, files: dict[str, str]) -> Path:
-    """Pack the luggage into a new folder, which is gone again where that fails."""
+    """Pack what a host needs into a new folder; remove the folder if that fails."""
     made = Path(tempfile.mkdtemp(prefix="nssbackup-fleet-"))
     try:
-        given = {name: Path(path) for name, path in files.items()}
-        pack_luggage(folder, made / "luggage.zip", given)
+        pack_for_host(
+            folder, made / PACKED_FOR_HOST, {name: Path(path) for name, path in files.items()}
+        )
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
@@ -51,7 +52,7 @@ def _packed(folder: Path, files: dict[str, str]) -> Path:
 
 
 def _backed_up(archive: str, options: list[str]) -> int:
-    """Run a batch; its words and its status are passed on."""
+    """Run a batch, pass its output on, and return its status."""
     done = subprocess.run(  # noqa: S603 - this Python and our own module
         [sys.executable, "-m", "nssbackup", *options], check=False, stdin=subprocess.DEVNULL
     )

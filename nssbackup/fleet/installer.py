@@ -1,10 +1,10 @@
-"""Installs nssbackup on a host: this file is the program in the archive that goes there.
+"""Install nssbackup on a host: this file is the program in the archive that goes there.
 
-`python luggage.zip WORK REQUIREMENT` unpacks what else is in the archive into the folder WORK,
-makes a virtual environment there and installs into it: from WORK's folder `wheels` where there is
-one, else from the index that pip on the host is set up for. What an earlier run lost its connection
-to is removed beside WORK. There is nothing but Python's standard library here, and nothing that
-Python 3.7 could not read: it has to say what it lacks.
+`python nssbackup.zip WORK REQUIREMENT` unpacks the rest of the archive into the folder WORK, makes
+a virtual environment there and installs into it, from WORK's folder `wheels` if there is one, else
+from the index that pip on the host is set up for. Folders that earlier runs could not remove are
+removed. Only the standard library is used, and only what Python 3.7 can parse, so that an old
+Python can say what is missing.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from pathlib import Path
 
 PROGRAM = "__main__.py"
 
-# Less than the role waits, so that it hears of it.
+# Less than the role waits, so that the message gets there.
 _LIMIT = 500.0
 _OLD = 24 * 3600.0
 
 
 def main(work: Path, requirement: str) -> None:
-    """Unpack, make the environment, install.
+    """Unpack the archive, make the environment and install.
 
     Raises:
-        SystemExit: it can't be done; the message says why.
+        SystemExit: this failed; the message says why.
     """
     if sys.version_info < (3, 11):  # noqa: UP036 - this is where an old one finds out
         sys.exit(
@@ -43,12 +43,12 @@ def main(work: Path, requirement: str) -> None:
     with zipfile.ZipFile(sys.argv[0]) as file:
         file.extractall(work, [name for name in file.namelist() if name != PROGRAM])
     wheels = work / "wheels"
-    # Where pip itself is among the wheels the host needs no `ensurepip`, which Debian has in a
-    # package of its own; and it is faster.
+    # With pip among the wheels the host needs no `ensurepip`, which is a package of its own on
+    # Debian; and it is faster.
     pip = next(iter(sorted(wheels.glob("pip-*.whl"))), None)
     python = _environment(work / "venv", with_pip=pip is None)
     options = ["--disable-pip-version-check", "--no-input", "--no-cache-dir", "--quiet"]
-    # Nothing is built on a host, and compiling what runs once costs more than it saves.
+    # Nothing is built on a host, and nothing that runs once is worth compiling.
     options += ["--only-binary", ":all:", "--no-compile"]
     if wheels.is_dir():
         options += ["--no-index", "--find-links", str(wheels)]
@@ -57,10 +57,7 @@ def main(work: Path, requirement: str) -> None:
 
 
 def _sweep(work: Path) -> None:
-    """Remove what the role left beside its folder, if it is a day old.
-
-    Only our own: anybody may make a folder of such a name in /tmp.
-    """
+    """Remove the folders of this user that the role left a day ago or earlier."""
     for folder in work.parent.glob("nssbackup-fleet-*"):
         with contextlib.suppress(OSError):
             found = folder.lstat()
@@ -70,12 +67,12 @@ def _sweep(work: Path) -> None:
 
 
 def _environment(folder: Path, *, with_pip: bool) -> Path:
-    """Make the environment; returns its Python."""
+    """Make the environment and return its Python."""
     try:
         import venv
 
         if with_pip:
-            import ensurepip  # noqa: F401 - whether it is there: venv would say so in many words
+            import ensurepip  # noqa: F401 - venv's own message is long
     except ImportError:
         sys.exit(
             "Python's modules venv and ensurepip are needed on this computer (on Debian and Ubuntu:"

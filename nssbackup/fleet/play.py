@@ -1,4 +1,4 @@
-"""Plays: our playbooks through ansible-runner, and what came of each host."""
+"""Play: a playbook of ours run through ansible-runner, and the outcome of each host."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from nssbackup.fleet.errors import AnsibleError, FleetStuckError, FleetUnavailableError
+from nssbackup.errors import NssBackupError, UsageError
 
 PLAYBOOKS = Path(__file__).resolve().parent
-"""Where the playbooks are; Ansible finds the collection in the folder `collections` beside them."""
+"""The folder of the playbooks; Ansible finds the collection in the folder `collections` in it."""
 
-# Far above what lies between two events of Ansible's, apart from the one task with a limit of its
-# own: the other tasks of the role have ten minutes.
+# Seconds without an event of Ansible's, the backing up apart: all other tasks of the role end
+# within ten minutes.
 _SILENCE = 900.0
-# After its last event Ansible has nothing left to do but to end.
-_FAREWELL = 30.0
-# For ending in an orderly way when it is told to.
+# From Ansible's last event to its end.
+_TIME_TO_END = 30.0
+# From the order to end to its end.
 _GRACE = 10.0
 
 _MAX_MESSAGE = 2_000
 _BAD = frozenset({"runner_on_failed", "runner_item_on_failed", "runner_on_unreachable"})
 
-# What a task tells the person who watches; the others pass in silence.
+# The tasks that are shown, and how.
 STEPS = {
     "Look at the host": "connecting",
     "Install nssbackup": "installing nssbackup for the time of the run",
@@ -47,8 +47,8 @@ _WORDS = {
     "failed": "failed",
 }
 
-# ssh asks nothing where there is no terminal, but ansible-runner gives it one. So the answers:
-# a host whose key is not known is not the host, and a key whose passphrase is asked can't be used.
+# ssh asks nothing without a terminal, but ansible-runner gives it one. An unknown host key is
+# refused, and a key with a passphrase can't be used.
 _ANSWERS = {
     r"continue connecting \(yes/no": "no",
     r"Enter passphrase for key .*:\s*$": "",
@@ -56,9 +56,43 @@ _ANSWERS = {
 }
 
 
+class FleetUnavailableError(UsageError):
+    """Ansible is not installed here."""
+
+    code = "fleet-unavailable"
+    default_hint = "install it beside nssbackup: `pip install 'nssbackup[fleet]'`"
+
+
+class AnsibleError(UsageError):
+    """Ansible could not begin: the inventory, the limit or its configuration is wrong."""
+
+    code = "ansible"
+
+
+class HostError(NssBackupError):
+    """A host has no report of its own."""
+
+    code = "host-failed"
+    exit_status = 3
+
+
+class HostUnreachableError(HostError):
+    """A host could not be reached."""
+
+    code = "host-unreachable"
+    default_hint = "check that it is switched on and that `ansible -m ping` reaches it"
+
+
+class FleetStuckError(HostError):
+    """Ansible did not end. What came back stays, but there is no report of all hosts."""
+
+    code = "fleet-stuck"
+    default_hint = "run it again; the backups that came back are kept, with each host's report"
+
+
 @dataclass(frozen=True, slots=True)
 class Play:
-    """Which hosts, and how Ansible goes about them.
+    """Which hosts, and how Ansible works on them.
 
     Attributes:
         inventory: a file or folder, or hosts with commas between them, as Ansible's `-i` takes it.
@@ -78,8 +112,8 @@ class Play:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a host: `error` is None where the play went to its end."""
+class HostOutcome:
+    """The outcome of a host: `error` is None if the play came to its end there."""
 
     host: str
     reached: bool
@@ -87,22 +121,22 @@ class Outcome:
 
 
 Progress = Callable[[str, str], None]
-"""Is told a host and what happens there."""
+"""Called with a host and what happens there."""
 
 
 def run_play(
     name: str, play: Play, variables: Mapping[str, object], private: Path, progress: Progress
-) -> tuple[Outcome, ...]:
+) -> tuple[HostOutcome, ...]:
     """Run a playbook of ours.
 
     Args:
         name: of the playbook.
         play: which hosts.
         variables: of the role; no secret may be among them.
-        private: an empty folder for what ansible-runner writes, in a private one for what Ansible
-            does. The latter's path must be short: Ansible makes sockets in it, and the longest name
-            of one has 103 characters on macOS.
-        progress: is told what happens.
+        private: an empty folder for ansible-runner, in a private one for Ansible. The latter's path
+            must be short: Ansible makes sockets in it, and on macOS their names may have 103
+            characters.
+        progress: called with what happens.
 
     Returns:
         The hosts, by name.
@@ -110,15 +144,15 @@ def run_play(
     Raises:
         FleetUnavailableError: Ansible is not installed.
         AnsibleError: it could not begin.
-        FleetStuckError: it came to no end, and was ended.
+        FleetStuckError: it did not end, and was stopped.
         KeyboardInterrupt: Ctrl-C or SIGTERM; Ansible has ended by then.
     """
     runner = runner_module()
-    watch = _Watch(progress, play.time_limit + _SILENCE)
+    events = _Events(progress, play.time_limit + _SILENCE)
     arguments: dict[str, Any] = {
         "private_data_dir": str(private),
-        # The caller's folder, so that relative paths and an `ansible.cfg` in it mean what they do
-        # for `ansible-playbook`.
+        # The caller's folder, so that relative paths and an `ansible.cfg` work as they do with
+        # `ansible-playbook`.
         "project_dir": str(Path.cwd()),
         "playbook": str(PLAYBOOKS / f"{name}.yml"),
         "inventory": [play.inventory],
@@ -130,29 +164,29 @@ def run_play(
         "settings": {"pexpect_timeout": 1},
         "passwords": dict(_ANSWERS),
         "quiet": True,
-        "event_handler": watch.see,
-        "cancel_callback": watch.must_end,
+        "event_handler": events.take,
+        "cancel_callback": events.must_end,
     }
     done = None
-    with _told_of_ctrl_c(watch):
+    with _noting_ctrl_c(events):
         try:
             done = runner.run(**arguments)
         except Exception as error:  # pexpect's and ansible-runner's own, which have no root
-            if not (watch.finished or watch.cancelled or watch.stuck):
+            if not (events.finished or events.cancelled or events.stuck):
                 message = f"ansible-runner failed: {str(error)[:_MAX_MESSAGE]}"
                 raise AnsibleError(message) from error
-    if watch.cancelled:
+    if events.cancelled:
         raise KeyboardInterrupt
-    if watch.finished:
-        return watch.outcomes()
-    if watch.stuck:
-        message = f"Ansible said nothing for {watch.patience / 60:.0f} minutes and was ended"
+    if events.finished:
+        return events.outcomes()
+    if events.stuck:
+        message = f"Ansible reported nothing for {events.patience / 60:.0f} minutes and was stopped"
         raise FleetStuckError(message)
-    raise AnsibleError(*_why(done))
+    raise AnsibleError(_why(done))
 
 
 @dataclass(slots=True)
-class _Watch:
+class _Events:
     """Reads the events of a run as they come."""
 
     progress: Progress
@@ -168,8 +202,8 @@ class _Watch:
     _failed: set[str] = field(default_factory=set)
     _errors: dict[str, str] = field(default_factory=dict)
 
-    def see(self, event: Mapping[str, Any]) -> bool:
-        """Take an event in; returns that ansible-runner need not keep it."""
+    def take(self, event: Mapping[str, Any]) -> bool:
+        """Take an event; return that ansible-runner need not keep it."""
         self._last = time.monotonic()
         self._ansible = event.get("pid", self._ansible)
         kind, data = event.get("event"), event.get("event_data") or {}
@@ -187,18 +221,18 @@ class _Watch:
         elif kind == "runner_on_ok" and task == _DONE:
             self.progress(host, f"done: {_summary(data.get('res') or {})}")
         elif kind in _BAD and not data.get("ignore_errors"):
-            # The first tells what is the matter; what fails afterwards fails because of it.
+            # Only the first: what fails later fails because of it.
             self._errors.setdefault(host, error_of(str(task), data.get("res") or {}))
         return False
 
     def must_end(self) -> bool:
-        """Whether Ansible is to be killed: ansible-runner asks this every second or so.
+        """Return whether to kill Ansible; ansible-runner asks every second or so.
 
-        It is told to end first. It tells those that work for it, who are in sessions of their own
-        from 2.19 on and would live on for as long as their tasks do.
+        Ansible is told to end first: it tells its workers, which since 2.19 are in sessions of
+        their own and would otherwise go on until their tasks end.
         """
         silent = time.monotonic() - self._last
-        self.stuck = self.stuck or silent > (_FAREWELL if self.finished else self.patience)
+        self.stuck = self.stuck or silent > (_TIME_TO_END if self.finished else self.patience)
         if not (self.stuck or self.cancelled):
             return False
         if self._told is None:
@@ -208,13 +242,13 @@ class _Watch:
                     os.kill(self._ansible, signal.SIGINT)
         return self._ansible is None or time.monotonic() - self._told > _GRACE
 
-    def outcomes(self) -> tuple[Outcome, ...]:
-        """What came of the hosts."""
+    def outcomes(self) -> tuple[HostOutcome, ...]:
+        """Return the outcomes of the hosts, by name."""
         return tuple(
-            Outcome(
+            HostOutcome(
                 host,
                 reached=host not in self._unreachable,
-                error=self._errors.get(host, "Ansible does not say what failed")
+                error=self._errors.get(host, "Ansible did not say what failed")
                 if host in self._unreachable | self._failed
                 else None,
             )
@@ -223,18 +257,18 @@ class _Watch:
 
 
 @contextmanager
-def _told_of_ctrl_c(watch: _Watch) -> Iterator[None]:
-    """Have Ctrl-C, and being told to end by systemd or `kill`, noted instead of raised.
+def _noting_ctrl_c(events: _Events) -> Iterator[None]:
+    """Note Ctrl-C and SIGTERM instead of raising an exception.
 
-    An exception in the midst of ansible-runner would leave Ansible running, in a session of its own
-    where no Ctrl-C arrives.
+    An exception inside ansible-runner would leave Ansible running, in a session of its own that no
+    Ctrl-C reaches.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are for the main thread alone
+        yield  # only the main thread gets signals
         return
 
     def note(_number: int, _frame: FrameType | None) -> None:
-        watch.cancelled = True
+        events.cancelled = True
 
     before = {
         number: signal.signal(number, note)
@@ -249,29 +283,29 @@ def _told_of_ctrl_c(watch: _Watch) -> Iterator[None]:
 
 
 def error_of(task: str, result: Mapping[str, Any]) -> str:
-    """What a failed task says is the matter, in as few words as it has."""
+    """Return the error of a failed task in its shortest form."""
     for said in (_own_error(result.get("stdout")), result.get("stderr"), result.get("msg")):
         text = " ".join(str(said or "").split()).removeprefix("Task failed: ")
         if text and text != "non-zero return code":
             return text[:_MAX_MESSAGE]
-    return f"the task `{task}` failed, and what it said may hold a secret and is not shown"
+    return f"the task `{task}` failed; its output may hold a secret and is not shown"
 
 
 def _summary(result: Mapping[str, Any]) -> str:
-    """The totals of a host in words."""
+    """Return the totals of a host in words."""
     totals = result.get("msg")
     if not isinstance(totals, dict):
         return "nothing"
-    if isinstance(totals.get("message"), str):  # nothing was found to be backed up
+    if isinstance(totals.get("message"), str):  # nothing was found to back up
         return str(totals["message"])[:_MAX_MESSAGE]
-    # The host's own words: what is no number is not counted.
+    # From the host: only whole numbers are shown.
     found = {key: count for key, count in totals.items() if type(count) is int and count}
     counts = [f"{found[key]} {words}" for key, words in _WORDS.items() if key in found]
     return ", ".join(counts) or "nothing"
 
 
 def _own_error(stdout: object) -> str | None:
-    """The message of our own command line, whose errors are JSON on stdout."""
+    """Return the message of our own command line, whose errors are JSON on stdout."""
     try:
         document = json.loads(str(stdout))
         error = document["error"]
@@ -281,9 +315,9 @@ def _own_error(stdout: object) -> str | None:
 
 
 def _environment(temporary: Path) -> dict[str, str]:
-    """What is different for Ansible; the rest is the caller's, their `ANSIBLE_` variables too."""
+    """Return what is set for Ansible; the caller's other variables are kept."""
     defaults = {
-        # ansible-runner turns the checking of host keys off where nobody asks for it.
+        # ansible-runner turns the checking of host keys off by default.
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_PIPELINING": "True",
         "ANSIBLE_SSH_EXTRA_ARGS": "-o ServerAliveInterval=15 -o ServerAliveCountMax=4",
@@ -295,7 +329,7 @@ def _environment(temporary: Path) -> dict[str, str]:
         "ANSIBLE_NOCOLOR": "True",
         "ANSIBLE_LOCAL_TEMP": str(temporary),
         "TMPDIR": str(temporary),
-        # The programs of the environment that nssbackup runs in are not on everybody's PATH.
+        # The environment that nssbackup runs in need not be on the PATH.
         "PATH": os.pathsep.join(
             [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         ),
@@ -303,7 +337,7 @@ def _environment(temporary: Path) -> dict[str, str]:
 
 
 def runner_module() -> Any:  # noqa: ANN401 - it has no types
-    """The module ansible_runner.
+    """Return the module ansible_runner.
 
     Raises:
         FleetUnavailableError: it, or Ansible itself, is not installed.
@@ -312,15 +346,15 @@ def runner_module() -> Any:  # noqa: ANN401 - it has no types
         import ansible  # type: ignore[import-untyped]
         import ansible_runner  # type: ignore[import-untyped]
     except ImportError as error:  # on Windows its own imports fail
-        message = "a fleet needs Ansible, which is not installed here"
+        message = "`nssbackup fleet` needs Ansible, which is not installed here"
         hint = "Ansible runs on Linux and macOS" if sys.platform == "win32" else None
         raise FleetUnavailableError(message, hint=hint) from error
     del ansible
     return ansible_runner
 
 
-def _why(done: Any) -> tuple[str]:  # noqa: ANN401 - a class without types
-    """What Ansible said before it gave up."""
+def _why(done: Any) -> str:  # noqa: ANN401 - a class without types
+    """Return what Ansible said before it gave up."""
     try:
         with done.stdout as file:
             said = file.read()[-_MAX_MESSAGE * 4 :]
@@ -328,4 +362,4 @@ def _why(done: Any) -> tuple[str]:  # noqa: ANN401 - a class without types
         said = ""
     lines = [line.strip() for line in said.splitlines() if "ERROR" in line]
     text = " ".join(lines) or " ".join(said.split()) or f"it ended with status {done.rc}"
-    return (f"Ansible could not begin: {text[-_MAX_MESSAGE:]}",)
+    return f"Ansible could not begin: {text[-_MAX_MESSAGE:].rstrip('. ')}"

@@ -1,4 +1,4 @@
-"""The run: our role on every host, and the reports of all hosts in one."""
+"""Run: our role on every host, and one report of all hosts."""
 
 from __future__ import annotations
 
@@ -17,21 +17,35 @@ from nssbackup.batch.rendering import write_reports
 from nssbackup.batch.report import Items, encoded
 from nssbackup.batch.vault import recipients_in
 from nssbackup.errors import NssBackupError, OutputError, UsageError, reason
-from nssbackup.fleet.contents import LOCK_FILE
-from nssbackup.fleet.documents import HostDocument, failed_host, read_document
-from nssbackup.fleet.errors import FleetStuckError, HostError, HostUnreachableError
-from nssbackup.fleet.play import Outcome, Play, Progress, run_play, runner_module
-from nssbackup.fleet.report import FleetReport, HostResult, totals_of
+from nssbackup.fleet.play import (
+    FleetStuckError,
+    HostError,
+    HostOutcome,
+    HostUnreachableError,
+    Play,
+    Progress,
+    run_play,
+    runner_module,
+)
+from nssbackup.fleet.reports import (
+    FleetReport,
+    HostDocument,
+    HostResult,
+    failed_host,
+    read_document,
+    totals_of,
+)
+from nssbackup.fleet.transfer import LOCK_FILE
 from nssbackup.system.files import make_folder, write_verified
 from nssbackup.system.locking import only_run
 
-# Every POSIX system has it, and anybody may make private folders in it.
+# Every POSIX system has it, and every user may make private folders in it.
 _SHORT = "/tmp"  # noqa: S108 - a private folder in it
 _MAX_TEMPORARY = 50
 
-# What one of these says takes the place of all that the inventory says of its group, as where to
-# look or which password; of most of them only one may be said.
-_INSTEAD: tuple[Mapping[str, object], ...] = (
+# A variable given here replaces all those of its group in the inventory: of most groups only one
+# may be set.
+_GROUPS: tuple[Mapping[str, object], ...] = (
     {"roots": [], "home": [], "homes": []},
     {"for": "", "format": ""},
     {"password_file": "", "passwords": "", "escrow_certificates": []},
@@ -41,17 +55,17 @@ _INSTEAD: tuple[Mapping[str, object], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class FleetOptions:
-    """What a fleet is told.
+    """What to back up, and how.
 
     Attributes:
-        play: which hosts, and how Ansible goes about them; `check` is a dry run.
+        play: which hosts, and how Ansible works on them; `check` is a dry run.
         output: the folder for the backups, on this computer.
         wheels: a folder of wheels to install nssbackup from; the hosts' own index by default.
-        escrow: certificates that the made-up passwords are encrypted to.
+        escrow: certificates that the generated passwords are encrypted to.
         secrets: files with passwords, by the role's variable.
         expiring_days: marks the identities that end within so many days.
-        variables: others of the role. All are called as they are there, without `nssbackup_` in
-            front. For those that are not named the inventory's own hold, or the role's defaults.
+        variables: others of the role. All have the role's names without `nssbackup_`. The others
+            keep the inventory's values, or the role's defaults.
     """
 
     play: Play
@@ -68,22 +82,22 @@ def back_up_fleet(
 ) -> FleetReport:
     """Back up the certificates on all hosts of an inventory.
 
-    Each host has its folder in the output, and the report of all is beside them. With a dry run
-    nothing is written.
+    Each host has its folder in the output, with the report of all beside them. A dry run writes
+    nothing.
 
     Args:
-        options: what is to be done.
-        progress: is told what happens.
-        warn: is told what is about no item; it is in the report as well.
+        options: what to do.
+        progress: called with what happens.
+        warn: called with each warning that is about no item; the report has them as well.
 
     Raises:
         FleetUnavailableError: Ansible is not installed.
         AnsibleError: Ansible could not begin.
-        FleetStuckError: it came to no end.
-        UsageError: there are no wheels where they should be, or no host, or a certificate is of no
-            use for escrow.
+        FleetStuckError: it did not end.
+        UsageError: there are no wheels in their folder, there is no host, or a certificate can't
+            be used for escrow.
         OutputError: the output can't be written.
-        KeyboardInterrupt: Ctrl-C. What was on the hosts has been removed, as far as they answer.
+        KeyboardInterrupt: Ctrl-C. The hosts that answered have been cleaned up.
     """
     started = datetime.now(UTC)
     folder = options.output.absolute()
@@ -93,20 +107,20 @@ def back_up_fleet(
     notes = list(recipients_in(options.escrow)[1]) if options.escrow else []
     for note in notes:
         warn(note)
-    with _kept(folder, options), private_folder() as private:
+    with _locked(folder, options), private_folder() as private:
         documents = _new(private / "documents")
         variables = _variables(options, folder, documents)
         try:
             outcomes = run_play("backup", options.play, variables, _new(private / "run"), progress)
         except (KeyboardInterrupt, FleetStuckError):
-            progress("", "interrupted: removing what is on the hosts; Ctrl-C again to leave it")
+            progress("", "interrupted: cleaning up the hosts; press Ctrl-C again to skip that")
             play = replace(options.play, check=False, time_limit=0)
             with suppress(NssBackupError):
                 run_play("clean", play, variables, _new(private / "clean"), _silent)
             raise
         if not outcomes:
-            message = "no host of the inventory is meant"
-            raise UsageError(message, hint="look at it with `ansible-inventory --graph`")
+            message = "no host of the inventory was selected"
+            raise UsageError(message, hint="`ansible-inventory --graph` shows the hosts")
         paths = (
             documents / f"{one.host}.json"
             if options.play.check
@@ -125,7 +139,7 @@ def back_up_fleet(
 
 
 def _variables(options: FleetOptions, folder: Path, documents: Path) -> dict[str, object]:
-    """What the role is told, whatever the inventory says; paths that hold in any folder."""
+    """Return the variables that override the inventory's, with absolute paths."""
     values: dict[str, object] = {
         **options.variables,
         **{key: str(path.absolute()) for key, path in options.secrets.items()},
@@ -136,13 +150,13 @@ def _variables(options: FleetOptions, folder: Path, documents: Path) -> dict[str
         values["wheels"] = str(options.wheels.absolute())
     if options.expiring_days is not None:
         values["expiring"] = options.expiring_days
-    for group in _INSTEAD:
+    for group in _GROUPS:
         if not group.keys().isdisjoint(values):
             values = {**group, **values}
     if options.play.check:
         values["documents"] = str(documents)
-    # These are not the inventory's to say: this program has to find what comes home, to read it,
-    # and to know how long it may take.
+    # Not for the inventory to set: this program has to find and read what comes back, and to know
+    # how long that may take.
     values["folder"] = str(folder)
     values["requirement"] = f"nssbackup=={version('nssbackup')}"
     values["run"] = secrets.token_hex(8)
@@ -150,8 +164,10 @@ def _variables(options: FleetOptions, folder: Path, documents: Path) -> dict[str
     return {f"nssbackup_{key}": value for key, value in values.items()}
 
 
-def _result(outcome: Outcome, path: Path, progress: Progress) -> tuple[Outcome, HostDocument]:
-    """What came of a host, and its document; where it has none, one that says so."""
+def _result(
+    outcome: HostOutcome, path: Path, progress: Progress
+) -> tuple[HostOutcome, HostDocument]:
+    """Return the outcome of a host with its report, or with one that says why there is none."""
     if outcome.error is None:
         try:
             return outcome, read_document(path, outcome.host)
@@ -170,7 +186,7 @@ def _merged(
     folder: Path,
     started: datetime,
     notes: Sequence[str],
-    found: Sequence[tuple[Outcome, HostDocument]],
+    found: Sequence[tuple[HostOutcome, HostDocument]],
 ) -> FleetReport:
     items = Items()
     for _, document in found:
@@ -201,8 +217,8 @@ def _write(report: FleetReport, folder: Path) -> None:
 
 
 @contextmanager
-def _kept(folder: Path, options: FleetOptions) -> Iterator[None]:
-    """Keep the output for this run alone; a dry run leaves everything as it is."""
+def _locked(folder: Path, options: FleetOptions) -> Iterator[None]:
+    """Keep other runs out of the output folder; a dry run writes nothing and needs no lock."""
     if options.play.check:
         yield
         return
@@ -218,13 +234,12 @@ def _kept(folder: Path, options: FleetOptions) -> Iterator[None]:
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder for what Ansible does, with a path that has room for its sockets' names behind it.
+    """Make a private temporary folder for Ansible, with a path short enough for its sockets.
 
-    Python 3.13's, and Ansible's from 2.19 on, take 50 bytes more, and a socket's name may have 103
-    on macOS.
+    On macOS a socket's name may have 103 bytes; Python 3.13 and Ansible 2.19 add 50 to the path.
     """
     short = len(os.fsencode(tempfile.gettempdir())) <= _MAX_TEMPORARY or os.name != "posix"
-    # What Ansible still writes while it ends must not keep the rest from being removed.
+    # Ansible may still be writing while it ends.
     with tempfile.TemporaryDirectory(
         prefix="nssbackup-", dir=None if short else _SHORT, ignore_cleanup_errors=True
     ) as name:
@@ -237,7 +252,7 @@ def _new(folder: Path) -> Path:
 
 
 def _check_wheels(folder: Path) -> None:
-    """Find out here what would fail on every host."""
+    """Raise unless there are wheels, before every host fails for lack of them."""
     if not any(folder.glob("*.whl")):
         message = f"there are no wheels in `{folder}`"
         hint = "`pip wheel --wheel-dir FOLDER . pip` in nssbackup's sources makes them"
@@ -245,4 +260,4 @@ def _check_wheels(folder: Path) -> None:
 
 
 def _silent(host: str, step: str) -> None:
-    """What is done for tidiness is not told."""
+    """Show nothing: cleaning up is not worth a message."""

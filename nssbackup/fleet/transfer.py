@@ -1,15 +1,16 @@
 """Transfer: a folder of backups as one ZIP, packed on one computer and unpacked on another.
 
-The role runs all of it through `python -m nssbackup.fleet`: what the controller has of a host goes
-to the host before `batch` runs there, so that it knows what is backed up already; what lies there
-afterwards comes home. The archive that comes home was made by another computer, so nothing in it
-is believed: not a name, not a size, not a digest.
+The role runs it through `python -m nssbackup.fleet`. What the controller has of a host goes to the
+host before `batch` runs there, so that it knows what is backed up; what `batch` leaves there comes
+back. The archive that comes back was made by another computer, so nothing in it is trusted: no
+name, no size, no digest.
+
+What a file is for is told by its name, which `batch` gives it. Other files are somebody's own.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import stat
 import struct
@@ -18,23 +19,39 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from nssbackup.batch.naming import PASSWORDS_ELSEWHERE, PASSWORDS_FILE, STATE_FOLDER
+from nssbackup.batch.naming import (
+    ESCROW_FOLDER,
+    PASSWORDS_ELSEWHERE,
+    PASSWORDS_FILE,
+    REPORT_FILES,
+    STATE_FOLDER,
+)
 from nssbackup.errors import DamagedBackupError, OutputError, reason
 from nssbackup.fleet import installer
-from nssbackup.fleet.contents import is_backup, is_for_next_run, is_inside, is_working_file, rank
 from nssbackup.fleet.installer import PROGRAM
+from nssbackup.fleet.play import HostError
+from nssbackup.fleet.reports import is_inside, parse_document
 from nssbackup.system.files import make_folder, write_private, write_verified
+
+PACKED_FOR_HOST = "nssbackup.zip"
+
+LOCK_FILE = "fleet.lock"
+"""Allows one run at a time in a folder of hosts; it is in the folder of the state."""
 
 # Far above what a building full of people needs, far below what fills a disk.
 MAX_FILES = 200_000
 MAX_FILE = 256 * 1024 * 1024
 MAX_ALL = 4 * 1024 * 1024 * 1024
 
-# What `pack` makes. The errors of the other methods are many, and none of an archive's own.
+# Of use only while a program runs.
+_WORKING_FILES = frozenset({"lock", LOCK_FILE, PASSWORDS_ELSEWHERE})
+_BACKUP, _STATE = ".pfx", ".json"
+
+# The methods that `pack` uses. Others have errors of their own.
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-# What zipfile may raise for an archive that is damaged, or was made to be.
+# What zipfile may raise for a damaged archive.
 _UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
     *(NotImplementedError, RuntimeError, ValueError),
@@ -43,10 +60,10 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """What came out of an archive, by name, with `/` between the parts.
+    """What was in an archive, by name, with `/` between the parts.
 
     Attributes:
-        new: files that were not there.
+        new: files that were not there before.
         replaced: files that were there with other contents.
         unchanged: files that were there with the same contents, and were not touched.
     """
@@ -57,11 +74,12 @@ class Unpacked:
 
     @property
     def changed(self) -> bool:
-        """Whether a backup, or what belongs to one, is new: a report always is."""
-        return any(is_backup(name) for name in (*self.new, *self.replaced))
+        """Return whether a backup, or a file that belongs to one, is new. Reports always are."""
+        written = (*self.new, *self.replaced)
+        return any(name not in REPORT_FILES and not _is_state(name) for name in written)
 
     def to_json(self) -> Mapping[str, object]:
-        """What the role reads."""
+        """Return what the role reads."""
         return {
             "changed": self.changed,
             "new": self.new,
@@ -74,66 +92,65 @@ def pack(folder: Path, archive: Path) -> None:
     """Put the files below a folder into a new private ZIP.
 
     Args:
-        folder: need not exist: the archive is empty then.
-        archive: must not exist; not below the folder.
+        folder: may be missing; then the archive is empty.
+        archive: must not exist, nor be below the folder.
 
     Raises:
-        OutputError: something can't be read, or the archive can't be written.
+        OutputError: a file can't be read, or the archive can't be written.
     """
     with _new_archive(archive) as file:
         for name in _names(folder):
             _add(file, name, folder / name)
 
 
-def pack_luggage(folder: Path, archive: Path, files: Mapping[str, Path]) -> None:
-    """Pack what goes to a host: the program that installs nssbackup there, and what it is to have.
+def pack_for_host(folder: Path, archive: Path, files: Mapping[str, Path]) -> None:
+    """Pack what a host needs: the program that installs nssbackup, the state and the backups.
 
-    That is what the next run goes by, the backups and the state, below `out`, and nothing else that
-    may lie in the folder: passwords of earlier nights, in escrow or not, leave the controller for
-    nobody. So the run there is told that they are elsewhere.
+    Nothing else in the folder leaves the controller; no host gets passwords of earlier nights, in
+    escrow or not. So the run on the host is told that these are elsewhere.
 
     Args:
-        folder: where the host's backups are; need not exist.
-        archive: must not exist; Python can run it. It is for its owner alone.
-        files: more files by their names there; of a folder its wheels.
+        folder: where the host's backups are; may be missing.
+        archive: must not exist. Python can run it; only its owner may read it.
+        files: more files, by their names on the host; of a folder its wheels.
 
     Raises:
-        OutputError: something can't be read, or the archive can't be written.
+        OutputError: a file can't be read, or the archive can't be written.
     """
     with _new_archive(archive) as file:
         _add(file, PROGRAM, Path(installer.__file__))
         for name in _names(folder):
-            if is_for_next_run(name):
+            if _is_for_next_run(name):
                 _add(file, f"out/{name}", folder / name)
         file.writestr(f"out/{STATE_FOLDER}/{PASSWORDS_ELSEWHERE}", b"")
         for name, path in files.items():
             if path.is_dir():
                 for wheel in sorted(path.glob("*.whl")):
-                    # They are compressed already.
+                    # Wheels are compressed already.
                     _add(file, f"{name}/{wheel.name}", wheel, zipfile.ZIP_STORED)
             else:
                 _add(file, name, path)
 
 
 def unpack(archive: Path, folder: Path) -> Unpacked:
-    """Put the files of an archive into a folder, each under its name only when it is whole.
+    """Put the files of an archive into a host's folder, each under its name only when it is whole.
 
-    The folder, and the folders in it, are made as they are needed, for the owner alone. Nothing is
-    ever removed. What makes a backup usable comes before the backup, what says that there is one
-    after it: a run that is killed in between leaves no `.pfx` whose password is nowhere.
+    Folders are made as needed, for the owner alone. Nothing is removed. What makes a backup usable
+    is written before the backup, and what says that there is one after it: a run that is killed
+    leaves no `.pfx` without its password.
 
     Raises:
-        DamagedBackupError: the archive is no ZIP, or has something in it that has no business
-            there; nothing was written.
-        OutputError: the operating system did not let us write.
+        DamagedBackupError: the archive is damaged, or holds what is not allowed in it; nothing was
+            written.
+        OutputError: a file can't be written.
     """
     done = Unpacked()
     try:
         with zipfile.ZipFile(archive) as file:
             entries = _checked(file)
-            _check_digests(file, entries)
-            for name in sorted(entries, key=rank):
-                _place(file, entries[name], folder, name, done)
+            _check_digests(file, entries, folder.name)
+            for name in sorted(entries, key=_rank):
+                _write(file, entries[name], folder, name, done)
     except _UNREADABLE as error:
         said = str(error).rstrip(". ") or type(error).__name__
         message = f"`{archive.name}` is damaged: {said}"
@@ -142,6 +159,34 @@ def unpack(archive: Path, folder: Path) -> Unpacked:
         message = f"`{folder}` can't be written: {reason(error)}"
         raise OutputError(message) from error
     return done
+
+
+def _is_for_next_run(name: str) -> bool:
+    """Return whether the next run on the host reads a file: each user's state, and the backups.
+
+    `batch` compares the contents of the backups in the state. The names of others are taken.
+    """
+    folder, _, last = name.partition("/")
+    if "/" in last or not is_inside(name):
+        return False
+    if folder == STATE_FOLDER:
+        return last.endswith(_STATE)
+    # No user's folder has the escrow's name, in any spelling, or begins with a dot.
+    users = folder.casefold() != ESCROW_FOLDER and not folder.startswith(".")
+    return users and last.endswith(_BACKUP)
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """Return the order of writing: passwords and escrow, backups, the state, the reports."""
+    if name in REPORT_FILES:
+        return 3, name
+    if _is_state(name):
+        return 2, name
+    return int(name.endswith(_BACKUP)), name
+
+
+def _is_state(name: str) -> bool:
+    return PurePosixPath(name).parts[0] == STATE_FOLDER
 
 
 @contextmanager
@@ -158,7 +203,7 @@ def _new_archive(path: Path) -> Iterator[zipfile.ZipFile]:
 def _add(
     archive: zipfile.ZipFile, name: str, path: Path, compression: int = zipfile.ZIP_DEFLATED
 ) -> None:
-    # Not `ZipFile.write`: it refuses files that are older than 1980.
+    # Not `ZipFile.write`: it refuses files from before 1980.
     entry = zipfile.ZipInfo(name)
     entry.compress_type = compression
     with path.open("rb") as source, archive.open(entry, "w") as target:
@@ -166,16 +211,17 @@ def _add(
 
 
 def _names(folder: Path) -> Iterator[str]:
-    """The regular files below a folder; a link leads nowhere."""
+    """Yield the names of the regular files below a folder; links are not followed."""
     if not folder.is_dir():
         return
     for path in sorted(folder.rglob("*")):
-        if stat.S_ISREG(path.lstat().st_mode) and not is_working_file(path.name):
+        working = path.name in _WORKING_FILES or path.name.endswith(".tmp")
+        if not working and stat.S_ISREG(path.lstat().st_mode):
             yield path.relative_to(folder).as_posix()
 
 
 def _checked(file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The files of an archive by name, none of which leads out of the folder or is too large."""
+    """Return the files of an archive by name; raise unless names, kinds and sizes are allowed."""
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in file.infolist():
         if entry.is_dir():
@@ -183,10 +229,10 @@ def _checked(file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         name = entry.filename
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if not is_inside(name) or kind not in (0, stat.S_IFREG):
-            message = f"a name in the archive is not one of a file below the folder: `{name}`"
+            message = f"the archive has a file with a name that is not allowed: `{name}`"
             raise DamagedBackupError(message)
         if entry.compress_type not in _METHODS:
-            message = f"`{name}` is packed in a way that is not ours"
+            message = f"`{name}` in the archive has an unknown compression"
             raise DamagedBackupError(message)
         if name in entries:
             message = f"`{name}` is in the archive twice"
@@ -199,23 +245,23 @@ def _checked(file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     return entries
 
 
-def _check_digests(file: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo]) -> None:
-    """Compare the backups with what the report in the same archive says of them."""
-    if "report.json" not in entries:
+def _check_digests(
+    file: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], host: str
+) -> None:
+    """Raise unless the backups are those of the report in the same archive."""
+    if REPORT_FILES[0] not in entries:
         return
     try:
-        document = json.loads(_contents(file, entries["report.json"]))
-    except (ValueError, RecursionError) as error:
-        message = "`report.json` in the archive is no JSON"
-        raise DamagedBackupError(message) from error
-    items = document.get("items") if isinstance(document, dict) else None
-    for item in items if isinstance(items, list) else ():
-        name = item.get("file") if isinstance(item, dict) else None
-        if not isinstance(name, str) or item.get("status") not in ("backed-up", "unchanged"):
+        document = parse_document(_contents(file, entries[REPORT_FILES[0]]), host)
+    except HostError as error:
+        raise DamagedBackupError(error.message) from error
+    for item in document.items:
+        if item.file is None or item.status not in ("backed-up", "unchanged"):
             continue
+        name = item.file.removeprefix(f"{host}/")
         entry = entries.get(name)
-        if entry is None or _digest(file, entry) != item.get("sha256"):
-            message = f"`{name}` is not in the archive as the report says"
+        if entry is None or _digest(file, entry) != item.sha256:
+            message = f"`{name}` in the archive is not the file that the report describes"
             raise DamagedBackupError(message)
 
 
@@ -224,16 +270,16 @@ def _digest(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
 
 
 def _contents(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """A file's bytes, never more than it said; zipfile itself checks their sum."""
+    """Return a file's bytes, at most as many as announced; zipfile checks their sum."""
     with file.open(entry) as source:
         data = source.read(entry.file_size + 1)
     if len(data) != entry.file_size:
-        message = f"`{entry.filename}` has not the size that the archive says"
+        message = f"`{entry.filename}` does not have the size that the archive announces"
         raise DamagedBackupError(message)
     return data
 
 
-def _place(
+def _write(
     file: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, name: str, done: Unpacked
 ) -> None:
     """Write a file, unless it is there already."""
@@ -253,7 +299,7 @@ def _place(
 
     def check(temporary: Path) -> None:
         if temporary.read_bytes() != data:
-            message = f"`{name}` is not on the disk as it was written"
+            message = f"`{name}` read back from the disk is not what was written"
             raise OutputError(message)
 
     write_verified(path, data, check, replace=True)
@@ -261,7 +307,7 @@ def _place(
 
 
 def _appended(path: Path, data: bytes) -> bytes:
-    """The table of passwords with the rows that come: they are new, as it was not sent away."""
+    """Return the password table here with the rows that came; none of those was sent away."""
     if not path.is_file():
         return data
     found = path.read_bytes()
@@ -276,6 +322,6 @@ def _make_folders(top: Path, folder: Path) -> None:
     if folder != top:
         _make_folders(top, folder.parent)
         if folder.is_symlink():
-            message = f"`{folder}` is in the way: it is a link"
+            message = f"`{folder}` is a link, which is not followed"
             raise OutputError(message)
     make_folder(folder)

@@ -14,10 +14,9 @@ from nssbackup.cli.commands.fleet import _show as show
 from nssbackup.cli.commands.fleet import _warn_of_passwords as warn_of_passwords
 from nssbackup.cli.output import Output
 from nssbackup.fleet import play
-from nssbackup.fleet.errors import FleetStuckError
-from nssbackup.fleet.play import Play, error_of, run_play
+from nssbackup.fleet.play import FleetStuckError, Play, error_of, run_play
 from nssbackup.fleet.play import _summary as summary
-from nssbackup.fleet.report import FleetReport, HostResult, totals_of
+from nssbackup.fleet.reports import FleetReport, HostResult, totals_of
 from nssbackup.fleet.run import private_folder
 from tests.cli.runner import Cli, names
 
@@ -91,7 +90,7 @@ def test_an_ansible_that_comes_to_no_end_is_ended(
     waits = Play(str(inventory), time_limit=0)
     with private_folder() as folder:
         (folder / "run").mkdir()
-        with pytest.raises(FleetStuckError, match="Ansible said nothing for 0 minutes"):
+        with pytest.raises(FleetStuckError, match="Ansible reported nothing for 0 minutes"):
             run_play("backup", waits, {}, folder / "run", lambda _host, _step: None)
     assert ended(int((tmp_path / "pid").read_text()))
 

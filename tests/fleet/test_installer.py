@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nssbackup.fleet import installer
-from nssbackup.fleet.transfer import pack_luggage
+from nssbackup.fleet.transfer import pack_for_host
 from tests import LIMIT
 
 # What a host may have that is not Python 3.11 with everything.
@@ -28,7 +28,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 _COMPLAINING = "import sys; sys.exit(f'no {sys.argv[1:]} here')"
 
 
-def luggage_with(folder: Path, *wheels: str, pip: str = _COMPLAINING) -> Path:
+def archive_with(folder: Path, *wheels: str, pip: str = _COMPLAINING) -> Path:
     backups = folder / "backups" / "jane"
     backups.mkdir(parents=True)
     (backups / "Jane.pfx").write_bytes(b"pfx")
@@ -39,21 +39,21 @@ def luggage_with(folder: Path, *wheels: str, pip: str = _COMPLAINING) -> Path:
         with zipfile.ZipFile(folder / "wheels" / name, "w") as file:
             file.writestr("pip/__main__.py", pip)
     files = {"escrow-0.pem": folder / "it.pem", "wheels": folder / "wheels"}
-    pack_luggage(backups.parent, folder / "luggage.zip", files)
-    return folder / "luggage.zip"
+    pack_for_host(backups.parent, folder / "nssbackup.zip", files)
+    return folder / "nssbackup.zip"
 
 
 @pytest.fixture
-def luggage(tmp_path: Path) -> Path:
-    return luggage_with(tmp_path)
+def archive(tmp_path: Path) -> Path:
+    return archive_with(tmp_path)
 
 
-def install(luggage: Path, before: str = "") -> subprocess.CompletedProcess[str]:
-    work = luggage.with_name("nssbackup-fleet-now")
+def install(archive: Path, before: str = "") -> subprocess.CompletedProcess[str]:
+    work = archive.with_name("nssbackup-fleet-now")
     work.mkdir()
     code = _RUN.format(before=before)
     return subprocess.run(
-        [sys.executable, "-B", "-c", code, luggage, ".", "nssbackup"],
+        [sys.executable, "-B", "-c", code, archive, ".", "nssbackup"],
         capture_output=True,
         text=True,
         check=False,
@@ -82,24 +82,24 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
     assert imported <= set(sys.stdlib_module_names)
 
 
-def test_an_older_python_is_told_what_is_needed(luggage: Path) -> None:
-    done = install(luggage, before="sys.version_info = (3, 9, 2)")
+def test_an_older_python_is_told_what_is_needed(archive: Path) -> None:
+    done = install(archive, before="sys.version_info = (3, 10, 2)")
     assert done.returncode == 1
     assert done.stderr.startswith("Python 3.11 or later is needed on this computer, and `")
-    assert "is 3.9: name another in `nssbackup_python`" in done.stderr
+    assert "is 3.10: name another in `nssbackup_python`" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_without_ensurepip_the_package_is_named(luggage: Path) -> None:
-    done = install(luggage, before="sys.modules['ensurepip'] = None")
+def test_without_ensurepip_the_package_is_named(archive: Path) -> None:
+    done = install(archive, before="sys.modules['ensurepip'] = None")
     assert done.returncode == 1
     assert "apt install python3-venv" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_what_was_brought_is_put_where_batch_looks_for_it(luggage: Path) -> None:
-    install(luggage, before="sys.modules['ensurepip'] = None")
-    work = luggage.with_name("nssbackup-fleet-now")
+def test_what_was_brought_is_put_where_batch_looks_for_it(archive: Path) -> None:
+    install(archive, before="sys.modules['ensurepip'] = None")
+    work = archive.with_name("nssbackup-fleet-now")
     assert (work / "out" / "jane" / "Jane.pfx").read_bytes() == b"pfx"
     assert (work / "escrow-0.pem").read_bytes() == b"certificate"
     assert not (work / "__main__.py").exists()
@@ -108,14 +108,14 @@ def test_what_was_brought_is_put_where_batch_looks_for_it(luggage: Path) -> None
 
 
 def test_what_pip_says_is_handed_on(tmp_path: Path) -> None:
-    done = install(luggage_with(tmp_path, "pip-1-py3-none-any.whl"))
+    done = install(archive_with(tmp_path, "pip-1-py3-none-any.whl"))
     assert done.returncode == 1
     assert done.stderr.startswith("nssbackup can't be installed on this computer: no ['install', ")
     for option in ("--no-index", "--no-cache-dir", "--only-binary", "nssbackup"):
         assert repr(option) in done.stderr
 
 
-def test_only_what_is_old_and_our_own_is_swept_away(luggage: Path, tmp_path: Path) -> None:
+def test_only_what_is_old_and_our_own_is_swept_away(archive: Path, tmp_path: Path) -> None:
     names = ("nssbackup-fleet-old", "nssbackup-fleet-new", "another")
     for name in names:
         (tmp_path / name / "in").mkdir(parents=True)
@@ -123,7 +123,7 @@ def test_only_what_is_old_and_our_own_is_swept_away(luggage: Path, tmp_path: Pat
     (tmp_path / "nssbackup-fleet-link").symlink_to(tmp_path / "another")
     for name in ("nssbackup-fleet-old", "another"):
         os.utime(tmp_path / name, (0, 0))
-    install(luggage, before="sys.modules['ensurepip'] = None")
+    install(archive, before="sys.modules['ensurepip'] = None")
     kept = {path.name for path in tmp_path.iterdir()} & {*names, "nssbackup-fleet-link"}
     assert kept == {"nssbackup-fleet-new", "another", "nssbackup-fleet-link"}
 
@@ -133,12 +133,12 @@ def test_only_what_is_old_and_our_own_is_swept_away(luggage: Path, tmp_path: Pat
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Path]]:
-    """Has the installer find some luggage; gives the folder that it works in."""
+    """Has the installer find some archive; gives the folder that it works in."""
     before = os.umask(0o077)
 
-    def prepared(luggage: Path) -> Path:
-        monkeypatch.setattr(sys, "argv", [str(luggage)])
-        work = luggage.with_name("nssbackup-fleet-now")
+    def prepared(archive: Path) -> Path:
+        monkeypatch.setattr(sys, "argv", [str(archive)])
+        work = archive.with_name("nssbackup-fleet-now")
         work.mkdir()
         return work
 
@@ -147,19 +147,19 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Path]]:
 
 
 def test_another_version_of_python_is_named(
-    here: Callable[[Path], Path], luggage: Path, monkeypatch: pytest.MonkeyPatch
+    here: Callable[[Path], Path], archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = here(luggage)
-    monkeypatch.setattr(sys, "version_info", (3, 9, 2))
-    with pytest.raises(SystemExit, match=r"is 3\.9: name another"):
+    work = here(archive)
+    monkeypatch.setattr(sys, "version_info", (3, 10, 2))
+    with pytest.raises(SystemExit, match=r"is 3\.10: name another"):
         installer.main(work, "nssbackup")
     assert list(work.iterdir()) == []
 
 
 def test_what_earlier_runs_left_is_removed_a_day_later_and_nothing_else(
-    here: Callable[[Path], Path], luggage: Path, monkeypatch: pytest.MonkeyPatch
+    here: Callable[[Path], Path], archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = here(luggage)
+    work = here(archive)
     old, recent, other = (work.with_name(f"nssbackup-fleet-{name}") for name in "abc")
     file, link = (work.with_name(f"nssbackup-fleet-{name}") for name in "de")
     for folder in (old, recent, other):
@@ -196,7 +196,7 @@ def test_pip_does_it_or_says_why_not_or_is_not_waited_for(
     pip: str,
     said: str | None,
 ) -> None:
-    work = here(luggage_with(tmp_path, "pip-1-py3-none-any.whl", pip=pip))
+    work = here(archive_with(tmp_path, "pip-1-py3-none-any.whl", pip=pip))
     monkeypatch.setattr(installer, "_LIMIT", 1.0 if "sleep" in pip else 60.0)
     if said is None:
         installer.main(work, "nssbackup")

@@ -12,7 +12,7 @@ import pytest
 
 from nssbackup.cli import app
 from nssbackup.fleet import run
-from nssbackup.fleet.play import Outcome, Play, Progress
+from nssbackup.fleet.play import HostOutcome, Play, Progress
 from tests.builders.store import issue, rsa_key
 from tests.fleet.test_documents import DOCUMENT, ITEM
 
@@ -33,7 +33,7 @@ class Hosts:
         variables: Mapping[str, object],
         _private: Path,
         _progress: Progress,
-    ) -> tuple[Outcome, ...]:
+    ) -> tuple[HostOutcome, ...]:
         self.told = dict(variables)
         for host, text in self.reports.items():
             path = Path(self.told["nssbackup_folder"], host, "report.json")
@@ -41,7 +41,7 @@ class Hosts:
                 path = Path(self.told["nssbackup_documents"], f"{host}.json")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        return tuple(Outcome(host, reached=True) for host in self.reports)
+        return tuple(HostOutcome(host, reached=True) for host in self.reports)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_host_s_nonsense_is_its_own_failure(
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     found = {item["host"]: item["status"] for item in report["items"]}
     assert found == {"ada": "backed-up", "berta": "failed"}
-    assert "warning: berta: its report is missing or is none\n" in capsys.readouterr().err
+    assert "warning: berta: its report is not one of `nssbackup batch`\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [(), ("--json",), ("--quiet",), ("--dry-run",)])

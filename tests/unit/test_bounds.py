@@ -31,8 +31,8 @@ from nssbackup.errors import (
     UnsupportedBackupError,
     UsageError,
 )
-from nssbackup.fleet.documents import read_document
-from nssbackup.fleet.errors import HostError
+from nssbackup.fleet.play import HostError
+from nssbackup.fleet.reports import read_document
 from nssbackup.identity import chain, private_keys
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Profile

@@ -34,7 +34,7 @@ from nssbackup.cli.sources import Sources
 from nssbackup.errors import UsageError
 
 if TYPE_CHECKING:
-    from nssbackup.fleet.report import FleetReport
+    from nssbackup.fleet.reports import FleetReport
 
 _Inventory = Annotated[
     str,
