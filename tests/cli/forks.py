@@ -34,9 +34,13 @@ from nssbackup.__main__ import main
 
 for line in sys.stdin:
     job = json.loads(line)
+    ready, begun = os.pipe()
     child = os.fork()
     if not child:
         break
+    os.close(begun)
+    os.read(ready, 1)  # until the child has its streams
+    os.close(ready)
     print(child, flush=True)
     _, status, used = os.wait4(child, 0)
     answer = [os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, used.ru_maxrss]
@@ -54,6 +58,8 @@ for number, name in enumerate(job["streams"]):
     opened = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
     os.dup2(opened, number)
     os.close(opened)
+os.close(begun)
+os.close(ready)
 errors = sys.stdout.errors
 sys.stdin = sys.__stdin__ = open(0, errors=errors, closefd=False)
 sys.stdout = sys.__stdout__ = open(1, "w", errors=errors, closefd=False)
