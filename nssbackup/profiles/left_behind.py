@@ -103,7 +103,7 @@ def desktops(system: System) -> Iterator[Path]:
 
 def _onedrives(system: System) -> Iterator[Path]:
     for name in _ONEDRIVE_VARIABLES:
-        path = system.path(system.environment.get(name, ""))
+        path = system.path(system.variable(name))
         if path.is_absolute():
             yield Path(path)
     for folder in subfolders(Path(system.home), system):

@@ -44,7 +44,7 @@ class Base:
         """Return the folders on that system, each once; they need not exist."""
         folders: list[PurePath] = []
         if self.variable is not None:
-            path = system.path(system.environment.get(self.variable, ""))
+            path = system.path(system.variable(self.variable))
             # The XDG Base Directory Specification says to ignore a relative value: the result
             # would depend on the current folder.
             if path.is_absolute():

@@ -79,6 +79,16 @@ class System:
             confined_to=os.path.realpath(home),
         )
 
+    def variable(self, name: str) -> str:
+        """Return an environment variable; empty if it is not set.
+
+        Windows' names ignore case, and `os.environ` has them in upper case.
+        """
+        if self.platform != "win32":
+            return self.environment.get(name, "")
+        values = (value for key, value in self.environment.items() if key.upper() == name.upper())
+        return next(values, "")
+
     def path(self, text: str) -> PurePath:
         """Return `text` as a path of this system."""
         if self.confined_to is None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -182,7 +183,7 @@ def test_a_desktop_in_onedrive_is_looked_at_on_windows(machine: Machine, place: 
     assert paths(machine.system()) == []
 
 
-@pytest.mark.parametrize("variable", ["OneDrive", "OneDriveCommercial"])
+@pytest.mark.parametrize("variable", ["OneDrive", "ONEDRIVECOMMERCIAL"])
 def test_onedrive_is_where_the_variable_says(
     machine: Machine, tmp_path: Path, variable: str
 ) -> None:
@@ -190,6 +191,15 @@ def test_onedrive_is_where_the_variable_says(
     windows = Machine(machine.home, "win32")
     assert paths(windows.system(**{variable: str(tmp_path / "cloud")})) == [folder]
     assert paths(windows.system(**{variable: "cloud"})) == []
+
+
+def test_onedrive_of_this_process_is_looked_at(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On Windows, Python has all names in upper case.
+    folder = machine.profile("ab12.default", root=tmp_path / "cloud/Desktop" / OLD)
+    monkeypatch.setenv("OneDrive", str(tmp_path / "cloud"))
+    assert paths(replace(System.current(), platform="win32", home=machine.home)) == [folder]
 
 
 @unix
