@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -20,6 +21,8 @@ from tests import PROFILES
 from tests.builders.disks import elsewhere, is_entitled_to_mount, may_mount
 from tests.cli.runner import Cli
 from tests.peers import need
+
+pytest_plugins = ["tests.windows.absent"] if sys.platform == "win32" else []
 
 Facts = dict[str, tuple[int, int, int, int, str]]
 MakeProfile = Callable[[str], Path]

@@ -1,23 +1,20 @@
-"""Run the real command line in a process of its own: with files, pipes, or on a pseudo-terminal.
+"""Runs the real command line in a process of its own: with pipes, or on a pseudo-terminal.
 
-Each `Cli` has its own home, current folder and folder for temporary files, and its processes see no
-other variable of this one's environment.
+Each `Cli` has a home folder, a current folder and a folder for temporary files of its own, and its
+processes see no other variable of this one's environment.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
-import pty
 import re
 import select
 import signal
 import struct
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +23,12 @@ from typing import Any
 
 import pytest
 
-from tests import LIMIT
-from tests.cli.forks import fork
+from tests import LIMIT, is_root
+
+if sys.platform != "win32":
+    import fcntl
+    import pty
+    import termios
 
 COMMAND = (sys.executable, "-m", "nssbackup")
 SILENCE = 120.0  # seconds after which a command on a terminal is taken to wait for an answer
@@ -49,20 +50,13 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 CTRL_C, CTRL_D = "\x03", "\x04"
 
 
-# What no input may cost one command.
-SECONDS = 5.0
-MEGABYTES = 256
-
-
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a command ended, what it wrote, and what it took if it was forked."""
+    """How a command ended and what it wrote."""
 
     status: int
     stdout: str
     stderr: str
-    seconds: float = 0.0
-    megabytes: float = 0.0
 
     @property
     def document(self) -> dict[str, Any]:
@@ -77,13 +71,6 @@ class Result:
         found = self.document["error"]
         assert isinstance(found, dict)
         return found
-
-    def behaved(self, *statuses: int) -> None:
-        """Require one of these statuses, no traceback, and no more than an input may cost."""
-        assert self.status in statuses, (self.status, self.stdout, self.stderr)
-        assert "Traceback" not in self.stderr
-        assert 0 < self.seconds < SECONDS, self
-        assert 0 < self.megabytes < MEGABYTES, self
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +89,10 @@ class Talk:
 
 @dataclass(frozen=True, slots=True)
 class Cli:
-    """A user with a home of their own, who types commands.
-
-    Attributes:
-        folder: where all of it lies.
-        environment: variables beyond the usual ones.
-        fresh: whether each command starts Python anew, rather than forks from a server.
-    """
+    """A user with a home of their own, who types commands."""
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
-    fresh: bool = False
 
     def __post_init__(self) -> None:
         for made in (self.home, self.here, self.temporary):
@@ -136,13 +116,22 @@ class Cli:
     def variables(self) -> dict[str, str]:
         """The environment of the commands."""
         kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
+        system = self._of_windows() if sys.platform == "win32" else self._of_posix()
+        return {"PATH": os.environ.get("PATH", os.defpath), **kept, **system, **self.environment}
+
+    def _of_posix(self) -> dict[str, str]:
+        return {"LANG": "C.UTF-8", "HOME": str(self.home), "TMPDIR": str(self.temporary)}
+
+    def _of_windows(self) -> dict[str, str]:
+        kept = ("SYSTEMROOT", "SYSTEMDRIVE", "PATHEXT", "PYTHONPATH", "WINEPREFIX", "WINEDEBUG")
         return {
-            **kept,
-            "PATH": os.environ.get("PATH", os.defpath),
-            "LANG": "C.UTF-8",
-            "HOME": str(self.home),
-            "TMPDIR": str(self.temporary),
-            **self.environment,
+            **{name: os.environ[name] for name in kept if name in os.environ},
+            "USERPROFILE": str(self.home),
+            "APPDATA": str(self.home / "AppData" / "Roaming"),
+            "LOCALAPPDATA": str(self.home / "AppData" / "Local"),
+            "TEMP": str(self.temporary),
+            "TMP": str(self.temporary),
+            "PYTHONUTF8": "1",  # for the tests' own pipes: they decode what is written as UTF-8
         }
 
     def file(self, name: str, content: str | bytes) -> Path:
@@ -181,23 +170,12 @@ class Cli:
         umask: int = -1,
     ) -> Result:
         """Run a command to its end; without `stdin` there is none."""
-        if stdin is None and umask == -1 and not self._starts_anew(prefix):
-            streams = (self.folder / "forked-stdout", self.folder / "forked-stderr")
-            for stream in streams:
-                stream.unlink(missing_ok=True)
-            forked = fork(arguments, self.here, self.variables(), (os.devnull, *streams))
-            ended = forked.wait()
-            out, err = (stream.read_bytes().decode() for stream in streams)
-            return Result(ended.status, out, err, ended.seconds, ended.megabytes)
         pipe = subprocess.DEVNULL if stdin is None else subprocess.PIPE
         with self.start(*arguments, stdin=pipe, prefix=prefix, umask=umask) as process:
             try:
                 return finish(process, stdin)
             finally:
                 process.kill()
-
-    def _starts_anew(self, prefix: Sequence[str]) -> bool:
-        return self.fresh or bool(prefix or self.environment)
 
     def export(self, profile: Path, *arguments: str | Path, password: str = STRONG) -> Result:
         """Run `export` for a profile with a password file and, unless given others, few rounds."""
@@ -233,22 +211,6 @@ class Cli:
         terminal, end = pty.openpty()
         fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
         output = self.folder / "stdout"
-        output.write_bytes(b"")
-        variables = {"TERM": "xterm-256color", **self.variables()}
-        if not self._starts_anew(prefix):
-            name = os.ttyname(end)
-            streams = (name, output if split else name, name)
-            forked = fork(arguments, self.here, variables, streams, leads=True)
-            try:
-                os.close(end)
-                transcript = _converse(forked.pid, terminal, answers)
-            except BaseException:
-                os.kill(forked.pid, signal.SIGKILL)
-                raise
-            finally:
-                status = forked.wait().status
-                os.close(terminal)
-            return Talk(status, transcript, output.read_text())
         with output.open("wb") as file:
             process = subprocess.Popen(
                 [*prefix, sys.executable, "-c", ON_TERMINAL, *arguments],
@@ -256,7 +218,7 @@ class Cli:
                 stdout=file if split else end,
                 stderr=end,
                 cwd=self.here,
-                env=variables,
+                env={"TERM": "xterm-256color", **self.variables()},
                 start_new_session=True,
             )
         os.close(end)
@@ -278,7 +240,7 @@ def finish(process: subprocess.Popen[bytes], stdin: bytes | None = None) -> Resu
 
 def unprivileged() -> tuple[str, ...]:
     """The words before a command that make it respect file modes; none where it does anyway."""
-    return _UNPRIVILEGED if os.geteuid() == 0 else ()
+    return _UNPRIVILEGED if is_root() else ()
 
 
 def interrupt(process: subprocess.Popen[bytes]) -> Result:

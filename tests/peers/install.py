@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -70,16 +71,16 @@ def main() -> int:
         lacking.append("firefox-esr")
     absent = [release for release in nss.RELEASES if not _has_nss(release)]
     build = _binding() is None
-    if (lacking or absent or build) and not _may_install():
+    if (lacking or absent or build) and not may_install():
         wanted = [f"program {name}" for name in lacking] + [f"NSS of {name}" for name in absent]
         wanted += ["python-nss-ng"] * build
-        _say(f"not root, or no apt: not installed: {', '.join(wanted)}")
+        say(f"not root, or no apt: not installed: {', '.join(wanted)}")
         return 0
     try:
         packages = [PROGRAMS[program] for program in lacking]
         packages += [name for name in BUILD_PACKAGES if build and not _has_package(name)]
         if packages:
-            _install(sorted(packages))
+            install_packages(sorted(packages))
         for release in absent:
             _unpack_nss(release)
         if build:
@@ -95,19 +96,19 @@ def _report() -> int:
     missing = 0
     for program in PROGRAMS:
         place = _place(program)
-        _say(f"{program:12} {place or 'MISSING'}")
+        say(f"{program:12} {place or 'MISSING'}")
         missing += place is None
     found = {peer.release: peer for peer in nss.available()}
     for release in nss.RELEASES:
         peer = found.get(release)
-        _say(f"nss {release:8} {f'{peer.version} in {peer.bin}' if peer else 'MISSING'}")
+        say(f"nss {release:8} {f'{peer.version} in {peer.bin}' if peer else 'MISSING'}")
         missing += peer is None
     binding = _binding()
-    _say(f"python-nss-ng {f'with NSS {binding}' if binding else 'MISSING'}")
+    say(f"python-nss-ng {f'with NSS {binding}' if binding else 'MISSING'}")
     missing += binding is None
     if shutil.which("firefox-esr") and (version := _firefox_version()) < FIREFOX_WITH_SHA384:
-        _say(f"note: Firefox {version} can't open stores with a primary password set by a")
-        _say("      current Firefox; enable Debian's security archive and upgrade firefox-esr")
+        say(f"note: Firefox {version} can't open stores with a primary password set by a")
+        say("      current Firefox; enable Debian's security archive and upgrade firefox-esr")
     return 1 if missing else 0
 
 
@@ -131,7 +132,7 @@ def _firefox_version() -> int:
     return int(version[1]) if version else 0
 
 
-def _install(packages: list[str]) -> None:
+def install_packages(packages: list[str]) -> None:
     """Install Debian packages, from the security archive too where the machine has no line for it.
 
     The main archive may have a Firefox that is too old for the stores of current ones. The
@@ -160,12 +161,12 @@ def _install(packages: list[str]) -> None:
         ]
         # apt's own user can't enter the folder otherwise, and would warn of it.
         apt += ["-o", "APT::Sandbox::User=root"]
-        _run(*apt, "update")
+        run(*apt, "update")
         # The packages' services and questions have no place in an unattended run.
-        _run(*apt, "install", "--yes", "--no-install-recommends", *packages)
+        run(*apt, "install", "--yes", "--no-install-recommends", *packages)
 
 
-def _may_install() -> bool:
+def may_install() -> bool:
     """Tell whether this process may use apt on this machine."""
     return os.name == "posix" and os.geteuid() == 0 and shutil.which("apt-get") is not None
 
@@ -222,11 +223,11 @@ def _unpack_nss(release: str) -> None:
             "apt-get",
             *(word for item in options.items() for word in ("-o", "=".join(map(str, item)))),
         ]
-        _run(*apt, "update")
+        run(*apt, "update")
         headers = ["libnss3-dev"] if release == BINDING_RELEASE else []
-        _run(*apt, "download", *NSS_PACKAGES, *headers, cwd=work / "debs")
+        run(*apt, "download", *NSS_PACKAGES, *headers, cwd=work / "debs")
         for deb in sorted((work / "debs").glob("*.deb")):
-            _run("dpkg", "-x", str(deb), str(work / "root"))
+            run("dpkg", "-x", str(deb), str(work / "root"))
         if target.exists():
             shutil.rmtree(target)
         (work / "root").rename(target)
@@ -278,7 +279,14 @@ def _build_binding() -> None:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-cache-dir"]
         source = ["--no-binary", "python-nss-ng"]
         name = _requirement("python-nss-ng")
-        _run(*pip, *source, "--force-reinstall", "--no-deps", name, PKG_CONFIG_PATH=path)
+        run(
+            *pip,
+            *source,
+            "--force-reinstall",
+            "--no-deps",
+            name,
+            variables={"PKG_CONFIG_PATH": path},
+        )
 
 
 def _requirement(name: str) -> str:
@@ -323,36 +331,42 @@ def _codename() -> str:
     return found[1]
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     """Write a line to standard output."""
     sys.stdout.write(f"{line}\n")
 
 
-def _run(*argv: str, cwd: Path | None = None, **variables: str) -> None:
+def run(
+    *argv: str,
+    cwd: Path | None = None,
+    allowed: tuple[int, ...] = (0,),
+    variables: Mapping[str, str] | None = None,
+) -> None:
     """Run a program to its end, quietly.
 
     Raises:
-        InstallError: it failed, or took longer than a quarter of an hour.
+        InstallError: it ended with none of the allowed statuses, or took longer than a quarter of
+            an hour.
     """
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", **variables}
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     try:
-        subprocess.run(
+        done = subprocess.run(
             argv,
-            check=True,
+            check=False,
             cwd=cwd,
-            env=env,
+            env=env | dict(variables or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=900,
         )
-    except subprocess.CalledProcessError as exc:
-        said = exc.stdout.decode("utf-8", "replace").strip()
-        message = f"{argv[0]} {argv[-1]}: {said[-2000:]}"
-        raise InstallError(message) from exc
     except (OSError, subprocess.TimeoutExpired) as exc:
         message = f"{argv[0]}: {exc}"
         raise InstallError(message) from exc
+    if done.returncode not in allowed:
+        said = done.stdout.decode("utf-8", "replace").strip()
+        message = f"{argv[0]} {argv[-1]}: {said[-2000:]}"
+        raise InstallError(message)
 
 
 if __name__ == "__main__":
