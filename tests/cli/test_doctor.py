@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import is_root
 from tests.builders.store import StoreBuilder, issue, name, rsa_key
 from tests.cli.runner import FAST, Cli, unprivileged, without_one
 from tests.conftest import MakeProfile, Unchanged
@@ -189,14 +190,14 @@ def not_mine(cli: Cli) -> Callable[[Path, int], None]:
 
     def close(path: Path, mode: int) -> None:
         path.chmod(mode)
-        if os.geteuid() == 0:
+        if is_root():
             os.chown(path, NOBODY, NOBODY)
 
     return close
 
 
-WHOSE = "belongs to the user `nobody`" if os.geteuid() == 0 else "is yours"
-HOW = "Run nssbackup as `nobody` or as an administrator" if os.geteuid() == 0 else "chmod -R u+rX"
+WHOSE = "belongs to the user `nobody`" if is_root() else "is yours"
+HOW = "Run nssbackup as `nobody` or as an administrator" if is_root() else "chmod -R u+rX"
 
 
 def test_a_file_that_may_not_be_read_is_named_with_its_owner(

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from tests import is_root
 from tests.builders.homes import JANE, add_home, profile_in
 from tests.cli.runner import Cli, names
 from tests.peers.exports import exported
 from tests.peers.restores import BACKUP_PASSWORD, identity_of
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="only root works in the homes of others"
+    sys.platform != "linux" or not is_root(), reason="only root works in the homes of others"
 )
 
 BOB = "firefox-nopassword"

@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import is_root
 from tests.builders.namespaces import enter, unshare
 from tests.peers.process import PeerError, run
 
@@ -93,7 +94,7 @@ def lacking() -> str | None:
         return "network namespaces are Linux's"
     if missing := [name for name in PROGRAMS if _program(name) is None]:
         return f"not installed: {', '.join(missing)}"
-    if os.geteuid() != 0:
+    if not is_root():
         return "network namespaces need root"
     try:
         run([*_isolated(), "ip", "link", "add", "probe", "type", "veth", "peer", "name", "eborp"])

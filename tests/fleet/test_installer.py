@@ -14,7 +14,7 @@ import pytest
 
 from nssbackup.fleet import installer
 from nssbackup.fleet.transfer import pack_for_host
-from tests import LIMIT
+from tests import LIMIT, is_root
 
 # What a host may have that is not Python 3.11 with everything.
 _RUN = """
@@ -169,13 +169,13 @@ def test_what_earlier_runs_left_is_removed_a_day_later_and_nothing_else(
     link.symlink_to(recent)
     for path in (old, other, file, work):
         os.utime(path, (0, 0))
-    if os.geteuid() == 0:
+    if is_root():
         os.chown(other, 12345, -1)
     monkeypatch.setitem(sys.modules, "ensurepip", None)
     with pytest.raises(SystemExit, match="apt install python3-venv"):
         installer.main(work, "nssbackup")
     assert not old.exists()
-    assert other.exists() is (os.geteuid() == 0)
+    assert other.exists() is is_root()
     assert all(path.exists() for path in (recent, file, link, work))
     assert (work / "out" / "jane" / "Jane.pfx").read_bytes() == b"pfx"
 

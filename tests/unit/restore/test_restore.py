@@ -42,6 +42,7 @@ from nssbackup.restore.restore import (
 from nssbackup.restore.rows import Rows
 from nssbackup.secret import Secret
 from nssbackup.stores import open_store
+from tests import is_root
 from tests.builders.store import StoreBuilder, cka_id, ec_key, issue, rsa_key
 from tests.conftest import MakeProfile, Unchanged
 from tests.unit.pkcs12.identities import pfx_of
@@ -327,7 +328,7 @@ def test_databases_that_are_links_are_written_where_they_lie(
     assert sorted(path.name for path in real.iterdir()) == ["cert9.db", "key4.db"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only an administrator gives files away")
+@pytest.mark.skipif(not is_root(), reason="only an administrator gives files away")
 def test_what_an_administrator_restores_belongs_to_the_owner_of_the_profile(
     files: Path, profile: MakeProfile, tmp_path: Path
 ) -> None:

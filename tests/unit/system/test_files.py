@@ -23,7 +23,7 @@ from nssbackup.system.files import (
     write_private,
     write_verified,
 )
-from tests import PROJECT
+from tests import PROJECT, is_root
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
 DATA = b"the backup"
@@ -445,7 +445,7 @@ def test_without_locks_a_leftover_is_removed_after_a_day(
 
 
 @posix
-@pytest.mark.skipif(os.name != "nt" and os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.skipif(not is_root(), reason="only root can give files away")
 def test_another_users_leftovers_are_kept(tmp_path: Path) -> None:
     os.chown(left(tmp_path, hours=25), 12345, -1)
     remove_leftovers(tmp_path)

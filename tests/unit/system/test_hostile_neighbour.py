@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import subprocess
 import sys
@@ -14,9 +13,10 @@ import pytest
 
 from nssbackup.errors import NssBackupError, VerificationError
 from nssbackup.system.files import write_verified
+from tests import is_root
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="only root has a neighbour to run"
+    sys.platform != "linux" or not is_root(), reason="only root has a neighbour to run"
 )
 
 DATA = b"the backup that nobody else may read"

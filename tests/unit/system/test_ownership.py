@@ -15,10 +15,9 @@ from nssbackup.errors import UnreadableStoreError
 from nssbackup.stores.copies import private_copy
 from nssbackup.system.ownership import Owner, as_owner, homes_of, owner_of
 from nssbackup.system.snapshot import read_stable, take_snapshot
+from tests import is_root
 
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32" or os.geteuid() != 0, reason="only root has another's rights to take"
-)
+pytestmark = pytest.mark.skipif(not is_root(), reason="only root has another's rights to take")
 
 JANE, BOB = 47_001, 47_002
 

@@ -13,6 +13,7 @@ import pytest
 
 from nssbackup.system import scratch
 from nssbackup.system.scratch import scratch_folder
+from tests import is_root
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows locks no folders")
 
@@ -102,7 +103,7 @@ def test_a_link_or_a_file_of_such_a_name_is_not_followed(top: Path, tmp_path: Pa
     assert (tmp_path / "other" / "mine").exists()
 
 
-@pytest.mark.skipif(os.name != "nt" and os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.skipif(not is_root(), reason="only root can give files away")
 def test_another_users_is_not_touched(top: Path) -> None:
     (top / NAME).mkdir(mode=0o700)
     os.chown(top / NAME, 12345, -1)

@@ -19,7 +19,7 @@ import pytest
 from nssbackup.errors import DamagedStoreError, NssBackupError, UnreadableStoreError
 from nssbackup.system import snapshot
 from nssbackup.system.snapshot import take_snapshot
-from tests import PROFILES, PROJECT
+from tests import PROFILES, PROJECT, is_root
 from tests.conftest import Unchanged
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
@@ -348,7 +348,7 @@ def read_apart(path: Path, *user: str) -> str:
 
 def as_nobody(path: Path) -> str:
     """What a process without any special rights gets: root's gives them up, modules loaded."""
-    root = sys.platform != "win32" and os.geteuid() == 0
+    root = is_root()
     return read_apart(path, *(["65534"] if root else []))
 
 
