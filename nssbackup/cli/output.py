@@ -201,7 +201,7 @@ def _written_to(stream: TextIO) -> Iterator[None]:
         if stream is sys.stderr:
             message = f"the standard error output can't be written: {reason(error)}"
             raise TalkError(message) from error
-        message = f"the standard output can't be written: {reason}"
+        message = f"the standard output can't be written: {reason(error)}"
         raise StreamError(message) from error
 
 

@@ -1,32 +1,33 @@
-"""Forks: command lines by the hundred, each in a process of its own that costs next to nothing.
+"""Forks: the command line in processes of their own that need no time to start.
 
-A server has all modules loaded and forks for every command: what is run is the real command line,
-with a home, a folder and files for its streams of its own. What it took is measured.
+A server has every module loaded and forks for each command. What runs is the real command line with
+its own folder, environment and streams, and it ends as Python ends; only the start is missing.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from tests import PROJECT
-from tests.cli.runner import Cli
+import pytest
 
-# For one command: what no input may exceed.
-SECONDS = 5.0
-MEGABYTES = 256
-# By the clock: whoever waits for a FIFO takes no time of the processor.
-_HANGS_SECONDS = 60
+from tests import LIMIT, PROJECT
+
+# A test run in the background or under `nohup` hands down that signals are ignored.
+HEARS_SIGNALS = () if sys.platform == "win32" else ("env", "--default-signal=INT,HUP,QUIT,TERM")
 
 _SERVER = """
-import importlib, json, os, pkgutil, resource, sys, time
+import importlib, json, os, pkgutil, sys
 import nssbackup
 for module in pkgutil.walk_packages(nssbackup.__path__, "nssbackup."):
     # The engine `nss` and what only other computers need are processes of their own anyway.
@@ -34,118 +35,114 @@ for module in pkgutil.walk_packages(nssbackup.__path__, "nssbackup."):
         importlib.import_module(module.name)
 from nssbackup.__main__ import main
 
-def run(job):
-    os.chdir(job["here"])
-    os.environ.clear()
-    os.environ.update(job["variables"])
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    for number, name in ((1, job["stdout"]), (2, job["stderr"])):
-        os.dup2(os.open(name, flags, 0o600), number)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.argv = ["nssbackup", *job["arguments"]]
-    sys.stdin = open(0)
-    try:
-        main()
-        status = 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        import traceback
-        traceback.print_exc()
-        status = 99
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            pass
-    os._exit(status or 0)
-
 for line in sys.stdin:
     job = json.loads(line)
+    ready, begun = os.pipe()
     child = os.fork()
     if not child:
-        run(job)
-    end = time.monotonic() + job["limit"]
-    while True:
-        ended, status, used = os.wait4(child, os.WNOHANG)
-        if ended:
-            break
-        if time.monotonic() > end:
-            os.kill(child, 9)
-        time.sleep(0.002)
+        break
+    os.close(begun)
+    os.read(ready, 1)  # until the child has its streams
+    os.close(ready)
+    print(child, flush=True)
+    _, status, used = os.wait4(child, 0)
     answer = [os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, used.ru_maxrss]
     print(json.dumps(answer), flush=True)
+else:
+    os._exit(0)
+
+os.chdir(job["here"])
+os.environ.clear()
+os.environ.update(job["variables"])
+sys.argv = ["nssbackup", *job["arguments"]]
+if job["leads"]:
+    os.setsid()  # and the terminal that is opened first becomes this session's
+for number, name in enumerate(job["streams"]):
+    opened = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+    os.dup2(opened, number)
+    os.close(opened)
+os.close(begun)
+os.close(ready)
+errors = sys.stdout.errors
+sys.stdin = sys.__stdin__ = open(0, errors=errors, closefd=False)
+sys.stdout = sys.__stdout__ = open(1, "w", errors=errors, closefd=False)
+sys.stderr = sys.__stderr__ = open(2, "w", errors="backslashreplace", closefd=False)
+main()
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a command ended, what it wrote, and what it took."""
+    """How a command ended, and what it took of the processor and of memory."""
 
     status: int
-    stdout: str
-    stderr: str
     seconds: float
     megabytes: float
 
-    @property
-    def document(self) -> dict[str, Any]:
-        """The JSON document on stdout: exactly one."""
-        parsed = json.loads(self.stdout)
-        assert isinstance(parsed, dict)
-        return parsed
-
-    def behaved(self, *statuses: int) -> None:
-        """Require one of these statuses, no traceback, and no more than an input may cost."""
-        assert self.status in statuses, (self.status, self.stdout, self.stderr)
-        assert "Traceback" not in self.stderr
-        assert self.seconds < SECONDS, self
-        assert self.megabytes < MEGABYTES, self
-
 
 @dataclass(frozen=True, slots=True)
-class Forks:
-    """The server, and the user whose commands it runs."""
+class Fork:
+    """A command that runs."""
 
-    cli: Cli
-    process: subprocess.Popen[str]
+    pid: int
+    answers: IO[str]
 
-    def run(self, *arguments: str | Path) -> Ended:
-        """Run a command to its end."""
-        streams = {name: str(self.cli.folder / f"fork-{name}") for name in ("stdout", "stderr")}
-        job = {
-            **streams,
-            "arguments": [os.fspath(each) for each in arguments],
-            "here": str(self.cli.here),
-            "variables": self.cli.variables(),
-            "limit": _HANGS_SECONDS,
-        }
-        requests, answers = self.process.stdin, self.process.stdout
-        assert requests is not None
-        assert answers is not None
-        requests.write(f"{json.dumps(job)}\n")
-        requests.flush()
-        status, seconds, kilobytes = json.loads(_line(answers))
-        out, err = (Path(path).read_bytes().decode() for path in streams.values())
-        return Ended(status, out, err, seconds, kilobytes / 1024)
+    def wait(self) -> Ended:
+        """Wait for its end; kill it if that does not come."""
+        if not select.select([self.answers], [], [], LIMIT)[0]:
+            os.kill(self.pid, signal.SIGKILL)
+            _line(self.answers)
+            pytest.fail(f"the command did not end within {LIMIT:.0f} seconds")
+        status, seconds, kilobytes = json.loads(_line(self.answers))
+        return Ended(status, seconds, kilobytes / 1024)
 
 
-@contextmanager
-def serving(cli: Cli) -> Iterator[Forks]:
-    """Start the server, and end it."""
+def fork(
+    arguments: Sequence[str | Path],
+    here: Path,
+    variables: Mapping[str, str],
+    streams: Sequence[str | Path],
+    *,
+    leads: bool = False,
+) -> Fork:
+    """Start a command; one at a time.
+
+    Args:
+        arguments: of the command.
+        here: its current folder.
+        variables: its environment.
+        streams: what its stdin, stdout and stderr are opened from.
+        leads: whether it leads a session of its own, on the terminal that is its stdin.
+    """
+    server = _server()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    job = {
+        "arguments": [os.fspath(each) for each in arguments],
+        "here": str(here),
+        "variables": dict(variables),
+        "streams": [os.fspath(each) for each in streams],
+        "leads": leads,
+    }
+    server.stdin.write(f"{json.dumps(job)}\n")
+    server.stdin.flush()
+    return Fork(int(_line(server.stdout)), server.stdout)
+
+
+@cache
+def _server() -> subprocess.Popen[str]:
+    kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVER],
+        [*HEARS_SIGNALS, sys.executable, "-c", _SERVER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=cli.variables(),
+        bufsize=1,
+        env={**kept, "PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
         cwd=PROJECT,
     )
-    with process:
-        try:
-            yield Forks(cli, process)
-        finally:
-            process.kill()
+    atexit.register(process.communicate)
+    return process
 
 
 def _line(answers: IO[str]) -> str:

@@ -1,7 +1,7 @@
-"""Runs the real command line in a process of its own: with pipes, or on a pseudo-terminal.
+"""Run the real command line in a process of its own: with files, pipes, or on a pseudo-terminal.
 
-Each `Cli` has a home folder, a current folder and a folder for temporary files of its own, and its
-processes see no other variable of this one's environment.
+Each `Cli` has its own home, current folder and folder for temporary files, and its processes see no
+other variable of this one's environment.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from tests import LIMIT, is_root
+from tests.cli.forks import HEARS_SIGNALS, fork
 
 if sys.platform != "win32":
     import fcntl
@@ -50,13 +51,20 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 CTRL_C, CTRL_D = "\x03", "\x04"
 
 
+# What no input may cost one command.
+SECONDS = 5.0
+MEGABYTES = 256
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a command ended and what it wrote."""
+    """How a command ended, what it wrote, and what it took if it was forked."""
 
     status: int
     stdout: str
     stderr: str
+    seconds: float = 0.0
+    megabytes: float = 0.0
 
     @property
     def document(self) -> dict[str, Any]:
@@ -71,6 +79,13 @@ class Result:
         found = self.document["error"]
         assert isinstance(found, dict)
         return found
+
+    def behaved(self, *statuses: int) -> None:
+        """Require one of these statuses, no traceback, and no more than an input may cost."""
+        assert self.status in statuses, (self.status, self.stdout, self.stderr)
+        assert "Traceback" not in self.stderr
+        assert 0 < self.seconds < SECONDS, self
+        assert 0 < self.megabytes < MEGABYTES, self
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +104,17 @@ class Talk:
 
 @dataclass(frozen=True, slots=True)
 class Cli:
-    """A user with a home of their own, who types commands."""
+    """A user with a home of their own, who types commands.
+
+    Attributes:
+        folder: where all of it lies.
+        environment: variables beyond the usual ones.
+        fresh: whether each command starts Python anew, rather than forks from a server.
+    """
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    fresh: bool = False
 
     def __post_init__(self) -> None:
         for made in (self.home, self.here, self.temporary):
@@ -153,7 +175,7 @@ class Cli:
     ) -> subprocess.Popen[bytes]:
         """Start a command and leave it running."""
         return subprocess.Popen(
-            [*prefix, *COMMAND, *arguments],
+            [*HEARS_SIGNALS, *prefix, *COMMAND, *arguments],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -170,12 +192,23 @@ class Cli:
         umask: int = -1,
     ) -> Result:
         """Run a command to its end; without `stdin` there is none."""
+        if stdin is None and umask == -1 and not self._starts_anew(prefix):
+            streams = (self.folder / "forked-stdout", self.folder / "forked-stderr")
+            forked = fork(arguments, self.here, self.variables(), (os.devnull, *streams))
+            ended = forked.wait()
+            out, err = (stream.read_bytes().decode() for stream in streams)
+            for stream in streams:
+                stream.unlink()
+            return Result(ended.status, out, err, ended.seconds, ended.megabytes)
         pipe = subprocess.DEVNULL if stdin is None else subprocess.PIPE
         with self.start(*arguments, stdin=pipe, prefix=prefix, umask=umask) as process:
             try:
                 return finish(process, stdin)
             finally:
                 process.kill()
+
+    def _starts_anew(self, prefix: Sequence[str]) -> bool:
+        return sys.platform == "win32" or self.fresh or bool(prefix or self.environment)
 
     def export(self, profile: Path, *arguments: str | Path, password: str = STRONG) -> Result:
         """Run `export` for a profile with a password file and, unless given others, few rounds."""
@@ -211,14 +244,30 @@ class Cli:
         terminal, end = pty.openpty()
         fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
         output = self.folder / "stdout"
+        output.write_bytes(b"")
+        variables = {"TERM": "xterm-256color", **self.variables()}
+        if not self._starts_anew(prefix):
+            name = os.ttyname(end)
+            streams = (name, output if split else name, name)
+            forked = fork(arguments, self.here, variables, streams, leads=True)
+            try:
+                os.close(end)
+                transcript = _converse(forked.pid, terminal, answers)
+            except BaseException:
+                os.kill(forked.pid, signal.SIGKILL)
+                raise
+            finally:
+                status = forked.wait().status
+                os.close(terminal)
+            return Talk(status, transcript, output.read_text())
         with output.open("wb") as file:
             process = subprocess.Popen(
-                [*prefix, sys.executable, "-c", ON_TERMINAL, *arguments],
+                [*HEARS_SIGNALS, *prefix, sys.executable, "-c", ON_TERMINAL, *arguments],
                 stdin=end,
                 stdout=file if split else end,
                 stderr=end,
                 cwd=self.here,
-                env={"TERM": "xterm-256color", **self.variables()},
+                env=variables,
                 start_new_session=True,
             )
         os.close(end)

@@ -16,7 +16,6 @@ import pytest
 
 from tests import PROFILES
 from tests.builders.homes import JANE, add_home, profile_in
-from tests.cli.forks import Forks, serving
 from tests.cli.runner import FAST, Cli, names
 from tests.conftest import SnapshotOf
 
@@ -109,25 +108,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    with serving(Cli(tmp_path_factory.mktemp("user"))) as forks:
-        yield forks
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    return Cli(tmp_path_factory.mktemp("user"))
 
 
 @pytest.fixture
-def user(forks: Forks) -> Iterator[Forks]:
+def user(cli: Cli) -> Iterator[Cli]:
     """The user with an empty current folder, in which nothing may be left."""
-    cli = forks.cli
     for made in (cli.home, cli.here):
         shutil.rmtree(made)
         made.mkdir()
     cli.password_file()
-    yield forks
+    yield cli
     assert names(cli.temporary) == []
 
 
 def test_in_the_place_of_a_database(
-    user: Forks, snapshot_of: SnapshotOf, tmp_path: Path, name: str, kind: Kind
+    user: Cli, snapshot_of: SnapshotOf, tmp_path: Path, name: str, kind: Kind
 ) -> None:
     profile = tmp_path / "profile"
     shutil.copytree(PROFILES / (LEGACY if name in ("cert8.db", "key3.db") else JANE), profile)
@@ -135,7 +132,7 @@ def test_in_the_place_of_a_database(
     kind(profile / name)
     before = snapshot_of(profile)
     chosen = ("--profile", profile, "--json")
-    password = ("--password-file", user.cli.folder / "password")
+    password = ("--password-file", user.folder / "password")
     # A journal of zeros is none to SQLite.
     harmless = (kind is hole and "-" in name) or (kind is dangling and "-" in name)
     expected = (0,) if harmless else (11,)
@@ -144,32 +141,32 @@ def test_in_the_place_of_a_database(
     user.run("export", *chosen, *password, *FAST, "-o", "x").behaved(*expected)
     user.run("profiles", "--json").behaved(10)
     assert snapshot_of(profile) == before
-    assert names(user.cli.here) == (["x.pfx"] if harmless else [])
+    assert names(user.here) == (["x.pfx"] if harmless else [])
 
 
 @pytest.fixture(scope="module")
-def backup(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    password = forks.cli.password_file()
+def backup(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    password = cli.password_file()
     made = tmp_path_factory.mktemp("backup") / "made.pfx"
     given = ("--profile", PROFILES / JANE, "--password-file", password, *FAST)
-    forks.run("export", *given, "-o", made).behaved(0)
+    cli.run("export", *given, "-o", made).behaved(0)
     return made
 
 
-def test_in_the_place_of_a_backup(user: Forks, tmp_path: Path, kind: Kind) -> None:
-    password = ("--password-file", user.cli.folder / "password", "--json")
+def test_in_the_place_of_a_backup(user: Cli, tmp_path: Path, kind: Kind) -> None:
+    password = ("--password-file", user.folder / "password", "--json")
     shutil.copytree(PROFILES / JANE, tmp_path / "profile")
     path = tmp_path / "strange.pfx"
     kind(path)
     user.run("verify", path, *password).behaved(32)
     user.run("restore", path, *password, "--profile", tmp_path / "profile").behaved(32)
-    old = ("--old-password-file", user.cli.folder / "password")
+    old = ("--old-password-file", user.folder / "password")
     user.run("repassword", path, *old, *password, *FAST, "-o", "new").behaved(32)
-    assert names(user.cli.here) == []
+    assert names(user.here) == []
 
 
 def test_in_the_place_of_a_store_to_restore_to(
-    user: Forks, backup: Path, snapshot_of: SnapshotOf, tmp_path: Path, kind: Kind
+    user: Cli, backup: Path, snapshot_of: SnapshotOf, tmp_path: Path, kind: Kind
 ) -> None:
     profile = tmp_path / "profile"
     for name in ("cert9.db", "key4.db"):
@@ -178,35 +175,35 @@ def test_in_the_place_of_a_store_to_restore_to(
         (profile / name).unlink()
         kind(profile / name)
         before = snapshot_of(profile)
-        given = ("--password-file", user.cli.folder / "password", "--profile", profile, "--json")
+        given = ("--password-file", user.folder / "password", "--profile", profile, "--json")
         user.run("restore", backup, *given).behaved(11, 40)
         assert snapshot_of(profile) == before
 
 
-def test_in_the_place_of_a_password(user: Forks, backup: Path, tmp_path: Path, kind: Kind) -> None:
+def test_in_the_place_of_a_password(user: Cli, backup: Path, tmp_path: Path, kind: Kind) -> None:
     path = tmp_path / "password"
     kind(path)
     user.run("verify", backup, "--password-file", path, "--json").behaved(2)
     chosen = ("export", "--profile", PROFILES / JANE, "--json", "-o", "x", *FAST)
     user.run(*chosen, "--password-file", path).behaved(2)
     locked = ("export", "--profile", PROFILES / "nss387-password", "--json", "-o", "x", *FAST)
-    good = ("--password-file", user.cli.folder / "password")
+    good = ("--password-file", user.folder / "password")
     user.run(*locked, *good, "--primary-password-file", path).behaved(2)
     old = ("--old-password-file", path)
     user.run("repassword", backup, *old, *good, *FAST, "-o", "new", "--json").behaved(2)
-    assert names(user.cli.here) == []
+    assert names(user.here) == []
 
 
-def test_in_the_place_of_a_certificate(user: Forks, tmp_path: Path, kind: Kind) -> None:
+def test_in_the_place_of_a_certificate(user: Cli, tmp_path: Path, kind: Kind) -> None:
     path = tmp_path / "certificate.pem"
     kind(path)
-    good = ("--password-file", user.cli.folder / "password")
+    good = ("--password-file", user.folder / "password")
     given = ("--profile", PROFILES / JANE, *good, "-o", "x", *FAST, "--json")
     user.run("export", "--certificate", path, *given).behaved(2)
-    assert names(user.cli.here) == []
+    assert names(user.here) == []
 
 
-def test_in_the_place_of_a_table(user: Forks, tmp_path: Path, kind: Kind) -> None:
+def test_in_the_place_of_a_table(user: Cli, tmp_path: Path, kind: Kind) -> None:
     home = add_home(tmp_path, "jane", JANE)
     path = tmp_path / "table.csv"
     kind(path)
@@ -217,7 +214,7 @@ def test_in_the_place_of_a_table(user: Forks, tmp_path: Path, kind: Kind) -> Non
 
 
 def test_a_batch_goes_on_beside_it(
-    user: Forks, snapshot_of: SnapshotOf, tmp_path: Path, kind: Kind
+    user: Cli, snapshot_of: SnapshotOf, tmp_path: Path, kind: Kind
 ) -> None:
     """A home with something strange in every place, beside one that is as it should be."""
     homes = tmp_path / "homes"
@@ -242,7 +239,7 @@ def test_a_batch_goes_on_beside_it(
     assert snapshot_of(profile) == before
 
 
-def test_in_the_place_of_what_a_batch_left(user: Forks, tmp_path: Path, kind: Kind) -> None:
+def test_in_the_place_of_what_a_batch_left(user: Cli, tmp_path: Path, kind: Kind) -> None:
     home, out = add_home(tmp_path, "jane", JANE), tmp_path / "backups"
     batch = ("batch", "--home", home, "-o", out, "--generate-passwords", "--json")
     user.run(*batch).behaved(0)
@@ -253,8 +250,8 @@ def test_in_the_place_of_what_a_batch_left(user: Forks, tmp_path: Path, kind: Ki
     user.run(*batch).behaved(3 if kind is folder else 0)
 
 
-def test_in_the_place_of_a_list(user: Forks, kind: Kind) -> None:
-    root = user.cli.home / ".mozilla/firefox"
+def test_in_the_place_of_a_list(user: Cli, kind: Kind) -> None:
+    root = user.home / ".mozilla/firefox"
     shutil.copytree(PROFILES / JANE, root / "ab12.default")
     for name in ("profiles.ini", "installs.ini", "Profile Groups"):
         kind(root / name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
 import pytest
@@ -17,8 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.builders.homes import add_home, backups, profile_in
 from tests.builders.store import StoreBuilder, ec_key, issue, name, rsa_key
-from tests.cli.forks import Ended, Forks, serving
-from tests.cli.runner import FAST, STRONG, Cli, names
+from tests.cli.runner import FAST, STRONG, Cli, Result, names
 
 # Nickname in the store, common name in the certificate.
 NAMES: dict[str, tuple[bytes, str]] = {
@@ -40,10 +38,10 @@ WIPO = name("WIPO \x1b[7m CA \u202e", "WIPO\n")
 
 
 @pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    with serving(Cli(tmp_path_factory.mktemp("user"))) as forks:
-        forks.cli.password_file()
-        yield forks
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    made = Cli(tmp_path_factory.mktemp("user"))
+    made.password_file()
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +63,7 @@ def is_inert(text: str) -> bool:
     return not {unicodedata.category(one) for one in text.replace("\n", "")} & ACTING
 
 
-def tame(ended: Ended, *statuses: int) -> Ended:
+def tame(ended: Result, *statuses: int) -> Result:
     """It behaved, and nothing of what it wrote does anything."""
     ended.behaved(*statuses)
     assert is_inert(ended.stdout)
@@ -86,55 +84,51 @@ def is_safe(path: Path) -> bool:
     )
 
 
-def test_through_every_command(
-    forks: Forks, certificates: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_through_every_command(cli: Cli, certificates: dict[str, bytes], tmp_path: Path) -> None:
     profile = filled(tmp_path / "from", certificates)
     target = StoreBuilder(tmp_path / "to\u202e\x1b[2J\n").write()
-    password = ("--password-file", forks.cli.folder / "password")
+    password = ("--password-file", cli.folder / "password")
     chosen = ("--profile", profile)
-    shown = tame(forks.run("list", *chosen), 0).stdout
-    document = tame(forks.run("list", "--json", *chosen), 0).document
+    shown = tame(cli.run("list", *chosen), 0).stdout
+    document = tame(cli.run("list", "--json", *chosen), 0).document
     by_name = {each["common_name"]: each["sha256"] for each in document["identities"]}
     assert set(by_name) == {common_name for _, common_name in NAMES.values()}
     assert all(fingerprint[:16] in shown for fingerprint in by_name.values())
-    tame(forks.run("doctor", "-v", *chosen), 0, 21)
-    tame(forks.run("export", *chosen, *password, "-o", "x"), 21)
-    tame(forks.run("export", "\x1b[2J\u202e\n", *chosen, *password, "-o", "x"), 20)
+    tame(cli.run("doctor", "-v", *chosen), 0, 21)
+    tame(cli.run("export", *chosen, *password, "-o", "x"), 21)
+    tame(cli.run("export", "\x1b[2J\u202e\n", *chosen, *password, "-o", "x"), 20)
     out = tmp_path / "out"
     out.mkdir()
     for at, fingerprint in enumerate(by_name.values()):
         given = (fingerprint, *chosen, *password, *FAST, "-o", out)
-        tame(forks.run("export", *given, *(("--json",) if at % 2 else ())), 0)
+        tame(cli.run("export", *given, *(("--json",) if at % 2 else ())), 0)
     files = sorted(out.iterdir())
     assert len(files) == len(NAMES)
     assert all(map(is_safe, files))
-    tame(forks.run("verify", *files, *password), 0)
-    old = ("--old-password-file", forks.cli.folder / "password")
+    tame(cli.run("verify", *files, *password), 0)
+    old = ("--old-password-file", cli.folder / "password")
     for file in files[::4]:
-        tame(forks.run("repassword", file, *old, *password, *FAST, "--force"), 0)
+        tame(cli.run("repassword", file, *old, *password, *FAST, "--force"), 0)
     for file in files:
-        tame(forks.run("restore", file, "--profile", target, *password), 0)
-    restored = forks.run("list", "--json", "--profile", target).document["identities"]
+        tame(cli.run("restore", file, "--profile", target, *password), 0)
+    restored = cli.run("list", "--json", "--profile", target).document["identities"]
     assert {each["sha256"] for each in restored} == set(by_name.values())
-    tame(forks.run("list", "--profile", target), 0)
+    tame(cli.run("list", "--profile", target), 0)
 
 
-def test_a_long_name_is_cut_in_a_table_and_whole_in_the_document(
-    forks: Forks, tmp_path: Path
-) -> None:
+def test_a_long_name_is_cut_in_a_table_and_whole_in_the_document(cli: Cli, tmp_path: Path) -> None:
     builder = StoreBuilder(tmp_path / "store")
     organisation = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "x")])
     der = issue(ec_key(0), organisation, WIPO, ec_key(99))
     builder.add_identity(ec_key(0), der, "\x01e\u0301".encode() * 100_000)
     chosen = ("--profile", builder.write())
-    assert len(tame(forks.run("list", *chosen), 0).stdout) < 3_000
-    (identity,) = tame(forks.run("list", "--json", *chosen), 0).document["identities"]
+    assert len(tame(cli.run("list", *chosen), 0).stdout) < 3_000
+    (identity,) = tame(cli.run("list", "--json", *chosen), 0).document["identities"]
     assert len(identity["nickname"]) == 300_000
 
 
 def test_in_a_batch_and_its_reports(
-    forks: Forks, certificates: dict[str, bytes], tmp_path: Path
+    cli: Cli, certificates: dict[str, bytes], tmp_path: Path
 ) -> None:
     homes, out = tmp_path / "homes", tmp_path / "out"
     users = ["CON", "a\nb", "\u202ex\x1b[2J", "trailing. ", "-rf", "=1+1"]
@@ -142,7 +136,7 @@ def test_in_a_batch_and_its_reports(
         filled(profile_in(homes / user), certificates)
     (profile_in(homes / "a\nb") / "cert9.db").write_bytes(b"no database")
     batch = ("batch", "--homes", homes, "-o", out, "--generate-passwords")
-    tame(forks.run(*batch), 3)
+    tame(cli.run(*batch), 3)
     made = sorted(out.glob("*/*.pfx"))
     assert len(made) == len(NAMES) * (len(users) - 1)
     assert all(is_safe(path) and is_safe(path.parent) for path in made)
@@ -151,8 +145,8 @@ def test_in_a_batch_and_its_reports(
     assert "<script>alert" not in (out / "report.html").read_text("utf-8")
     document = json.loads((out / "report.json").read_bytes())
     assert {item["user"] for item in document["items"]} == set(users)
-    tame(forks.run(*batch, "--json"), 3)
-    assert names(forks.cli.temporary) == []
+    tame(cli.run(*batch, "--json"), 3)
+    assert names(cli.temporary) == []
     assert STRONG not in (out / "report.json").read_text("utf-8")
 
 

@@ -82,10 +82,10 @@ def export(
 
 
 @functools.cache
-def exported(expected: Expected, password: str, format_: str) -> Path:
-    """The same, once for all readers of this process."""
-    output = Path(_folder().name) / f"{expected}-{format_}-{len(password)}.pfx"
-    return export(expected, output, password, format_)
+def exported(expected: Expected, password: str, format_: str, rounds: int | None = 2_048) -> Path:
+    """Export as `export` does, once for all readers of this process."""
+    output = Path(_folder().name) / f"{expected}-{format_}-{len(password)}-{rounds}.pfx"
+    return export(expected, output, password, format_, rounds)
 
 
 @functools.cache

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tests import LIMIT
 from tests.peers.process import PeerError, password_file, run
 
 __all__ = [
@@ -96,15 +95,14 @@ class Nss:
         tool: Literal["certutil", "pk12util"],
         *arguments: str | Path,
         stdin: bytes = b"",
-        timeout: float = 60.0,
     ) -> bytes:
         """Run one of the tools with this generation's libraries.
 
         Raises:
-            PeerError: it failed, or took longer than `timeout` seconds.
+            PeerError: it failed or took too long.
         """
         env = {} if self.lib is None else {"LD_LIBRARY_PATH": str(self.lib)}
-        return run([self.bin / tool, *arguments], stdin=stdin, env=env, timeout=timeout)
+        return run([self.bin / tool, *arguments], stdin=stdin, env=env)
 
     def database(
         self, folder: Path, *, password: str | None = None, kind: StoreKind = "sql"
@@ -172,14 +170,13 @@ class Database:
         """The store as the tools' option `-d` wants it."""
         return f"{self.kind}:{self.folder}"
 
-    def certutil(self, *arguments: str | Path, stdin: bytes = b"", timeout: float = 60.0) -> bytes:
+    def certutil(self, *arguments: str | Path, stdin: bytes = b"") -> bytes:
         """Run `certutil` on this store, with its password."""
         with password_file(self.password or "") as file:
             return self.nss.run(
                 "certutil",
                 *(*arguments, "-d", self.location, "-f", file),
                 stdin=stdin,
-                timeout=timeout,
             )
 
     def names(self) -> tuple[StoredName, ...]:
@@ -233,7 +230,7 @@ class Database:
         with _noise() as noise, tempfile.TemporaryDirectory(prefix="nss-") as folder:
             file = Path(folder, "request.der")
             kind = _key_options(key)
-            self.certutil("-R", "-s", subject, *kind, "-z", noise, "-o", file, timeout=LIMIT)
+            self.certutil("-R", "-s", subject, *kind, "-z", noise, "-o", file)
             return file.read_bytes()
 
     def self_signed(
@@ -251,7 +248,6 @@ class Database:
                 *("-2", "--keyUsage", "certSigning,crlSigning,critical"),
                 # The questions of `-2`: is it a CA, the path length (none), is it critical.
                 stdin=b"y\n-1\ny\n",
-                timeout=LIMIT,
             )
         return self.certificates(nickname)[0]
 
@@ -277,9 +273,7 @@ class Database:
     def import_pkcs12(self, pfx: Path, password: str) -> None:
         """Import a PFX with `pk12util -i`."""
         with password_file(self.password or "") as own, password_file(password) as file:
-            self.nss.run(
-                "pk12util", "-i", pfx, "-d", self.location, "-k", own, "-w", file, timeout=LIMIT
-            )
+            self.nss.run("pk12util", "-i", pfx, "-d", self.location, "-k", own, "-w", file)
 
     def export_pkcs12(self, nickname: str, pfx: Path, password: str) -> None:
         """Export the identities of one nickname with `pk12util -o`.
@@ -291,7 +285,6 @@ class Database:
             self.nss.run(
                 *("pk12util", "-o", pfx, "-n", name, "-d", self.location),
                 *("-k", own, "-w", file),
-                timeout=LIMIT,
             )
 
     def migrate(self) -> Database:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+from tests import LIMIT
+
 __all__ = ["PeerError", "end_group", "password_file", "run"]
 
 
@@ -25,7 +27,7 @@ def run(
     *,
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
-    timeout: float = 60.0,
+    timeout: float = LIMIT,
 ) -> bytes:
     """Run a program to its end and return its standard output.
 

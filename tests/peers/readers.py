@@ -23,7 +23,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from tests import LIMIT
 from tests.peers.firefox import Firefox
 from tests.peers.nss import Nss, available, pem_blocks
 from tests.peers.process import PeerError, password_file, run
@@ -202,7 +201,6 @@ class Keytool:
                         *("-destkeystore", copy, "-deststoretype", "PKCS12"),
                         *("-deststorepass:file", file),
                     ],
-                    timeout=LIMIT,
                 )
             return OpenSsl().open(copy, own)
 
@@ -276,7 +274,7 @@ class NodeJs:
     def open(self, pfx: Path, password: str) -> Opened:
         """Do a TLS handshake with the file and return the chain the client sent."""
         given = json.dumps({"file": str(pfx.resolve()), "password": password}).encode()
-        out = run(["node", "-e", _NODE], stdin=given, timeout=LIMIT)
+        out = run(["node", "-e", _NODE], stdin=given)
         chain: list[str] = json.loads(out)
         return Opened(None, tuple(bytes.fromhex(one) for one in chain), ())
 

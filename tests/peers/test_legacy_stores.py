@@ -28,7 +28,7 @@ from nssbackup.secret import Secret
 from nssbackup.stores import Store
 from nssbackup.stores.legacy.berkeley import read_records
 from nssbackup.stores.native import NativeEngine
-from tests import FIXTURES, LIMIT
+from tests import FIXTURES
 from tests.builders.berkeley import ByteOrder, berkeley_file
 from tests.builders.store import ec_key, issue, octets
 from tests.cli.runner import STRONG, Cli
@@ -229,7 +229,7 @@ def test_300_certificates_are_those_that_nss_lists(tmp_path: Path, nss: Nss) -> 
         (tmp_path / f"{number}.der").write_bytes(der)
         lines.append(f'-A -n "{nickname.strip()}" -t ,, -i {tmp_path}/{number}.der\n')
     (tmp_path / "batch").write_text("".join(lines))
-    database.certutil("-B", "-i", tmp_path / "batch", timeout=LIMIT)
+    database.certutil("-B", "-i", tmp_path / "batch")
     found = certificates(database.folder)
     assert {one.nickname: one.der for one in found.values()} == made
     assert {one.nickname for one in database.names()} == made.keys()
@@ -237,7 +237,7 @@ def test_300_certificates_are_those_that_nss_lists(tmp_path: Path, nss: Nss) -> 
     # What is deleted leaves no trace, and what stays is found.
     gone = [f"Person {number} {'x' * (number % 50)}".strip() for number in range(0, 300, 3)]
     (tmp_path / "batch").write_text("".join(f'-D -n "{one}"\n' for one in gone))
-    database.certutil("-B", "-i", tmp_path / "batch", timeout=LIMIT)
+    database.certutil("-B", "-i", tmp_path / "batch")
     left = {one.nickname: one.der for one in certificates(database.folder).values()}
     assert left == {nickname: der for nickname, der in made.items() if nickname not in gone}
     assert {one.nickname for one in database.names()} == left.keys()

@@ -1,8 +1,10 @@
-"""The peers themselves: each program does its part, on files that no line of nssbackup touched."""
+"""The peers work, on files that nssbackup did not touch."""
 
+import functools
 import hashlib
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,12 @@ KEYS = {
     "ed25519": ("ED25519", ""),
 }
 PASSWORD = "correct horse"
+ODD_PASSWORDS = {
+    "Ünï-пароль-密码": "non-ascii password",
+    "horse 🐎 battery": "non-bmp password",
+    " \"quotes' and \\ blanks ": None,
+    "x" * 100: None,
+}
 
 every_reader = pytest.mark.parametrize("reader", readers(), ids=lambda reader: reader.name)
 every_nss = pytest.mark.parametrize("release", RELEASES)
@@ -38,11 +46,11 @@ def _nss(release: str, *, required: bool) -> Nss:
     return found[release]
 
 
-def _made_by_openssl(
-    folder: Path, *, kind: str = "rsa", password: str = PASSWORD, name: str = "Jane Doe"
-) -> tuple[Path, bytes, bytes]:
-    """Let openssl make a PFX; returns it with its private key and certificate, as DER."""
-    folder.mkdir(parents=True, exist_ok=True)
+@functools.cache
+def _made_by_openssl(kind: str = "rsa", password: str = PASSWORD) -> tuple[Path, bytes, bytes]:
+    """Have OpenSSL make a PFX; return its path, its private key and certificate (DER)."""
+    folder = Path(tempfile.mkdtemp(dir=_folder().name))
+    name = "Jane Doe"
     algorithm, option = KEYS[kind]
     options = ("-pkeyopt", option) if option else ()
     key, certificate, pfx = (folder / part for part in ("key.pem", "own.pem", "made.p12"))
@@ -64,6 +72,11 @@ def _made_by_openssl(
     return pfx, der, own.public_bytes(serialization.Encoding.DER)
 
 
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="made-by-openssl-")
+
+
 def _copy(case: str, folder: Path) -> Path:
     """Return a copy of a fixture."""
     return Path(shutil.copytree(FIXTURES / "profiles" / case, folder / case))
@@ -73,20 +86,17 @@ def _copy(case: str, folder: Path) -> Path:
 
 
 @every_nss
-@pytest.mark.parametrize("case", sorted(PROFILES))
-def test_each_nss_lists_each_fixture(
-    case: str, release: str, tmp_path: Path, require_peers: bool
-) -> None:
+def test_each_nss_lists_each_fixture(release: str, tmp_path: Path, require_peers: bool) -> None:
     nss = _nss(release, required=require_peers)
-    entry = PROFILES[case]
-    database = nss.database(_copy(case, tmp_path), password=entry["password"])
-    listed = {
-        hashlib.sha256(der).hexdigest()
-        for nickname in {one.nickname for one in database.names()}
-        for der in database.certificates(nickname)
-    }
-    assert listed >= {one["fingerprint"] for one in entry["identities"]}
-    assert listed >= {digest for one in entry["identities"] for digest in one["chain"]}
+    for case, entry in PROFILES.items():
+        database = nss.database(_copy(case, tmp_path), password=entry["password"])
+        listed = {
+            hashlib.sha256(der).hexdigest()
+            for nickname in {one.nickname for one in database.names()}
+            for der in database.certificates(nickname)
+        }
+        assert listed >= {one["fingerprint"] for one in entry["identities"]}, case
+        assert listed >= {digest for one in entry["identities"] for digest in one["chain"]}, case
 
 
 @every_nss
@@ -152,7 +162,7 @@ def test_firefox_imports_what_openssl_made_and_keeps_it(
     tmp_path: Path, require_peers: bool
 ) -> None:
     need(Firefox.missing(), required=require_peers)
-    pfx, _, own = _made_by_openssl(tmp_path)
+    pfx, _, own = _made_by_openssl()
     with Firefox(tmp_path / "profile") as firefox:
         assert int(firefox.version.partition(".")[0]) >= 140
         firefox.import_pfx(pfx, PASSWORD)
@@ -170,7 +180,7 @@ def test_firefox_imports_what_openssl_made_and_keeps_it(
 def test_firefox_locks_and_unlocks_a_store(tmp_path: Path, require_peers: bool) -> None:
     need(Firefox.missing(), required=require_peers)
     password = "Ünï-пароль-密码"
-    pfx, _, own = _made_by_openssl(tmp_path)
+    pfx, _, own = _made_by_openssl()
     with Firefox(tmp_path / "profile") as firefox:
         firefox.set_primary_password("", password)
         firefox.import_pfx(pfx, PASSWORD)
@@ -223,50 +233,29 @@ def _checked(reader: Reader, pfx: Path, password: str, key: bytes, own: bytes) -
 
 
 @every_reader
-@pytest.mark.parametrize("kind", sorted(KEYS))
-def test_each_reader_opens_what_openssl_made(
-    kind: str, reader: Reader, tmp_path: Path, require_peers: bool
-) -> None:
+def test_each_reader_opens_what_openssl_made(reader: Reader, require_peers: bool) -> None:
     need(reader.missing(), required=require_peers)
     assert reader.version()
-    pfx, key, own = _made_by_openssl(tmp_path, kind=kind)
-    if kind in reader.cannot:
-        with pytest.raises(PeerError):
-            reader.open(pfx, PASSWORD)
-        return
-    names = _checked(reader, pfx, PASSWORD, key, own)
-    expected = "jane doe" if "case of names" in reader.cannot else "Jane Doe"
-    assert names == (() if "names" in reader.cannot else (expected,))
+    for kind in KEYS:
+        pfx, key, own = _made_by_openssl(kind)
+        if kind in reader.cannot:
+            with pytest.raises(PeerError):
+                reader.open(pfx, PASSWORD)
+            continue
+        names = _checked(reader, pfx, PASSWORD, key, own)
+        expected = "jane doe" if "case of names" in reader.cannot else "Jane Doe"
+        assert names == (() if "names" in reader.cannot else (expected,))
 
 
 @every_reader
-def test_each_reader_refuses_a_wrong_password(
-    reader: Reader, tmp_path: Path, require_peers: bool
-) -> None:
+def test_each_reader_and_odd_passwords(reader: Reader, require_peers: bool) -> None:
     need(reader.missing(), required=require_peers)
-    pfx, _, _ = _made_by_openssl(tmp_path)
     with pytest.raises(PeerError):
-        reader.open(pfx, "wrong")
-
-
-@every_reader
-@pytest.mark.parametrize(
-    ("password", "trait"),
-    [
-        ("Ünï-пароль-密码", "non-ascii password"),
-        ("horse 🐎 battery", "non-bmp password"),
-        (" \"quotes' and \\ blanks ", None),
-        ("x" * 100, None),
-    ],
-    ids=["non-ascii", "non-bmp", "quotes", "long"],
-)
-def test_each_reader_and_odd_passwords(
-    password: str, trait: str | None, reader: Reader, tmp_path: Path, require_peers: bool
-) -> None:
-    need(reader.missing(), required=require_peers)
-    pfx, key, own = _made_by_openssl(tmp_path, password=password)
-    if trait in reader.cannot:
-        with pytest.raises(PeerError):
-            reader.open(pfx, password)
-    else:
-        _checked(reader, pfx, password, key, own)
+        reader.open(_made_by_openssl()[0], "wrong")
+    for password, trait in ODD_PASSWORDS.items():
+        pfx, key, own = _made_by_openssl(password=password)
+        if trait in reader.cannot:
+            with pytest.raises(PeerError):
+                reader.open(pfx, password)
+        else:
+            _checked(reader, pfx, password, key, own)

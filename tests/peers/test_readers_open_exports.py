@@ -1,4 +1,4 @@
-"""Every reader opens both formats of every fixture and finds in it what went in."""
+"""Every reader opens both formats of our exports and finds in them what went in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers import need
-from tests.peers.exports import PASSWORDS, Expected, export, exportable, exported, fingerprint
+from tests.peers.exports import PASSWORDS, Expected, exportable, exported, fingerprint
 from tests.peers.firefox import Firefox
 from tests.peers.process import PeerError
 from tests.peers.readers import FirefoxReader, Opened, OpenSsl, Reader, readers
@@ -17,12 +17,12 @@ from tests.peers.readers import FirefoxReader, Opened, OpenSsl, Reader, readers
 _FORMATS = ("modern", "compatible")
 _OTHERS = tuple(reader for reader in readers() if not isinstance(reader, FirefoxReader))
 
-# What the old databases hold comes out as the same files; two of them are enough.
-_EXPORTS = [
-    each
-    for each in exportable()
-    if not each.case.startswith("legacy") or each.case in ("legacy-password", "legacy-ec")
-]
+# The files differ by key, chain and name; which program made the store leaves no trace in them.
+_KINDS = (
+    *("nss387-nopassword", "firefox-password-unicode", "legacy-ec", "foreign-only"),
+    *("rsa4096", "ec-p384", "ec-p521", "chain3", "chain-incomplete", "expired"),
+)
+_EXPORTS = [next(each for each in exportable() if each.case == case) for case in _KINDS]
 
 # A password says nothing about a fixture: all of them with the first, and each in its turn.
 _TURNS = [
@@ -36,6 +36,16 @@ def test_both_generations_of_nss_read_our_files(require_peers: bool) -> None:
     names = [reader.name for reader in readers() if reader.name.startswith("pk12util")]
     need(None if len(names) == 2 else f"only {names} of two NSS are there", required=require_peers)
     assert len(set(names)) == 2
+
+
+@pytest.mark.parametrize("expected", exportable(), ids=str)
+def test_openssl_finds_the_key_and_chain_of_every_fixture(
+    expected: Expected, require_peers: bool
+) -> None:
+    reader = OpenSsl()
+    need(reader.missing(), required=require_peers)
+    password = PASSWORDS["umlaut"]
+    _check(reader.open(exported(expected, password, "modern"), password), reader, expected)
 
 
 @pytest.mark.parametrize("format_", _FORMATS)
@@ -58,12 +68,12 @@ def test_a_reader_finds_the_key_and_the_chain(
 @pytest.mark.parametrize("format_", _FORMATS)
 @pytest.mark.parametrize("reader", readers(), ids=lambda reader: reader.name)
 def test_a_reader_opens_a_file_of_600000_rounds(
-    reader: Reader, format_: str, tmp_path: Path, require_peers: bool
+    reader: Reader, format_: str, require_peers: bool
 ) -> None:
     need(reader.missing(), required=require_peers)
-    expected = next(each for each in exportable() if each.case == "firefox-nopassword")
+    expected = _EXPORTS[0]
     password = PASSWORDS["ASCII"]
-    pfx = export(expected, tmp_path / "full", password, format_, rounds=None)
+    pfx = exported(expected, password, format_, None)
     if isinstance(reader, OpenSsl):
         # Those of the certificates, the key and the MAC, as the file itself describes them.
         assert reader.rounds(pfx, password) == [600_000] * 3

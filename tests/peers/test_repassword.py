@@ -18,7 +18,7 @@ import pytest
 from nssbackup.errors import WrongBackupPasswordError
 from nssbackup.pkcs12 import PfxContents, describe, open_pfx
 from nssbackup.secret import Secret
-from tests import FIXTURES, LIMIT
+from tests import FIXTURES
 from tests.cli.runner import FAST, Cli, Result, names
 from tests.peers import need
 from tests.peers.exports import exportable
@@ -66,7 +66,7 @@ class Workshop:
             database.import_pkcs12(self.openssl(), OLD)
             with password_file(database.password or "") as own, password_file(password) as file:
                 words = ("-n", "jane", "-d", database.location, "-k", own, "-w", file)
-                nss.run("pk12util", "-o", made, *words, *options, timeout=LIMIT)
+                nss.run("pk12util", "-o", made, *words, *options)
         return made
 
     def gnutls(self, *options: str, password: str = OLD) -> Path:
@@ -98,7 +98,6 @@ class Workshop:
                     *("PKCS12", "-destkeystore", made, "-srcstorepass:file", file),
                     *("-deststorepass:file", file),
                 ],
-                timeout=LIMIT,
             )
         return made.rename(modern)
 
@@ -287,7 +286,7 @@ def backup_of_all(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     made = tmp_path / "all.p12"
     with password_file("") as own, password_file(OLD) as file:
         words = ("-n", "Jane Doe", "-d", f"sql:{store}", "-k", own, "-w", file)
-        nss.run("pk12util", "-o", made, *words, *FIREFOX_60, timeout=LIMIT)
+        nss.run("pk12util", "-o", made, *words, *FIREFOX_60)
     return made
 
 
