@@ -25,7 +25,7 @@ from nssbackup.errors import (
     reason,
 )
 from nssbackup.identity.model import Identity
-from nssbackup.pkcs12.limits import FILE_BYTES
+from nssbackup.pkcs12.ber import FILE_BYTES
 from nssbackup.report import WrittenFile
 from nssbackup.secret import Secret, weakness
 from nssbackup.system.files import check_writable, safe_name, write_verified

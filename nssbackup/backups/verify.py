@@ -12,7 +12,7 @@ from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import BackupError, NssBackupError, VerificationError, reason
 from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import Format, PfxContents, Protection, open_pfx
-from nssbackup.pkcs12.limits import FILE_BYTES
+from nssbackup.pkcs12.ber import FILE_BYTES
 from nssbackup.report import VerifiedFile
 from nssbackup.secret import Secret
 from nssbackup.system.files import PRIVATE_MODE

@@ -19,7 +19,7 @@ from typing import Any
 
 from nssbackup.batch.naming import STATE_FOLDER
 from nssbackup.batch.report import BatchItem
-from nssbackup.pkcs12.limits import FILE_BYTES
+from nssbackup.pkcs12.ber import FILE_BYTES
 from nssbackup.system.files import write_verified
 
 _VERSION = 1

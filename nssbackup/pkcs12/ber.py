@@ -1,16 +1,18 @@
 """BER to DER: what NSS and Windows write becomes what a DER parser reads.
 
-NSS writes a PFX with indefinite lengths and OCTET STRINGs in pieces (seen in files
-of pk12util 3.87). An OCTET STRING's content is left alone, whatever it holds: a MAC is computed
-over the authSafe as it was written, so each level is normalised when it is opened.
+Hand-written because the parsers at hand read only DER, and NSS writes a PFX with indefinite
+lengths and OCTET STRINGs in pieces (seen in files of pk12util 3.87). The content of an OCTET STRING
+stays as it is: the MAC covers the authSafe as it was written, so each level is normalised when it
+is opened.
 """
 
 from __future__ import annotations
 
-from nssbackup.errors import DamagedBackupError
-from nssbackup.pkcs12.limits import FILE_BYTES
+from nssbackup.errors import DamagedBackupError, UnsupportedBackupError
 
-# Our own file is 12 levels deep and has some 60 elements; both bounds end a bomb early.
+# A PFX with a hundred certificates has 200 kB.
+FILE_BYTES = 8 * 1024 * 1024
+# Our own file is 12 levels deep and has some 60 elements; both bounds stop a bomb early.
 _DEPTH = 32
 _ELEMENTS = 50_000
 
@@ -24,18 +26,19 @@ _END_OF_CONTENTS = b"\0\0"
 
 
 def normalise(data: bytes) -> bytes:
-    """One BER value as DER: definite minimal lengths, OCTET STRINGs whole, SETs sorted.
+    """Turn one BER value into DER: definite minimal lengths, whole OCTET STRINGs, sorted SETs.
 
     Args:
-        data: one BER value (X.690, section 8), nothing behind it.
+        data: one BER value (X.690, section 8), with nothing behind it.
 
     Raises:
-        DamagedBackupError: `data` is no such value, larger than 8 MiB, nested deeper than 32
-            levels or made of more than 50,000 elements.
+        DamagedBackupError: `data` is something else.
+        UnsupportedBackupError: it is larger than 8 MiB, nested deeper than 32 levels or made of
+            more than 50,000 elements.
     """
     if len(data) > FILE_BYTES:
-        message = f"the file is larger than {FILE_BYTES // 1024 // 1024} MiB: no PFX is"
-        raise DamagedBackupError(message)
+        message = f"the file is larger than {FILE_BYTES // 1024 // 1024} MiB, the limit for a PFX"
+        raise UnsupportedBackupError(message)
     reader = _Reader(data)
     tag, content, end = reader.element(0, len(data), 0)
     if end != len(data):
@@ -44,7 +47,7 @@ def normalise(data: bytes) -> bytes:
 
 
 def encode(tag: bytes, content: bytes) -> bytes:
-    """A DER value of identifier octets and content octets (X.690, sections 8.1.3 and 10.1)."""
+    """Encode a DER value from its identifier and content octets (X.690, 8.1.3 and 10.1)."""
     size = len(content)
     if size < _INDEFINITE:
         return tag + bytes([size]) + content
@@ -53,17 +56,18 @@ def encode(tag: bytes, content: bytes) -> bytes:
 
 
 class _Reader:
-    """Walks one buffer; every octet is visited once per level it lies in."""
+    """Walks one buffer; it visits every octet once per level around it."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._elements = 0
 
     def element(self, start: int, limit: int, depth: int) -> tuple[bytes, bytes, int]:
-        """The element at `start`: its tag and content in DER, and the offset behind it."""
+        """Return the element at `start`: its tag and content in DER, and the offset behind it."""
         self._elements += 1
         if self._elements > _ELEMENTS or depth > _DEPTH:
-            raise _damaged()
+            message = "the file has more ASN.1 elements, or deeper ones, than are read here"
+            raise UnsupportedBackupError(message)
         tag, at = self._tag(start, limit)
         size, at = self._length(at, limit)
         constructed = tag[0] & _CONSTRUCTED
@@ -90,7 +94,7 @@ class _Reader:
     def _children(
         self, start: int, end: int | None, limit: int, depth: int
     ) -> tuple[list[tuple[bytes, bytes]], int]:
-        """The elements from `start` to `end`, or to the end-of-contents octets."""
+        """Return the elements from `start` to `end`, or to the end-of-contents octets."""
         children: list[tuple[bytes, bytes]] = []
         at = start
         while at != end:
@@ -107,7 +111,7 @@ class _Reader:
             raise _damaged()
         at += 1
         if first & _LONG_TAG == _LONG_TAG:
-            # Nothing in a PFX has such a tag; what somebody added is walked over all the same.
+            # Nothing in a PFX has such a tag, but additions are skipped, not refused.
             while self._octet(at, limit) & 0x80:
                 at += 1
                 if at - start > _TAG_OCTETS:
@@ -116,7 +120,7 @@ class _Reader:
         return self._data[start:at], at
 
     def _length(self, at: int, limit: int) -> tuple[int | None, int]:
-        """The length and the offset behind it; None for the indefinite form."""
+        """Return the length and the offset behind it; None for the indefinite form."""
         first = self._octet(at, limit)
         at += 1
         if first < _INDEFINITE:
@@ -136,4 +140,4 @@ class _Reader:
 
 
 def _damaged() -> DamagedBackupError:
-    return DamagedBackupError("the file is no PFX, or it is damaged: its ASN.1 can't be read")
+    return DamagedBackupError("the file is not a PFX, or it is damaged: its ASN.1 can't be read")

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from nssbackup.identity.certificate import StoredCertificate
+from cryptography import x509
+from cryptography.exceptions import InternalError
+
+from nssbackup.errors import (
+    BackupError,
+    DamagedBackupError,
+    KeyInconsistentError,
+    KeyNotExportableError,
+    UnsupportedBackupError,
+)
+from nssbackup.identity import private_keys
+from nssbackup.identity.certificate import (
+    MalformedCertificateError,
+    StoredCertificate,
+    from_der,
+)
 from nssbackup.identity.chain import find_chain
 from nssbackup.identity.model import Identity, PrivateKey
+from nssbackup.pkcs12.safes import Bag, KeyBag
 
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """An encryption or a MAC as a person may read it; `rounds` is None where there are none."""
+    """An encryption or a MAC in words; `rounds` is None if there are none."""
 
     name: str
     rounds: int | None
@@ -25,10 +42,10 @@ class PfxDescription:
     """How a PFX is protected.
 
     Attributes:
-        mac: None for a file without one: then no password proves itself, nor is a change noticed.
+        mac: None for a file without one: then neither the password nor a change can be checked.
         keys: each encryption of a private key once, in the order of the file.
-        certificates: the same of the certificates. Until the file is opened this names every
-            encrypted safe, whatever lies in it.
+        certificates: the same for the certificates. Until the file is opened this names every
+            encrypted safe, whatever it contains.
     """
 
     mac: Protection | None
@@ -56,10 +73,9 @@ class FoundCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A private key and the identity that it belongs to; None where its certificate is missing.
+    """A private key and its identity; None if its certificate is missing.
 
-    They were paired by their localKeyID or by the public key: after the former it is still to be
-    checked that they fit.
+    A pair by localKeyID alone does not fit yet: compare the public keys.
     """
 
     key: FoundKey
@@ -68,7 +84,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class PfxContents:
-    """What was in a PFX, in the order of the file."""
+    """The contents of a PFX, in the order of the file."""
 
     keys: tuple[FoundKey, ...]
     certificates: tuple[FoundCertificate, ...]
@@ -87,7 +103,7 @@ class PfxContents:
 
     @property
     def identity(self) -> Identity | None:
-        """The first identity whose key is here; None if no key has its certificate here."""
+        """The first identity; None if no key has its certificate here."""
         pair = self._first()
         return None if pair is None else pair.identity
 
@@ -100,9 +116,47 @@ class PfxContents:
         same_key = [each for each in found if each.certificate.public_key == key.key.public_key]
         if key.local_key_id is not None:
             same_id = [each for each in found if each.local_key_id == key.local_key_id]
-            # Two certificates with one localKeyID: then the public key decides.
+            # If two certificates have one localKeyID, the public key decides.
             same_key = [each for each in same_id if each in same_key] or same_id or same_key
         if not same_key:
             return None
         own = replace(same_key[0].certificate, has_private_key=True)
         return Identity(None, own, find_chain(own, [each.certificate for each in found]))
+
+
+def contents_of(bags: Iterable[Bag], description: PfxDescription) -> PfxContents:
+    """Read the keys and certificates of decrypted bags.
+
+    Raises:
+        DamagedBackupError: one of them is malformed.
+        UnsupportedBackupError: a key is of a kind that can't be handled.
+    """
+    found_keys, found_certificates = [], []
+    for bag in bags:
+        name, key_id = bag.friendly_name, bag.local_key_id
+        try:
+            if isinstance(bag, KeyBag):
+                found_keys.append(FoundKey(private_keys.from_pkcs8(bag.data), name, key_id))
+            else:
+                certificate = replace(from_der(bag.der), nickname=name)
+                found_certificates.append(FoundCertificate(certificate, name, key_id))
+        except (
+            KeyNotExportableError,
+            KeyInconsistentError,
+            MalformedCertificateError,
+            # Not ValueErrors, so that `identity` doesn't expect them: an unknown version, a key
+            # that OpenSSL can't set up, a name with a BIT STRING in it.
+            x509.InvalidVersion,
+            InternalError,
+            TypeError,
+        ) as error:
+            raise _unreadable(error) from error
+    return PfxContents(tuple(found_keys), tuple(found_certificates), description)
+
+
+def _unreadable(error: Exception) -> BackupError:
+    if isinstance(error, KeyNotExportableError):
+        return UnsupportedBackupError(error.message)
+    if isinstance(error, KeyInconsistentError | MalformedCertificateError):
+        return DamagedBackupError(f"the PFX opens, but {error.message}")
+    return DamagedBackupError("the PFX opens, but its contents can't be read")

@@ -1,7 +1,4 @@
-"""Format: how a PFX is encrypted; and which destination takes which.
-
-Nothing here computes: the command line reads these tables to offer its choices.
-"""
+"""The formats of a PFX (how it is encrypted), and which destination opens which."""
 
 from __future__ import annotations
 
@@ -13,17 +10,17 @@ from nssbackup.errors import UsageError
 from nssbackup.pkcs12.kdf import Hash
 from nssbackup.secret import Secret
 
-# Windows imports no more than 600,000 rounds, which is why NSS stops there
-# (commit 5defcbf2a); 2,048 is what OpenSSL writes, and nobody writes less today.
+# Windows imports at most 600,000 rounds, which is why NSS stops there (commit 5defcbf2a). OpenSSL
+# writes 2,048, and no current program writes less.
 MOST_ROUNDS = 600_000
 FEWEST_ROUNDS = 2_048
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A way to encrypt a PFX; `name` is what `--format` takes and the JSON says.
+    """A way to encrypt a PFX.
 
-    `encryption` and `mac` are the names that the reader gives for such a file.
+    `name` is the value of `--format`; `encryption` and `mac` are the names that the reader gives.
     """
 
     name: str
@@ -41,9 +38,9 @@ MODERN = Format(
     encryption="AES-256-CBC, PBKDF2-HMAC-SHA-256",
     mac="HMAC-SHA-256",
 )
-# Old Windows and macOS know nothing else that is not worse. The rounds need not be few: from
-# Firefox 60 to 84 (NSS 3.37 to 3.64) every backup had 600,000 with this key encryption and MAC,
-# and Windows 7 and the macOS Keychain imported them.
+# The best that old Windows and macOS open, and with all rounds: from Firefox 60 to 84 (NSS 3.37 to
+# 3.64) every backup had 600,000 with this key encryption and MAC, and Windows 7 and the macOS
+# Keychain imported them.
 COMPATIBLE = Format(
     name="compatible",
     scheme="pbe-sha1-3des",
@@ -56,14 +53,14 @@ FORMATS = MappingProxyType({each.name: each for each in (MODERN, COMPATIBLE)})
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a PFX will be opened: what `--for` takes.
+    """Where a PFX will be opened.
 
     Attributes:
         name: the value of `--for`.
-        title: the same in words, for help and questions.
-        formats: the formats it takes; more than one means a file of each.
-        rounds: how many rounds to write unless others are asked for.
-        ascii_warning: what to say when the password isn't ASCII, or None where that is no matter.
+        title: the name in words, for help and questions.
+        formats: the formats it opens; more than one means a file of each.
+        rounds: how many rounds to write by default.
+        ascii_warning: the warning for a password that isn't ASCII, or None.
     """
 
     name: str
@@ -93,17 +90,20 @@ _ALL = (
     Destination("java-old", "Java before 8u301", (COMPATIBLE,), ascii_warning=_OLD_JAVA_WARNING),
     Destination("pct-safe", "PCT-SAFE", (COMPATIBLE,)),
     Destination(
-        "any", "not known yet: both files", (MODERN, COMPATIBLE), ascii_warning=_JAVA_WARNING
+        "any",
+        "not known yet: one file of each format",
+        (MODERN, COMPATIBLE),
+        ascii_warning=_JAVA_WARNING,
     ),
 )
 DESTINATIONS = MappingProxyType({each.name: each for each in _ALL})
 
 
 def format_named(name: str) -> Format:
-    """The format that `--format` names.
+    """Return the format of that name.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none.
     """
     if name not in FORMATS:
         message = f"there is no format `{name}`"
@@ -112,10 +112,10 @@ def format_named(name: str) -> Format:
 
 
 def destination_named(name: str) -> Destination:
-    """The destination that `--for` names.
+    """Return the destination of that name.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none.
     """
     if name not in DESTINATIONS:
         message = f"there is no destination `{name}`"
@@ -124,7 +124,7 @@ def destination_named(name: str) -> Destination:
 
 
 def checked_rounds(rounds: int | None) -> int:
-    """The rounds to write: those asked for, or 600,000.
+    """Return the rounds to write: those asked for, or 600,000.
 
     Raises:
         UsageError: they are not between 2,048 and 600,000.
@@ -138,10 +138,7 @@ def checked_rounds(rounds: int | None) -> int:
 
 
 def password_warnings(destination: Destination | None, password: Secret) -> tuple[str, ...]:
-    """What to say about a backup password before a file for `destination` is written.
-
-    Without a destination nothing is known, and nothing is said.
-    """
+    """Return what to warn of before a file for `destination` is written with this password."""
     if destination is None or destination.ascii_warning is None or password.reveal().isascii():
         return ()
     return (destination.ascii_warning,)

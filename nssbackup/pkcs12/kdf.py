@@ -1,20 +1,28 @@
-"""The key derivation of PKCS#12 (RFC 7292, appendix B) and the password form it takes.
+"""Key derivation: the KDF of PKCS#12 (RFC 7292, appendix B), PBKDF2, and what they may cost.
 
-A round costs a hash of 64 bytes, so the loop's own overhead decides: 600,000 rounds of SHA-256
-take 0.17 s in Python and 0.045 s in OpenSSL, whose function also lets other threads run. Python's
-`_hashlib` is linked with a libcrypto that exports it; where there is none to be found (a static
-Python, FIPS mode) the loop here gives the same bytes.
+The PKCS#12 KDF is written here because no library offers it. One round hashes 64 bytes, so the
+loop's own overhead decides: 600,000 rounds of SHA-256 take 0.17 s in Python and 0.045 s in
+OpenSSL, whose function also lets other threads run. Python's `_hashlib` is linked with a libcrypto
+that exports it. Without one (a static Python, FIPS mode) the loop here gives the same bytes.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import sys
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn
 
-from nssbackup.errors import UsageError
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+
+from nssbackup.errors import DamagedBackupError, UnsupportedBackupError, UsageError
 from nssbackup.secret import Secret
 
 Hash = Literal["sha1", "sha224", "sha256", "sha384", "sha512"]
@@ -26,98 +34,216 @@ KEY: Purpose = 1
 IV: Purpose = 2
 MAC: Purpose = 3
 
-_Derivation = Callable[[bytes, bytes, int, Purpose, int, Hash], "bytes | None"]
+# Windows imports at most 600,000 rounds and NSS writes as many; a PFX has one or two keys. The
+# total counts rounds of HMAC-SHA-256: 24 million take about three seconds.
+SALT_BYTES = 1024
+ROUNDS = 10_000_000
+ROUNDS_IN_ALL = 24_000_000
+
+# MAC, key and certificates: a file rarely needs more derivations.
+_THREADS = 3
+# Starting a thread takes as long as a thousand rounds.
+_SHORT = 10_000
+
+_SHA256_BYTES = 32
 
 
-def utf8(password: Secret) -> bytes:
-    """The password as PBES2 and PBMAC1 take it: UTF-8 without a NUL (RFC 8018, section 3).
+@dataclass(frozen=True, slots=True, repr=False)
+class Encoded:
+    """A password as bytes: `bmp` for the KDF of PKCS#12, `octets` for PBKDF2."""
+
+    bmp: bytes
+    octets: bytes
+
+    def __reduce__(self) -> NoReturn:
+        message = "an encoded password can't be pickled"
+        raise TypeError(message)
+
+
+def encoded(password: Secret) -> Encoded:
+    """Encode a password as the standards say.
+
+    PBKDF2 takes UTF-8 without a NUL (RFC 8018, section 3), the PKCS#12 KDF UTF-16BE and 00 00
+    (RFC 7292, B.1). A character outside the BMP becomes a surrogate pair, which a BMPString
+    doesn't know and NSS, OpenSSL, GnuTLS and Windows write all the same.
 
     Raises:
-        UsageError: it is not text (a lone surrogate).
+        UsageError: the password is not text (a lone surrogate).
     """
-    return _encoded(password, "utf-8")
+    text = password.reveal()
+    try:
+        return Encoded(text.encode("utf-16-be") + b"\0\0", text.encode("utf-8"))
+    except UnicodeEncodeError:
+        # The cause would quote the password.
+        message = "the password contains half a character (a lone surrogate)"
+        raise UsageError(message) from None
 
 
-def bmp(password: Secret) -> bytes:
-    """The password as the PKCS#12 KDF takes it (RFC 7292, B.1): UTF-16BE and 00 00.
+def encodings(password: Secret) -> tuple[Encoded, ...]:
+    """Return the encodings to try in order: the standard one first.
 
-    A character outside the BMP becomes its surrogate pair, which a BMPString doesn't know and
-    NSS, OpenSSL, GnuTLS and Windows write all the same.
+    Some programs write the empty password as 00 00 and others as nothing; NSS tries both.
 
     Raises:
-        UsageError: it is not text (a lone surrogate).
+        UsageError: the password is not text (a lone surrogate).
     """
-    return _encoded(password, "utf-16-be") + b"\0\0"
+    standard = encoded(password)
+    return (standard,) if password else (standard, Encoded(b"", b""))
 
 
-def bmp_forms(password: Secret) -> tuple[bytes, ...]:
-    """The forms a reader has to try: the empty password is written as 00 00 or as nothing.
+@dataclass(frozen=True, slots=True)
+class Pkcs12Kdf:
+    """The PKCS#12 KDF with its parameters; `length` is in bytes."""
 
-    NSS tries both in this order when it imports.
+    salt: bytes
+    rounds: int
+    hash_name: Hash
+    purpose: Purpose
+    length: int
+
+    @property
+    def cost(self) -> int:
+        """Its cost in rounds of HMAC-SHA-256."""
+        return _cost(self.rounds, self.length, self.hash_name)
+
+    def derive(self, password: Encoded) -> bytes:
+        """Derive the key; other threads run meanwhile if OpenSSL does the work."""
+        generate = _openssl()
+        derived = generate(self, password.bmp) if generate else None
+        return derived or derive_in_python(self, password.bmp)
+
+
+@dataclass(frozen=True, slots=True)
+class Pbkdf2:
+    """PBKDF2 with its parameters (RFC 8018, 5.2); `length` is in bytes."""
+
+    salt: bytes
+    rounds: int
+    prf: Hash
+    length: int
+
+    @property
+    def cost(self) -> int:
+        """Its cost in rounds of HMAC-SHA-256."""
+        return _cost(self.rounds, self.length, self.prf)
+
+    def derive(self, password: Encoded) -> bytes:
+        """Derive the key; other threads run meanwhile."""
+        digest: hashes.HashAlgorithm = getattr(hashes, self.prf.upper())()
+        return PBKDF2HMAC(digest, self.length, self.salt, self.rounds).derive(password.octets)
+
+
+Kdf = Pkcs12Kdf | Pbkdf2
+
+
+def check_parameters(salt: bytes, rounds: int) -> None:
+    """Refuse a salt and a number of rounds that no honest file has.
+
+    Raises:
+        DamagedBackupError: less than one round, or a salt of more than 1 KiB.
+        UnsupportedBackupError: more than 10 million rounds.
     """
-    return (bmp(password),) if password else (b"\0\0", b"")
+    if rounds < 1 or len(salt) > SALT_BYTES:
+        message = "the key derivation parameters of the PFX are impossible"
+        raise DamagedBackupError(message)
+    if rounds > ROUNDS:
+        message = f"the PFX asks for more than {ROUNDS:,} rounds of key derivation"
+        raise UnsupportedBackupError(message)
 
 
-def work(rounds: int, length: int, hash_name: Hash) -> int:
-    """What it costs to derive `length` bytes, here or by PBKDF2, in rounds of HMAC-SHA-256.
+class RoundBudget:
+    """How many rounds of HMAC-SHA-256 opening one file may still cost."""
 
-    Each block as long as the hash takes all rounds anew, and the hashes of 64 bits have no
-    instructions of their own in most processors.
-    """
-    size = hashlib.new(hash_name).digest_size
-    return rounds * -(-length // size) * (4 if size > 32 else 1)  # noqa: PLR2004 - bytes of SHA-256
+    def __init__(self) -> None:
+        self._left = ROUNDS_IN_ALL
+
+    def spend(self, rounds: int) -> None:
+        """Take `rounds` from the budget.
+
+        Raises:
+            UnsupportedBackupError: not that many are left.
+        """
+        self._left -= rounds
+        if self._left < 0:
+            message = f"opening the PFX would take more than {ROUNDS_IN_ALL:,} rounds in all"
+            raise UnsupportedBackupError(message)
 
 
-def derive(  # noqa: PLR0913 - the six inputs of RFC 7292, B.2
-    password: bytes,
-    salt: bytes,
-    rounds: int,
-    *,
-    purpose: Purpose,
-    length: int,
-    hash_name: Hash,
-) -> bytes:
-    """Derive `length` bytes.
+class Derivations:
+    """Derived keys of one file: each is derived once, and long ones run in parallel threads.
 
     Args:
-        password: as `bmp` gives it.
-        salt: of any length.
-        rounds: 1 to 2**31 - 1.
-        purpose: KEY, IV or MAC.
-        length: in bytes.
-        hash_name: the hash of the derivation.
+        name: what the threads are called.
+        budget: pays for each derivation before it starts; None for a file of our own.
     """
-    with_openssl = _openssl()
-    if with_openssl is not None:
-        derived = with_openssl(password, salt, rounds, purpose, length, hash_name)
-        if derived is not None:
-            return derived
-    return derive_with_hashlib(
-        password, salt, rounds, purpose=purpose, length=length, hash_name=hash_name
-    )
+
+    def __init__(self, name: str, budget: RoundBudget | None = None) -> None:
+        self._name = name
+        self._budget = budget
+        self._executor: ThreadPoolExecutor | None = None
+        self._results: dict[tuple[Kdf, Encoded], Future[bytes]] = {}
+
+    def __reduce__(self) -> NoReturn:
+        message = "derivations can't be pickled"
+        raise TypeError(message)
+
+    def start(self, kdfs: Iterable[Kdf], password: Encoded) -> None:
+        """Start derivations; all are paid for before the first one starts.
+
+        Raises:
+            UnsupportedBackupError: they cost more than the budget allows.
+        """
+        new = [kdf for kdf in dict.fromkeys(kdfs) if (kdf, password) not in self._results]
+        if self._budget is not None:
+            self._budget.spend(sum(kdf.cost for kdf in new))
+        for kdf in new:
+            self._results[kdf, password] = self._submit(kdf, password)
+
+    def result(self, kdfs: Iterable[Kdf], password: Encoded) -> tuple[bytes, ...]:
+        """Wait for derivations and return their keys; those not started yet are started now.
+
+        Raises:
+            UnsupportedBackupError: they cost more than the budget allows.
+        """
+        kdfs = tuple(kdfs)
+        self.start(kdfs, password)
+        return tuple(self._results[kdf, password].result() for kdf in kdfs)
+
+    def finish(self, *, cancel: bool = False) -> None:
+        """Let the threads end when their work is done; `cancel` drops what has not started."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=cancel)
+
+    def _submit(self, kdf: Kdf, password: Encoded) -> Future[bytes]:
+        if kdf.rounds > _SHORT:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(_THREADS, self._name)
+            with suppress(RuntimeError):  # no more threads (`ulimit -u`), or `finish` was called
+                return self._executor.submit(kdf.derive, password)
+        done: Future[bytes] = Future()
+        done.set_result(kdf.derive(password))
+        return done
 
 
-def derive_with_hashlib(  # noqa: PLR0913 - the six inputs of RFC 7292, B.2
-    password: bytes,
-    salt: bytes,
-    rounds: int,
-    *,
-    purpose: Purpose,
-    length: int,
-    hash_name: Hash | Literal["md5"],
-) -> bytes:
-    """`derive` in Python; the letters are those of RFC 7292, B.2."""
-    new: Callable[..., hashlib._Hash] = getattr(hashlib, hash_name)
+def derive_in_python(kdf: Pkcs12Kdf, password: bytes, hash_name: str | None = None) -> bytes:
+    """Derive the key of the PKCS#12 KDF in Python; the letters are those of RFC 7292, B.2.
+
+    Args:
+        kdf: its parameters.
+        password: UTF-16BE with its 00 00.
+        hash_name: a hash that isn't a `Hash`, in place of the one of `kdf`.
+    """
+    new: Callable[..., hashlib._Hash] = getattr(hashlib, hash_name or kdf.hash_name)
     v = new().block_size
-    i = _filled(salt, v) + _filled(password, v)
+    i = _filled(kdf.salt, v) + _filled(password, v)
     derived = b""
     while True:
-        a = bytes([purpose]) * v + i
-        for _ in range(rounds):
+        a = bytes([kdf.purpose]) * v + i
+        for _ in range(kdf.rounds):
             a = new(a).digest()
         derived += a
-        if len(derived) >= length:
-            return derived[:length]
+        if len(derived) >= kdf.length:
+            return derived[: kdf.length]
         increment = int.from_bytes((a * (v // len(a) + 1))[:v], "big") + 1
         i = b"".join(
             ((int.from_bytes(i[at : at + v], "big") + increment) % (1 << 8 * v)).to_bytes(v, "big")
@@ -126,26 +252,25 @@ def derive_with_hashlib(  # noqa: PLR0913 - the six inputs of RFC 7292, B.2
 
 
 def _filled(value: bytes, block: int) -> bytes:
-    """`value` repeated up to a multiple of `block` bytes; nothing stays nothing."""
+    """Repeat `value` up to a multiple of `block` bytes; nothing stays nothing."""
     size = -(-len(value) // block) * block
     return (value * (size // len(value) + 1))[:size] if value else b""
 
 
-def _encoded(password: Secret, encoding: str) -> bytes:
-    try:
-        return password.reveal().encode(encoding)
-    except UnicodeEncodeError:
-        # The cause would quote the password.
-        message = "the password holds half a character (a lone surrogate)"
-        raise UsageError(message) from None
+def _cost(rounds: int, length: int, hash_name: Hash) -> int:
+    """Return the cost of either KDF in rounds of HMAC-SHA-256.
+
+    Each block of the length of the hash takes all rounds anew. Few processors have instructions
+    for the hashes of 64-bit words.
+    """
+    size = hashlib.new(hash_name).digest_size
+    return rounds * -(-length // size) * (4 if size > _SHA256_BYTES else 1)
 
 
 @functools.cache
-def _openssl() -> _Derivation | None:
-    """OpenSSL's PKCS12_key_gen_uni (crypto/pkcs12/p12_key.c), or None where it can't be reached."""
+def _openssl() -> Callable[[Pkcs12Kdf, bytes], bytes | None] | None:
+    """Return OpenSSL's PKCS12_key_gen_uni (crypto/pkcs12/p12_key.c), or None without one."""
     try:
-        import ctypes
-
         library = ctypes.CDLL(_libcrypto())
         generate = library.PKCS12_key_gen_uni
         clear_errors = library.ERR_clear_error
@@ -159,32 +284,25 @@ def _openssl() -> _Derivation | None:
     for digest in digests.values():
         digest.argtypes, digest.restype = [], ctypes.c_void_p
 
-    def derive_with_openssl(  # noqa: PLR0913 - the six inputs of RFC 7292, B.2
-        password: bytes, salt: bytes, rounds: int, purpose: Purpose, length: int, hash_name: Hash
-    ) -> bytes | None:
-        derived = ctypes.create_string_buffer(length)
-        method = digests[hash_name]()
-        done = generate(
-            *(password, len(password), salt, len(salt)), purpose, rounds, length, derived, method
-        )
-        if done == 1:
+    def derive(kdf: Pkcs12Kdf, password: bytes) -> bytes | None:
+        derived = ctypes.create_string_buffer(kdf.length)
+        inputs = (password, len(password), kdf.salt, len(kdf.salt), kdf.purpose, kdf.rounds)
+        if generate(*inputs, kdf.length, derived, digests[kdf.hash_name]()) == 1:
             return derived.raw
-        # FIPS mode knows no PKCS12KDF. What is left in the thread's queue would come up as the
+        # FIPS mode has no PKCS12KDF. What stays in the thread's queue would be reported as the
         # reason of somebody else's failure.
         clear_errors()
         return None
 
-    return derive_with_openssl
+    return derive
 
 
 def _libcrypto() -> str:
-    """What to load: on Windows the DLL, elsewhere what refers to it (`dlsym` looks further)."""
-    import _hashlib
+    """Return what to load: the DLL on Windows, else what is linked with it (`dlsym` looks on)."""
+    import _hashlib  # a Python without OpenSSL has no such module
 
     extension: str = _hashlib.__file__
     if sys.platform == "win32":
-        from pathlib import Path
-
         for library in Path(extension).resolve().parent.glob("libcrypto-*.dll"):
             return str(library)
         raise OSError(extension)

@@ -1,7 +1,7 @@
-"""The ASN.1 of a PFX (RFC 7292, RFC 5652 and RFC 8018), declared; and its object identifiers.
+"""The ASN.1 types of a PFX (RFC 7292, RFC 5652 and RFC 8018) and its object identifiers.
 
-Whatever is OPTIONAL or open is a union or a TLV here, because the types of a field depend on an
-object identifier beside it. Reading expects DER: `ber.normalise` comes first.
+OPTIONAL and open fields are unions or TLVs, because their type depends on an object identifier
+beside them. Reading expects DER: call `ber.normalise` first.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from cryptography.x509 import ObjectIdentifier
 
 from nssbackup.errors import DamagedBackupError
 from nssbackup.pkcs12 import ber
+from nssbackup.pkcs12.kdf import HASHES, Hash
 
 T = TypeVar("T")
 
@@ -28,6 +29,35 @@ SAFE_CONTENTS_BAG = ObjectIdentifier("1.2.840.113549.1.12.10.1.6")
 FRIENDLY_NAME = ObjectIdentifier("1.2.840.113549.1.9.20")
 LOCAL_KEY_ID = ObjectIdentifier("1.2.840.113549.1.9.21")
 X509_CERTIFICATE = ObjectIdentifier("1.2.840.113549.1.9.22.1")
+
+# RFC 8018, appendix C
+PBKDF2 = ObjectIdentifier("1.2.840.113549.1.5.12")
+PBES2 = ObjectIdentifier("1.2.840.113549.1.5.13")
+PBMAC1 = ObjectIdentifier("1.2.840.113549.1.5.14")
+# RFC 7292, appendix C
+PBE_SHA1_3DES = ObjectIdentifier("1.2.840.113549.1.12.1.3")
+# FIPS 180-4 in NIST's arc; SHA-1 in OIW's (RFC 3279, 2.1 and RFC 5754, 2)
+HASH_OIDS: dict[Hash, ObjectIdentifier] = {
+    "sha1": ObjectIdentifier("1.3.14.3.2.26"),
+    "sha224": ObjectIdentifier("2.16.840.1.101.3.4.2.4"),
+    "sha256": ObjectIdentifier("2.16.840.1.101.3.4.2.1"),
+    "sha384": ObjectIdentifier("2.16.840.1.101.3.4.2.2"),
+    "sha512": ObjectIdentifier("2.16.840.1.101.3.4.2.3"),
+}
+# RFC 8018, B.1.2
+HMAC_OIDS: dict[Hash, ObjectIdentifier] = {
+    name: ObjectIdentifier(f"1.2.840.113549.2.{number}")
+    for number, name in zip((7, 8, 9, 10, 11), HASHES, strict=True)
+}
+# NIST's AES arc: CBC by the bytes of the key (RFC 8018, B.2.5)
+AES_CBC_OIDS: dict[int, ObjectIdentifier] = {
+    16: ObjectIdentifier("2.16.840.1.101.3.4.1.2"),
+    24: ObjectIdentifier("2.16.840.1.101.3.4.1.22"),
+    32: ObjectIdentifier("2.16.840.1.101.3.4.1.42"),
+}
+HASH_BY_OID = {oid: name for name, oid in HASH_OIDS.items()}
+HASH_BY_HMAC_OID = {oid: name for name, oid in HMAC_OIDS.items()}
+AES_BYTES_BY_OID = {oid: size for size, oid in AES_CBC_OIDS.items()}
 
 SEQUENCE = b"\x30"
 OCTET_STRING = b"\x04"
@@ -173,10 +203,10 @@ class _Pieces:
 
 
 def decode(kind: type[T], der: bytes) -> T:
-    """`der` as a value of a declared type.
+    """Decode DER as a value of a declared type.
 
     Raises:
-        DamagedBackupError: it is none.
+        DamagedBackupError: it is something else.
     """
     try:
         return asn1.decode_der(kind, der)
@@ -185,10 +215,10 @@ def decode(kind: type[T], der: bytes) -> T:
 
 
 def inner(kind: type[T], value: asn1.TLV | asn1.Null | None) -> T:
-    """What an open field holds, as a value of a type.
+    """Decode the value of an open field.
 
     Raises:
-        DamagedBackupError: it holds something else, or nothing.
+        DamagedBackupError: it is something else, or absent.
     """
     if not isinstance(value, asn1.TLV):
         raise _damaged()
@@ -200,7 +230,7 @@ def inner(kind: type[T], value: asn1.TLV | asn1.Null | None) -> T:
 
 
 def octets(value: asn1.TLV) -> bytes:
-    """The octets of an [0] IMPLICIT OCTET STRING, which BER may have left in pieces.
+    """Return the content of an [0] IMPLICIT OCTET STRING, which BER may have left in pieces.
 
     Raises:
         DamagedBackupError: it is something else.
@@ -214,47 +244,62 @@ def octets(value: asn1.TLV) -> bytes:
 
 
 def implicit_octets(content: bytes) -> asn1.TLV:
-    """`content` as an [0] IMPLICIT OCTET STRING."""
+    """Return `content` as an [0] IMPLICIT OCTET STRING."""
     return tlv(_IMPLICIT_OCTETS, content)
 
 
 def tlv(tag: bytes, content: bytes) -> asn1.TLV:
-    """A value for an open field from its tag and content octets."""
+    """Return a value for an open field, from its tag and content octets."""
     return asn1.decode_der(asn1.TLV, ber.encode(tag, content))
 
 
 def opened(value: object) -> asn1.TLV:
-    """A value of a declared type (or bytes, an OCTET STRING) for an open field."""
+    """Return a value of a declared type (or bytes, an OCTET STRING) for an open field."""
     return asn1.decode_der(asn1.TLV, asn1.encode_der(value))
 
 
+def data_info(content: bytes) -> ContentInfo:
+    """Return the ContentInfo of type data around `content`."""
+    return ContentInfo(content_type=DATA, content=opened(content))
+
+
+def encrypted_info(algorithm: AlgorithmIdentifier, ciphertext: bytes) -> ContentInfo:
+    """Return the ContentInfo of type encryptedData around `ciphertext`."""
+    encrypted = EncryptedContentInfo(
+        content_type=DATA, algorithm=algorithm, encrypted_content=implicit_octets(ciphertext)
+    )
+    # RFC 5652, section 8: version 0 without unprotected attributes.
+    data = EncryptedData(version=0, encrypted=encrypted)
+    return ContentInfo(content_type=ENCRYPTED_DATA, content=opened(data))
+
+
 def decode_contents(der: bytes) -> list[ContentInfo]:
-    """An AuthenticatedSafe (RFC 7292, 4.1).
+    """Decode an AuthenticatedSafe (RFC 7292, 4.1).
 
     Raises:
-        DamagedBackupError: it is none.
+        DamagedBackupError: it is something else.
     """
     return decode(_Contents, ber.encode(SEQUENCE, der)).items
 
 
 def decode_bags(der: bytes) -> list[SafeBag]:
-    """A SafeContents (RFC 7292, 4.2).
+    """Decode a SafeContents (RFC 7292, 4.2).
 
     Raises:
-        DamagedBackupError: it is none.
+        DamagedBackupError: it is something else.
     """
     return decode(_Bags, ber.encode(SEQUENCE, der)).items
 
 
 def encode_contents(items: list[ContentInfo]) -> bytes:
-    """An AuthenticatedSafe as DER."""
+    """Encode an AuthenticatedSafe as DER."""
     return bytes(opened(_Contents(items=items)).data)
 
 
 def encode_bags(items: list[SafeBag]) -> bytes:
-    """A SafeContents as DER."""
+    """Encode a SafeContents as DER."""
     return bytes(opened(_Bags(items=items)).data)
 
 
 def _damaged() -> DamagedBackupError:
-    return DamagedBackupError("the file is no PFX, or it is damaged: its structure is wrong")
+    return DamagedBackupError("the file is not a PFX, or it is damaged: its structure is wrong")

@@ -30,7 +30,7 @@ from typing import Literal
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
-from nssbackup.pkcs12 import COMPATIBLE, MODERN, Format, mac
+from nssbackup.pkcs12 import COMPATIBLE, MODERN, Format, kdf, protection
 from nssbackup.secret import Secret
 from nssbackup.stores.legacy import key3
 from nssbackup.stores.native import pbe
@@ -86,12 +86,12 @@ def _targets(folder: Path) -> list[Target]:
 
 def _mac(name: str, format_: Format, rounds: int) -> Target:
     """The MAC: of all that the password protects it needs the fewest hashes."""
-    checked = mac.fresh(format_, rounds)
+    checked = protection.new_mac(format_, rounds)
     content = bytes(4_000)
-    digest = checked.digest(checked.keys(Secret("the password"))[0], content)
+    digest = checked.digest(checked.kdf.derive(kdf.encoded(Secret("the password"))), content)
 
     def guess(password: str) -> bool:
-        key = checked.keys(Secret(password))[0]
+        key = checked.kdf.derive(kdf.encoded(Secret(password)))
         return hmac.compare_digest(checked.digest(key, content), digest)
 
     # A round is one block: the hash of the round before. The HMAC over the file comes on top.

@@ -28,19 +28,24 @@ from nssbackup.pkcs12 import (
     PfxWriter,
     ber,
     describe,
-    encryption,
     friendly_name_of,
     open_pfx,
     structure,
 )
-from nssbackup.pkcs12.mac import Pkcs12Mac
+from nssbackup.pkcs12.protection import new_encryption
 from nssbackup.report import identity_json
 from nssbackup.restore import objects
 from nssbackup.secret import Secret
 from nssbackup.stores.native.pairing import public_value
 from tests.fuzz import scratch, seeds
 from tests.fuzz.target import Target
-from tests.unit.pkcs12.identities import certificate_bag, clear_safe, key_bag
+from tests.unit.pkcs12.identities import (
+    authenticated,
+    certificate_bag,
+    encrypt,
+    encrypted_safe,
+    key_bag,
+)
 
 _PASSWORD = Secret("x")
 _ROUNDS = FEWEST_ROUNDS
@@ -79,7 +84,7 @@ def _pfx_seeds() -> tuple[bytes, ...]:
             _quick(identity.certificate.der, key.pkcs8, form) for form in (MODERN, COMPATIBLE)
         ]
         bags = [certificate_bag(identity.certificate.der), key_bag(key.pkcs8)]
-        safe = clear_safe(structure.encode_bags(bags))
+        safe = structure.data_info(structure.encode_bags(bags))
         found.append(_pfx_of(structure.encode_contents([safe]), mac=False))
     found += [_indefinite(each) for each in found[-3:]]
     found += [_foreign(number) for number in _FOREIGN]
@@ -87,34 +92,20 @@ def _pfx_seeds() -> tuple[bytes, ...]:
 
 
 def _pfx_of(content: bytes, *, mac: bool) -> bytes:
-    mac_data = None
-    if mac:
-        made = Pkcs12Mac("sha1", b"salt", 1)
-        mac_data = made.mac_data(made.digest(made.keys(_PASSWORD)[0], content))
-    return asn1.encode_der(
-        structure.Pfx(version=3, auth_safe=clear_safe(content), mac_data=mac_data)
-    )
+    return asn1.encode_der(authenticated(content, _PASSWORD if mac else None))
 
 
 def _quick(certificate: bytes, pkcs8: bytes, form: Format) -> bytes:
     """A file without a MAC, whose parts are encrypted with a round each."""
-    outer, inner = encryption.fresh(form, 1), encryption.fresh(form, 1)
-    sealed = inner.keys(_PASSWORD)[0].encrypt(pkcs8)
-    shrouded = structure.EncryptedPrivateKeyInfo(algorithm=inner.algorithm(), data=sealed)
+    outer, inner = new_encryption(form, 1), new_encryption(form, 1)
+    ciphertext = encrypt(inner, _PASSWORD, pkcs8)
+    shrouded = structure.EncryptedPrivateKeyInfo(algorithm=inner.algorithm(), data=ciphertext)
     key = structure.SafeBag(
         id=structure.SHROUDED_KEY_BAG, value=structure.opened(shrouded), attributes=None
     )
     bags = structure.encode_bags([certificate_bag(certificate)])
-    encrypted = structure.EncryptedContentInfo(
-        content_type=structure.DATA,
-        algorithm=outer.algorithm(),
-        encrypted_content=structure.implicit_octets(outer.keys(_PASSWORD)[0].encrypt(bags)),
-    )
-    safe = structure.ContentInfo(
-        content_type=structure.ENCRYPTED_DATA,
-        content=structure.opened(structure.EncryptedData(version=0, encrypted=encrypted)),
-    )
-    safes = [safe, clear_safe(structure.encode_bags([key]))]
+    safe = encrypted_safe(outer, _PASSWORD, bags)
+    safes = [safe, structure.data_info(structure.encode_bags([key]))]
     return _pfx_of(structure.encode_contents(safes), mac=False)
 
 
@@ -124,15 +115,7 @@ def _foreign(number: str) -> bytes:
         algorithm=x509.ObjectIdentifier(f"1.2.840.113549.1.{number}"),
         parameters=structure.opened(structure.Pbes1Parameters(salt=b"saltsalt", iterations=1)),
     )
-    encrypted = structure.EncryptedContentInfo(
-        content_type=structure.DATA,
-        algorithm=algorithm,
-        encrypted_content=structure.implicit_octets(bytes(64)),
-    )
-    safe = structure.ContentInfo(
-        content_type=structure.ENCRYPTED_DATA,
-        content=structure.opened(structure.EncryptedData(version=0, encrypted=encrypted)),
-    )
+    safe = structure.encrypted_info(algorithm, bytes(64))
     return _pfx_of(structure.encode_contents([safe]), mac=True)
 
 
@@ -146,7 +129,7 @@ def _safes(data: bytes) -> None:
     """The contents of a file whose MAC is right: the first byte says of what level."""
     content = data[1:]
     if data[:1] < b"\x80":
-        content = structure.encode_contents([clear_safe(content)])
+        content = structure.encode_contents([structure.data_info(content)])
     ask(open_pfx(_pfx_of(content, mac=True), _PASSWORD))
 
 
@@ -155,7 +138,7 @@ def _safes_seeds() -> Iterator[bytes]:
         bags = [certificate_bag(each.der) for each in (identity.certificate, *identity.chain)]
         contents = structure.encode_bags([*bags, key_bag(key.pkcs8)])
         yield b"\0" + contents
-        yield b"\xff" + structure.encode_contents([clear_safe(contents)])
+        yield b"\xff" + structure.encode_contents([structure.data_info(contents)])
         sealed = asn1.decode_der(
             structure.Pfx, PfxWriter(_PASSWORD, MODERN, rounds=_ROUNDS).encode(identity, key)
         )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from nssbackup.errors import NssBackupError
-from nssbackup.pkcs12 import limits
+from nssbackup.pkcs12 import kdf
 from nssbackup.printable import printable
 from nssbackup.stores.native import pbe
 
@@ -52,9 +52,9 @@ def expose(target: Target, data: bytes) -> None:
 @contextmanager
 def few_rounds() -> Iterator[None]:
     """No input may cost more than a few rounds of key derivation."""
-    before = pbe.MAX_ROUNDS, limits.ROUNDS, limits.ROUNDS_IN_ALL
-    pbe.MAX_ROUNDS = limits.ROUNDS = limits.ROUNDS_IN_ALL = _ROUNDS
+    before = pbe.MAX_ROUNDS, kdf.ROUNDS, kdf.ROUNDS_IN_ALL
+    pbe.MAX_ROUNDS = kdf.ROUNDS = kdf.ROUNDS_IN_ALL = _ROUNDS
     try:
         yield
     finally:
-        pbe.MAX_ROUNDS, limits.ROUNDS, limits.ROUNDS_IN_ALL = before
+        pbe.MAX_ROUNDS, kdf.ROUNDS, kdf.ROUNDS_IN_ALL = before

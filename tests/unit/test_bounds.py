@@ -36,9 +36,9 @@ from nssbackup.fleet.reports import read_document
 from nssbackup.identity import chain, private_keys
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Profile
-from nssbackup.pkcs12 import encryption, foreign, kdf, limits, mac, open_pfx, structure
-from nssbackup.pkcs12.kdf import Hash
-from nssbackup.pkcs12.pbkdf2 import Pbkdf2
+from nssbackup.pkcs12 import fallback, kdf, open_pfx, structure
+from nssbackup.pkcs12.kdf import Encoded, Hash, Kdf, Pbkdf2, Pkcs12Kdf
+from nssbackup.pkcs12.protection import CbcKey, PbeSha1TripleDes, pkcs12_mac
 from nssbackup.profiles import groups, settings
 from nssbackup.profiles.groups import read_group_members
 from nssbackup.restore import rows as native_rows
@@ -64,7 +64,7 @@ from tests.builders.store import (
     tlv,
 )
 from tests.fuzz import guard
-from tests.unit.pkcs12.identities import certificate_bag, clear_safe, key_bag
+from tests.unit.pkcs12.identities import authenticated, certificate_bag, key_bag
 from tests.unit.profiles.machine import Machine
 
 CERTIFICATE = b"\0\0\0\1"
@@ -416,53 +416,46 @@ def test_an_rsa_key_with_a_number_of_megabytes_is_not_computed_with(place: int) 
 
 
 @pytest.mark.parametrize(
-    ("protection", "password", "work"),
+    ("kdfs", "cost"),
     [
-        (mac.Pkcs12Mac("sha256", b"s", 1000), "x", 1000),
-        (mac.Pkcs12Mac("sha512", b"s", 1000), "x", 4000),
-        (mac.Pkcs12Mac("sha1", b"s", 1000), "", 2000),
-        (mac.Pbmac1(Pbkdf2(b"s", 1000, "sha1", 128), 128, "sha1"), "x", 7000),
-        (mac.ForeignMac("x", 1000), "", 8000),
-        (encryption.Pbes2(Pbkdf2(b"s", 1000, "sha256"), 256, bytes(16)), "", 1000),
-        (encryption.Pbes2(Pbkdf2(b"s", 1000, "sha1"), 256, bytes(16)), "x", 2000),
-        (encryption.Pbes2(Pbkdf2(b"s", 1000, "sha384"), 256, bytes(16)), "x", 4000),
-        (encryption.PbeSha1TripleDes(b"s", 1000), "x", 3000),
-        (encryption.PbeSha1TripleDes(b"s", 1000), "", 6000),
-        (encryption.ForeignEncryption("x", 1000), "x", 3000),
+        ((pkcs12_mac("sha256", b"s", 1000).kdf,), 1000),
+        ((pkcs12_mac("sha512", b"s", 1000).kdf,), 4000),
+        ((Pbkdf2(b"s", 1000, "sha1", 128),), 7000),
+        ((Pbkdf2(b"s", 1000, "sha256", 32),), 1000),
+        ((Pbkdf2(b"s", 1000, "sha1", 32),), 2000),
+        ((Pbkdf2(b"s", 1000, "sha384", 32),), 4000),
+        (PbeSha1TripleDes(b"s", 1000).kdfs, 3000),
     ],
 )
-def test_rounds_are_weighed_by_what_they_cost(
-    protection: mac.AnyMac | encryption.AnyEncryption, password: str, work: int
-) -> None:
-    assert protection.work(Secret(password)) == work
+def test_rounds_are_weighed_by_what_they_cost(kdfs: tuple[Kdf, ...], cost: int) -> None:
+    assert sum(each.cost for each in kdfs) == cost
 
 
 @pytest.mark.parametrize("hash_name", ["sha1", "sha512"])
 def test_the_dearest_file_that_is_opened_at_all(hash_name: Hash, *, every_fault: bool) -> None:
     """All the work that is allowed, in one derivation."""
-    once = Pbkdf2(b"salt", 1, hash_name, 128)
-    unit = mac.Pbmac1(once, 128, hash_name).work(PASSWORD)
-    most = limits.ROUNDS_IN_ALL // unit
-    budget = limits.RoundBudget()
+    unit = Pbkdf2(b"salt", 1, hash_name, 128).cost
+    most = kdf.ROUNDS_IN_ALL // unit
+    budget = kdf.RoundBudget()
     budget.spend(most * unit)
     with pytest.raises(UnsupportedBackupError):
         budget.spend(unit)
     if every_fault:
-        Pbkdf2(b"salt", most, hash_name, 128).derive(b"x", 128)
+        Pbkdf2(b"salt", most, hash_name, 128).derive(kdf.encoded(PASSWORD))
 
 
 def two_key_3des(plaintext: bytes) -> tuple[structure.AlgorithmIdentifier, bytes]:
     """An encryption that is left to OpenSSL, and what it makes of a plaintext."""
-    word, salt = kdf.bmp(PASSWORD), b"saltsalt"
+    salt = b"saltsalt"
     key, iv = (
-        kdf.derive(word, salt, 1, purpose=purpose, length=length, hash_name="sha1")
+        Pkcs12Kdf(salt, 1, "sha1", purpose, length).derive(kdf.encoded(PASSWORD))
         for purpose, length in ((kdf.KEY, 16), (kdf.IV, 8))
     )
     algorithm = structure.AlgorithmIdentifier(
         algorithm=ObjectIdentifier("1.2.840.113549.1.12.1.4"),
         parameters=structure.opened(structure.Pbes1Parameters(salt=salt, iterations=1)),
     )
-    return algorithm, encryption.CipherKey(TripleDES(key + key[:8]), iv).encrypt(plaintext)
+    return algorithm, CbcKey(TripleDES(key + key[:8]), iv).encrypt(plaintext)
 
 
 def dsa_pkcs8(bits: int) -> bytes:
@@ -472,12 +465,7 @@ def dsa_pkcs8(bits: int) -> bytes:
 
 
 def pfx_of(*safes: structure.ContentInfo) -> bytes:
-    content = structure.encode_contents(list(safes))
-    made = mac.Pkcs12Mac("sha1", b"salt", 1)
-    mac_data = made.mac_data(made.digest(made.keys(PASSWORD)[0], content))
-    return asn1.encode_der(
-        structure.Pfx(version=3, auth_safe=clear_safe(content), mac_data=mac_data)
-    )
+    return asn1.encode_der(authenticated(structure.encode_contents(list(safes)), PASSWORD))
 
 
 def shrouded(key: bytes) -> structure.SafeBag:
@@ -489,16 +477,7 @@ def shrouded(key: bytes) -> structure.SafeBag:
 
 
 def encrypted_safe(*bags: structure.SafeBag) -> structure.ContentInfo:
-    algorithm, data = two_key_3des(structure.encode_bags(list(bags)))
-    encrypted = structure.EncryptedContentInfo(
-        content_type=structure.DATA,
-        algorithm=algorithm,
-        encrypted_content=structure.implicit_octets(data),
-    )
-    return structure.ContentInfo(
-        content_type=structure.ENCRYPTED_DATA,
-        content=structure.opened(structure.EncryptedData(version=0, encrypted=encrypted)),
-    )
+    return structure.encrypted_info(*two_key_3des(structure.encode_bags(list(bags))))
 
 
 @pytest.mark.parametrize("place", ["bags", "safes"])
@@ -508,18 +487,18 @@ def test_openssl_computes_with_one_key_that_is_not_handled_and_no_more(
     """Of the longest that it gets, each takes half a second."""
     key = dsa_pkcs8(9_900 if every_fault else 2_000)
     safes = (
-        [clear_safe(structure.encode_bags([shrouded(key)] * 60))]
+        [structure.data_info(structure.encode_bags([shrouded(key)] * 60))]
         if place == "bags"
         else [encrypted_safe(key_bag(key))] * 60
     )
     loaded = []
-    before = foreign._load  # noqa: SLF001 - what OpenSSL is given
+    before = fallback._load  # noqa: SLF001 - what OpenSSL is given
 
-    def counted(*arguments: bytes) -> object:
-        loaded.append(arguments)
-        return before(*arguments)
+    def counted(data: bytes, password: Encoded) -> object:
+        loaded.append(data)
+        return before(data, password)
 
-    monkeypatch.setattr(foreign, "_load", counted)
+    monkeypatch.setattr(fallback, "_load", counted)
     with pytest.raises(UnsupportedBackupError, match="a DSA key can't be handled yet"):
         open_pfx(pfx_of(*safes), PASSWORD)
     assert len(loaded) == 1
@@ -527,8 +506,8 @@ def test_openssl_computes_with_one_key_that_is_not_handled_and_no_more(
 
 def test_openssl_gets_no_key_that_it_would_compute_with_for_ever() -> None:
     bag = shrouded(dsa_pkcs8(40_000))
-    with pytest.raises(UnsupportedBackupError, match="of such a size"):
-        open_pfx(pfx_of(clear_safe(structure.encode_bags([bag]))), PASSWORD)
+    with pytest.raises(UnsupportedBackupError, match="of this size"):
+        open_pfx(pfx_of(structure.data_info(structure.encode_bags([bag]))), PASSWORD)
 
 
 def test_openssl_sees_the_certificates_of_a_long_safe_alone() -> None:

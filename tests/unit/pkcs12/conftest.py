@@ -6,16 +6,15 @@ import pytest
 from cryptography.hazmat import asn1
 
 from nssbackup.pkcs12 import COMPATIBLE, MODERN, Format, structure
-from nssbackup.pkcs12.mac import Pkcs12Mac
 from nssbackup.secret import Secret
 from tests.unit.pkcs12.identities import (
     KEYS,
     Assemble,
     Case,
     ClearBags,
+    authenticated,
     case_of,
     certificate_bag,
-    clear_safe,
     key_bag,
 )
 
@@ -63,13 +62,8 @@ def assemble() -> Assemble:
         password: str | None = "pw",  # noqa: S107 - made for the purpose
     ) -> bytes:
         content = structure.encode_contents(list(safes))
-        mac_data = None
-        if password is not None:
-            mac = Pkcs12Mac("sha256", b"salt", 1)
-            mac_data = mac.mac_data(mac.digest(mac.keys(Secret(password))[0], content))
-        return asn1.encode_der(
-            structure.Pfx(version=3, auth_safe=clear_safe(content), mac_data=mac_data)
-        )
+        secret = None if password is None else Secret(password)
+        return asn1.encode_der(authenticated(content, secret))
 
     return build
 
@@ -82,6 +76,6 @@ def clear_bags() -> ClearBags:
         *, certificates: tuple[bytes, ...] = (), keys: tuple[bytes, ...] = ()
     ) -> structure.ContentInfo:
         bags = [certificate_bag(der) for der in certificates] + [key_bag(der) for der in keys]
-        return clear_safe(structure.encode_bags(bags))
+        return structure.data_info(structure.encode_bags(bags))
 
     return build

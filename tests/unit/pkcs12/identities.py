@@ -17,8 +17,8 @@ from cryptography.x509.oid import NameOID
 from nssbackup.identity import private_keys
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Identity, PrivateKey
-from nssbackup.pkcs12 import PfxContents, PfxDescription, Protection, structure
-from nssbackup.pkcs12.mac import Pkcs12Mac
+from nssbackup.pkcs12 import PfxContents, PfxDescription, Protection, kdf, structure
+from nssbackup.pkcs12.protection import Encryption, Mac, pkcs12_mac
 from nssbackup.secret import Secret
 
 Assemble = Callable[..., bytes]
@@ -108,8 +108,23 @@ def mac_of(description: PfxDescription) -> Protection:
     return description.mac
 
 
-def clear_safe(content: bytes) -> structure.ContentInfo:
-    return structure.ContentInfo(content_type=structure.DATA, content=structure.opened(content))
+def encrypt(how: Encryption, password: Secret, plaintext: bytes) -> bytes:
+    """Encrypt as a PFX with this password would."""
+    encoded = kdf.encoded(password)
+    return how.key([each.derive(encoded) for each in how.kdfs]).encrypt(plaintext)
+
+
+def encrypted_safe(how: Encryption, password: Secret, contents: bytes) -> structure.ContentInfo:
+    return structure.encrypted_info(how.algorithm(), encrypt(how, password, contents))
+
+
+def authenticated(content: bytes, password: Secret | None, mac: Mac | None = None) -> structure.Pfx:
+    """A PFX around an AuthenticatedSafe with a MAC of one round, or without one for None."""
+    mac_data = None
+    if password is not None:
+        mac = mac or pkcs12_mac("sha256", b"salt", 1)
+        mac_data = mac.mac_data(mac.digest(mac.kdf.derive(kdf.encoded(password)), content))
+    return structure.Pfx(version=3, auth_safe=structure.data_info(content), mac_data=mac_data)
 
 
 def certificate_bag(der: bytes) -> structure.SafeBag:
@@ -130,9 +145,5 @@ def pfx_of(keys: Sequence[Private], certificates: Sequence[bytes], password: Sec
     """A PFX of any keys and certificates (DER), in the clear but for its MAC."""
     bags = [certificate_bag(der) for der in certificates]
     bags += [key_bag(pkcs8_of(key)) for key in keys]
-    content = structure.encode_contents([clear_safe(structure.encode_bags(bags))])
-    mac = Pkcs12Mac("sha1", b"salt", 1)
-    mac_data = mac.mac_data(mac.digest(mac.keys(password)[0], content))
-    return asn1.encode_der(
-        structure.Pfx(version=3, auth_safe=clear_safe(content), mac_data=mac_data)
-    )
+    content = structure.encode_contents([structure.data_info(structure.encode_bags(bags))])
+    return asn1.encode_der(authenticated(content, password))

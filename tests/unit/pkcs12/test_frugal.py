@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from nssbackup.pkcs12 import COMPATIBLE, MODERN, Format, PfxWriters, open_pfx, safes
-from nssbackup.pkcs12.encryption import Pbes2, PbeSha1TripleDes
-from nssbackup.pkcs12.pbkdf2 import Pbkdf2
+from nssbackup.pkcs12.kdf import Encoded, Pbkdf2
+from nssbackup.pkcs12.protection import Pbes2, PbeSha1TripleDes
 from nssbackup.secret import Secret
 from tests.unit.pkcs12.identities import Case, case_of
 
@@ -20,7 +20,7 @@ def case() -> Case:
     return case_of("p-256")
 
 
-def seal(case: Case, format_: Format, rounds: int = 2_048) -> bytes:
+def encoded(case: Case, format_: Format, rounds: int = 2_048) -> bytes:
     pfx_writers = PfxWriters.start(PASSWORD, [format_], rounds, frugal=True)
     return pfx_writers.by_format[format_].encode(case.identity, case.key)
 
@@ -35,7 +35,7 @@ def encryptions(data: bytes) -> list[object]:
 
 @pytest.mark.parametrize("format_", [MODERN, COMPATIBLE], ids=lambda each: each.name)
 def test_it_holds_the_same(case: Case, format_: Format) -> None:
-    contents = open_pfx(seal(case, format_), PASSWORD)
+    contents = open_pfx(encoded(case, format_), PASSWORD)
     assert contents.key == case.key
     assert [each.certificate.der for each in contents.certificates] == [
         case.identity.certificate.der,
@@ -44,19 +44,19 @@ def test_it_holds_the_same(case: Case, format_: Format) -> None:
 
 
 def test_salt_and_rounds_are_shared_and_never_the_iv(case: Case) -> None:
-    one, other = encryptions(seal(case, MODERN))
+    one, other = encryptions(encoded(case, MODERN))
     assert isinstance(one, Pbes2)
     assert isinstance(other, Pbes2)
     assert one.kdf == other.kdf
     assert one.iv != other.iv
     # Another file has another.
-    (third, _) = encryptions(seal(case, MODERN))
+    (third, _) = encryptions(encoded(case, MODERN))
     assert isinstance(third, Pbes2)
     assert third.kdf.salt != one.kdf.salt
 
 
 def test_the_older_scheme_shares_nothing_as_its_iv_is_of_the_salt(case: Case) -> None:
-    one, other = encryptions(seal(case, COMPATIBLE))
+    one, other = encryptions(encoded(case, COMPATIBLE))
     assert isinstance(one, PbeSha1TripleDes)
     assert isinstance(other, PbeSha1TripleDes)
     assert one.salt != other.salt
@@ -68,16 +68,16 @@ def test_it_is_derived_once_to_write_and_once_to_read(
     derived: list[str] = []
     derive = Pbkdf2.derive
 
-    def counted(self: Pbkdf2, password: bytes, length: int) -> bytes:
+    def counted(self: Pbkdf2, password: Encoded) -> bytes:
         derived.append(threading.current_thread().name)
-        return derive(self, password, length)
+        return derive(self, password)
 
     monkeypatch.setattr(Pbkdf2, "derive", counted)
-    data = seal(case, MODERN)
+    data = encoded(case, MODERN)
     assert len(derived) == 1
     open_pfx(data, PASSWORD)
     assert len(derived) == 2
     # What is short is done at once; a thread would cost more.
     assert set(derived) == {threading.current_thread().name}
-    seal(case, MODERN, rounds=100_000)
+    encoded(case, MODERN, rounds=100_000)
     assert derived[-1].startswith("nssbackup-write")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import pickle
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from typing import NoReturn
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nssbackup.errors import UsageError
+from nssbackup.errors import DamagedBackupError, UnsupportedBackupError, UsageError
 from nssbackup.pkcs12 import kdf
-from nssbackup.pkcs12.kdf import Hash
+from nssbackup.pkcs12.kdf import Hash, Pbkdf2, Pkcs12Kdf
 from nssbackup.secret import Secret
 
 VECTORS = [
@@ -38,55 +40,55 @@ VECTORS = [
 ]
 
 
-@pytest.mark.parametrize("derive", [kdf.derive, kdf.derive_with_hashlib], ids=["chosen", "hashlib"])
+@pytest.mark.parametrize("python", [False, True], ids=["chosen", "python"])
 @pytest.mark.parametrize(
     ("password", "salt", "rounds", "purpose", "hash_name", "expected"), VECTORS
 )
 def test_vectors(
-    derive: Callable[..., bytes],
     password: str,
     salt: bytes,
     rounds: int,
     purpose: kdf.Purpose,
     hash_name: Hash,
     expected: str,
+    *,
+    python: bool,
 ) -> None:
-    derived = derive(
-        kdf.bmp(Secret(password)),
-        salt,
-        rounds,
-        purpose=purpose,
-        length=len(expected) // 2,
-        hash_name=hash_name,
-    )
+    derivation = Pkcs12Kdf(salt, rounds, hash_name, purpose, len(expected) // 2)
+    encoded = kdf.encoded(Secret(password))
+    if python:
+        derived = kdf.derive_in_python(derivation, encoded.bmp)
+    else:
+        derived = derivation.derive(encoded)
     assert derived.hex() == expected
 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    password=st.text(st.characters(exclude_categories=["Cs"])).map(Secret).map(kdf.bmp)
-    | st.just(b""),
+    password=st.text(st.characters(exclude_categories=["Cs"])),
     salt=st.binary(min_size=1, max_size=150),
     rounds=st.integers(1, 50),
     purpose=st.sampled_from([kdf.KEY, kdf.IV, kdf.MAC]),
     length=st.integers(1, 200),
     hash_name=st.sampled_from(kdf.HASHES),
 )
-def test_openssl_and_hashlib_give_the_same_bytes(
-    password: bytes, salt: bytes, rounds: int, purpose: kdf.Purpose, length: int, hash_name: Hash
+def test_openssl_and_python_give_the_same_bytes(
+    password: str, salt: bytes, rounds: int, purpose: kdf.Purpose, length: int, hash_name: Hash
 ) -> None:
-    with_openssl = kdf._openssl()  # noqa: SLF001 - the way to OpenSSL is chosen in there
-    if with_openssl is None:
-        pytest.skip("this Python gives no way to OpenSSL's PKCS12_key_gen_uni")
-    chosen = with_openssl(password, salt, rounds, purpose, length, hash_name)
-    assert chosen == kdf.derive_with_hashlib(
-        password, salt, rounds, purpose=purpose, length=length, hash_name=hash_name
-    )
+    derivation = Pkcs12Kdf(salt, rounds, hash_name, purpose, length)
+    for encoded in kdf.encodings(Secret(password)):
+        expected = kdf.derive_in_python(derivation, encoded.bmp)
+        assert openssl()(derivation, encoded.bmp) == expected
+
+
+def openssl() -> Callable[[Pkcs12Kdf, bytes], bytes | None]:
+    found = kdf._openssl()  # noqa: SLF001 - there OpenSSL is looked for
+    return found or pytest.skip("this Python gives no way to OpenSSL's PKCS12_key_gen_uni")
 
 
 def test_openssl_is_used_where_python_is_linked_with_it() -> None:
     library = ctypes.CDLL(pytest.importorskip("_hashlib").__file__)
-    used = kdf._openssl() is not None  # noqa: SLF001 - the way to OpenSSL is chosen in there
+    used = kdf._openssl() is not None  # noqa: SLF001 - there OpenSSL is looked for
     assert used == hasattr(library, "PKCS12_key_gen_uni")
 
 
@@ -95,14 +97,8 @@ def test_without_openssl_the_loop_answers(
     monkeypatch: pytest.MonkeyPatch, broken: Callable[[], object]
 ) -> None:
     monkeypatch.setattr(kdf, "_openssl", broken)
-    derived = kdf.derive(
-        kdf.bmp(Secret("passw0rd")),
-        b"0123456789abcdef",
-        1,
-        purpose=kdf.MAC,
-        length=32,
-        hash_name="sha256",
-    )
+    derivation = Pkcs12Kdf(b"0123456789abcdef", 1, "sha256", kdf.MAC, 32)
+    derived = derivation.derive(kdf.encoded(Secret("passw0rd")))
     assert derived.hex() == "97c859d2ab46edb8def5f29b98825f5c8da6989672bea5df77c4a897a2f91518"
 
 
@@ -114,29 +110,54 @@ def test_a_library_that_cannot_be_loaded_is_no_error(
         raise failure
 
     monkeypatch.setattr(kdf, "_libcrypto", refuse)
-    assert kdf._openssl.__wrapped__() is None  # noqa: SLF001 - the way to OpenSSL is chosen in there
+    assert kdf._openssl.__wrapped__() is None  # noqa: SLF001 - there OpenSSL is looked for
 
 
 def test_openssl_refusing_is_seen_as_none() -> None:
-    with_openssl = kdf._openssl()  # noqa: SLF001 - the way to OpenSSL is chosen in there
-    if with_openssl is None:
-        pytest.skip("this Python gives no way to OpenSSL's PKCS12_key_gen_uni")
     # It refuses to derive from nothing at all, as it refuses everything in FIPS mode.
-    assert with_openssl(b"", b"", 1, kdf.KEY, 24, "sha1") is None
-    derived = kdf.derive(b"", b"", 1, purpose=kdf.KEY, length=24, hash_name="sha1")
-    assert len(derived) == 24
+    nothing = Pkcs12Kdf(b"", 1, "sha1", kdf.KEY, 24)
+    assert openssl()(nothing, b"") is None
+    assert len(nothing.derive(kdf.Encoded(b"", b""))) == 24
 
 
-def test_bmp_form() -> None:
-    assert kdf.bmp(Secret("aä😀")).hex() == "006100e4d83dde000000"
-    assert kdf.bmp_forms(Secret("")) == (b"\0\0", b"")
+def test_encodings() -> None:
+    encoded = kdf.encoded(Secret("aä😀"))
+    assert encoded.bmp.hex() == "006100e4d83dde000000"
+    assert encoded.octets == "aä😀".encode()
+    assert [each.bmp for each in kdf.encodings(Secret(""))] == [b"\0\0", b""]
+    with pytest.raises(TypeError, match="can't be pickled"):
+        pickle.dumps(encoded)
 
 
-@pytest.mark.parametrize("encode", [kdf.bmp, kdf.utf8])
-def test_half_a_character_is_a_usage_error_that_does_not_quote_it(
-    encode: Callable[[Secret], bytes],
-) -> None:
+def test_half_a_character_is_a_usage_error_that_does_not_quote_it() -> None:
     with pytest.raises(UsageError) as caught:
-        encode(Secret("geheim\ud83d"))
+        kdf.encoded(Secret("geheim\ud83d"))
     assert "geheim" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_bounds_of_derivations() -> None:
+    kdf.check_parameters(bytes(1024), 1)
+    kdf.check_parameters(b"", kdf.ROUNDS)
+    for salt, rounds in ((bytes(1025), 1), (b"", 0)):
+        with pytest.raises(DamagedBackupError, match="impossible"):
+            kdf.check_parameters(salt, rounds)
+    with pytest.raises(UnsupportedBackupError, match=f"more than {kdf.ROUNDS:,} rounds"):
+        kdf.check_parameters(b"", kdf.ROUNDS + 1)
+    budget = kdf.RoundBudget()
+    budget.spend(1)
+    budget.spend(kdf.ROUNDS_IN_ALL - 1)
+    with pytest.raises(UnsupportedBackupError, match=f"more than {kdf.ROUNDS_IN_ALL:,} rounds"):
+        budget.spend(1)
+
+
+def test_what_waits_is_dropped_when_the_password_is_wrong() -> None:
+    derivations = kdf.Derivations("test-derivations")
+    encoded = kdf.encoded(Secret("pw"))
+    kdfs = [Pbkdf2(bytes([n]), 400_000, "sha256", 32) for n in range(6)]
+    derivations.start(kdfs, encoded)
+    derivations.finish(cancel=True)
+    with pytest.raises(CancelledError):
+        derivations.result(kdfs[-1:], encoded)
+    with pytest.raises(TypeError, match="can't be pickled"):
+        pickle.dumps(derivations)

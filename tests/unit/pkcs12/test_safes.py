@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat import asn1
 
-from nssbackup.errors import DamagedBackupError
+from nssbackup.errors import UnsupportedBackupError
 from nssbackup.pkcs12 import safes, structure
 from nssbackup.pkcs12.safes import CertificateBag, KeyBag
 from tests.unit.pkcs12.identities import Case, certificate_bag, key_bag
@@ -18,18 +18,24 @@ def holding(bags: list[structure.SafeBag]) -> structure.SafeBag:
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_64_bags_are_read_and_not_one_more_wherever_they_lie(case: Case, *, nested: bool) -> None:
+def test_1000_certificates_are_read_and_not_one_more(case: Case, *, nested: bool) -> None:
     one = certificate_bag(case.identity.certificate.der)
 
     def encoded(count: int) -> bytes:
         bags = [one] * count
-        # The bag that holds the others is one itself.
-        return structure.encode_bags([one, holding(bags[2:])] if nested else bags)
+        return structure.encode_bags([one, holding(bags[1:])] if nested else bags)
 
     found = CertificateBag(case.identity.certificate.der, None, None)
-    assert safes.bags(encoded(64)) == (found,) * (63 if nested else 64)
-    with pytest.raises(DamagedBackupError, match="more than 64 keys and certificates"):
-        safes.bags(encoded(65))
+    assert safes.bags_of(encoded(1_000)) == (found,) * 1_000
+    with pytest.raises(UnsupportedBackupError, match="more than is read here"):
+        safes.bags_of(encoded(1_001))
+
+
+def test_64_keys_are_read_and_not_one_more(case: Case) -> None:
+    one = key_bag(case.key.pkcs8)
+    assert len(safes.bags_of(structure.encode_bags([one] * 64))) == 64
+    with pytest.raises(UnsupportedBackupError, match="more than is read here"):
+        safes.bags_of(structure.encode_bags([one] * 65))
 
 
 def test_a_key_in_the_clear_keeps_its_name_and_its_id(case: Case) -> None:
@@ -44,7 +50,7 @@ def test_a_key_in_the_clear_keeps_its_name_and_its_id(case: Case) -> None:
         ]
     )
     bag = structure.SafeBag(id=plain.id, value=plain.value, attributes=attributes)
-    found = safes.bags(structure.encode_bags([bag, plain]))
+    found = safes.bags_of(structure.encode_bags([bag, plain]))
     assert found == (
         KeyBag(None, case.key.pkcs8, "Zoë", b"id"),
         KeyBag(None, case.key.pkcs8, None, None),
@@ -57,4 +63,4 @@ def test_an_id_of_another_type_is_none_and_no_damage(case: Case, value: asn1.TLV
     attribute = structure.Attribute(id=structure.LOCAL_KEY_ID, values=asn1.SetOf([value]))
     bag = structure.SafeBag(id=plain.id, value=plain.value, attributes=asn1.SetOf([attribute]))
     found = KeyBag(None, case.key.pkcs8, None, None)
-    assert safes.bags(structure.encode_bags([bag])) == (found,)
+    assert safes.bags_of(structure.encode_bags([bag])) == (found,)

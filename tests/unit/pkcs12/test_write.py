@@ -17,8 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 from nssbackup.errors import KeyMismatchError, UsageError
 from nssbackup.identity.model import Identity
 from nssbackup.pkcs12 import MODERN, Format, PfxWriter, Protection, ber, describe, open_pfx, safes
-from nssbackup.pkcs12.encryption import Pbes2, PbeSha1TripleDes
-from nssbackup.pkcs12.mac import Pkcs12Mac
+from nssbackup.pkcs12.protection import Mac, Pbes2, PbeSha1TripleDes
 from nssbackup.secret import Secret
 from tests.unit.pkcs12.identities import Case, identity_of, mac_of
 
@@ -26,7 +25,7 @@ ROUNDS = 2048
 PASSWORD = Secret("correct horse")
 
 
-def seal(
+def encoded(
     case: Case,
     *,
     format: Format = MODERN,  # noqa: A002 - the noun of the domain
@@ -41,7 +40,7 @@ def seal(
 def test_our_reader_finds_all_of_it(
     each_case: Case, each_format: Format, each_password: Secret
 ) -> None:
-    data = seal(each_case, format=each_format, password=each_password)
+    data = encoded(each_case, format=each_format, password=each_password)
     contents = open_pfx(data, each_password)
     assert contents.key == each_case.key
     found = identity_of(contents)
@@ -67,7 +66,7 @@ def test_our_reader_finds_all_of_it(
 def test_cryptography_finds_all_of_it(
     each_case: Case, each_format: Format, each_password: Secret
 ) -> None:
-    data = seal(each_case, format=each_format, password=each_password)
+    data = encoded(each_case, format=each_format, password=each_password)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # it warns of what isn't DER
         loaded = pkcs12.load_pkcs12(data, each_password.reveal().encode())
@@ -83,7 +82,7 @@ def test_cryptography_finds_all_of_it(
 
 
 def test_it_is_strict_der(case: Case, each_format: Format) -> None:
-    data = seal(case, format=each_format)
+    data = encoded(case, format=each_format)
     assert ber.normalise(data) == data
     content = safes.parse(data).content
     assert ber.normalise(content) == content
@@ -92,18 +91,18 @@ def test_it_is_strict_der(case: Case, each_format: Format) -> None:
 def test_salts_and_ivs_are_never_the_same(case: Case, each_format: Format) -> None:
     seen: set[bytes] = set()
     for _ in range(3):
-        pfx = safes.parse(seal(case, format=each_format))
+        pfx = safes.parse(encoded(case, format=each_format))
         certificates, key = pfx.safes
         assert isinstance(certificates, safes.EncryptedSafe)
         assert isinstance(key, safes.ClearSafe)
         assert isinstance(key.bags[0], safes.KeyBag)
-        assert isinstance(pfx.mac, Pkcs12Mac)
+        assert isinstance(pfx.mac, Mac)
         for each in (certificates.encryption, key.bags[0].encryption):
             if isinstance(each, Pbes2):
                 seen |= {each.kdf.salt, each.iv}
             elif isinstance(each, PbeSha1TripleDes):
                 seen.add(each.salt)
-        seen.add(pfx.mac.salt)
+        seen.add(pfx.mac.kdf.salt)
     assert len(seen) == (15 if each_format is MODERN else 9)
 
 
@@ -131,23 +130,24 @@ def test_600_000_rounds_are_the_default(case: Case, each_format: Format) -> None
         ("\x07", None),
         ("x" * 300, "x" * 255),
         ("x" * 254 + "😀", "x" * 254),
+        ("x" * 254 + " y", "x" * 254),
     ],
 )
 def test_friendly_names(case: Case, given: str, written: str | None) -> None:
-    contents = open_pfx(seal(case, friendly_name=given), PASSWORD)
+    contents = open_pfx(encoded(case, friendly_name=given), PASSWORD)
     assert contents.keys[0].friendly_name == written
     assert contents.certificates[0].friendly_name == written
 
 
 def test_without_a_nickname_the_common_name_is_used(case: Case) -> None:
     own = replace(case.identity.certificate, nickname=None)
-    contents = open_pfx(seal(case, identity=Identity(None, own)), PASSWORD)
+    contents = open_pfx(encoded(case, identity=Identity(None, own)), PASSWORD)
     assert contents.keys[0].friendly_name == "Zoë Example"
 
 
 def test_without_any_name_there_is_none(case: Case) -> None:
     own = replace(case.identity.certificate, nickname=None, common_name=None)
-    contents = open_pfx(seal(case, identity=Identity(None, own)), PASSWORD)
+    contents = open_pfx(encoded(case, identity=Identity(None, own)), PASSWORD)
     assert contents.keys[0].friendly_name is None
     assert identity_of(contents).chain == ()
 
