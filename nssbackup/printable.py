@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 # Control, format (direction among them) and surrogate characters; line and paragraph separators.
 _ACTING = ("Cc", "Cf", "Cs", "Zl", "Zp")
+# Excel takes no more than 32,767 characters in a cell and puts the rest into the next row.
+_LONGEST = 32_000
+# OWASP, "CSV Injection": a cell that begins with one of these is a formula; also in full width.
+_FORMULA = "=+\\-@\t\r\n＝＋－＠"  # noqa: RUF001 - meant
+_BEGINS_FORMULA = re.compile(rf"[\s\"]*[{_FORMULA}]")
+# If the list separator is `;`, as in most of Europe, a spreadsheet takes what follows one for
+# another field, whether it is in quotes or not.
+_HIDDEN_FORMULA = re.compile(rf";(?=[\s\"]*[{_FORMULA}])")
 
 
 def printable(text: str) -> str:
@@ -21,3 +30,17 @@ def printable(text: str) -> str:
         else character.encode("unicode_escape", "surrogatepass").decode("ascii")
         for character in text
     )
+
+
+def inert(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula.
+
+    An apostrophe precedes what would make it one.
+
+    Control and direction characters become visible, and what is too long for a cell is cut.
+    """
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    text = _HIDDEN_FORMULA.sub(";'", text)
+    if _BEGINS_FORMULA.match(text):
+        text = f"'{text}"
+    return printable(text)

@@ -199,15 +199,20 @@ def identity_json(identity: Identity) -> Json:
 
 def error_json(error: NssBackupError, candidates: Sequence[Identity] = ()) -> Json:
     """Return the contract's `error` document, with the candidates of an open choice."""
-    document: dict[str, object] = {
+    document = dict(error_fields(error))
+    if candidates:
+        document["candidates"] = [identity_json(identity) for identity in candidates]
+    return {"error": document}
+
+
+def error_fields(error: NssBackupError) -> Json:
+    """Return an error as it stands in a document."""
+    return {
         "status": error.exit_status,
         "code": error.code,
         "message": error.message,
         "hint": error.hint,
     }
-    if candidates:
-        document["candidates"] = [identity_json(identity) for identity in candidates]
-    return {"error": document}
 
 
 def _written(file: WrittenFile) -> Json:

@@ -16,10 +16,9 @@ import pytest
 import typer
 
 import nssbackup
-from nssbackup.batch.report import BatchItem, BatchReport, Items
+from nssbackup.batch.report import BatchItem, BatchReport, HostResult
 from nssbackup.cli import app
 from nssbackup.errors import NssBackupError
-from nssbackup.fleet.reports import FleetReport, HostResult
 from nssbackup.pkcs12 import DESTINATIONS, FORMATS
 from tests import LIMIT, PROJECT
 
@@ -191,10 +190,10 @@ def test_the_example_of_json_is_what_is_printed(tmp_path: Path) -> None:
 
 def test_the_guide_for_it_names_every_key_of_a_report() -> None:
     now = datetime.now(UTC)
-    items = Items()
-    items.add(BatchItem("failed", "host", "jane"))
-    batch = BatchReport(now, now, "host", Path("/"), (), items=items).to_json()
-    fleet = FleetReport(now, now, Path("/"), (), False, None, (HostResult("h", True, None, {}),))
+    hosts = (HostResult("h", reached=True, error=None, totals={}),)
+    items = (BatchItem("failed", "host", "jane"),)
+    report = BatchReport(now, now, None, Path("/"), (), items=items, hosts=hosts)
+    batch = report.to_json()
     one = batch["items"][0]  # type: ignore[index] # JSON
-    for key in (*batch, *items.totals, *one, *fleet.to_json(), *fleet.hosts[0].to_json()):
+    for key in (*batch, *report.totals, *one, *hosts[0].to_json()):
         assert f"`{key}`" in text_of("nssbackup/batch/README.md"), key

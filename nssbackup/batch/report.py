@@ -1,53 +1,53 @@
-"""The report of a batch: what became of every item, and the same as JSON.
+"""The report of a batch: one item per certificate or failure, and the same as JSON.
 
-`BatchReport.to_json` is the document that `report.json` holds, that `batch --json` prints and that
-the other reports are made of. Its `items` are a sequence that beyond the first few is packed, and
-unpacked as it is read: a building has many, and a list of them all would take more memory than the
-backing up. Keys are only added.
+`BatchReport.to_json` is the document in `report.json` and on stdout with `--json`. Keys are only
+ever added. `fleet` uses the same report for the items of many hosts.
 """
 
 from __future__ import annotations
 
-import json
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, get_args
 
-from nssbackup.errors import NssBackupError
+from nssbackup.report import Json, rfc3339
 
-# As `nssbackup.report.Json`, which is slow to load: a night in which nothing changed is short.
-Json = Mapping[str, object]
-
+_T = TypeVar("_T")
 Status = Literal["backed-up", "unchanged", "planned", "failed"]
-STATUSES: tuple[Status, ...] = ("backed-up", "unchanged", "planned", "failed")
+STATUSES: tuple[Status, ...] = get_args(Status)
 
-# Of the documents of one batch much is alike, and the fastest level halves them; the first few
-# megabytes are not worth the time.
-_MOST_PLAIN, _LEVEL = 2_000, 1
+# JSON's numbers differ between programs above this (RFC 8259, section 6).
+_MAX_NUMBER = 2**53 - 1
+# An identity and an error need two levels.
+_MAX_DEPTH = 8
+_IDENTITY_TEXTS = (
+    *("profile", "nickname", "subject", "common_name", "email", "issuer", "serial"),
+    *("sha1", "sha256", "not_before", "not_after", "status"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchItem:
-    """One identity, or one profile, home or root that could not be read.
+    """One certificate, or one profile, home or root that could not be read.
 
     Attributes:
-        status: what became of it; "planned" in a dry run only.
-        host: the name of the computer that the batch ran on.
-        user: whose it is: the name of the home, or of the profile's folder.
-        home: the home folder; None for a profile without one.
+        status: what happened to it; "planned" only in a dry run.
+        host: the machine that the batch ran on.
+        user: the user's name, taken from the home or the profile folder.
+        home: the home folder; None for a profile that was named by itself.
         application: "Firefox", or what else the profile belongs to.
-        profile: the profile's folder.
-        profile_name: what the application calls the profile.
+        profile: the profile folder.
+        profile_name: the profile's name in its application.
         identity: as `report.identity_json` gives it.
-        file: the PFX, relative to the batch's folder, with `/` on every system.
+        file: the PFX, relative to the output folder, always with `/`.
         sha256: of the file.
         size: of the file, in bytes.
-        expiring: whether it ends within the days asked for, and is valid now.
-        warnings: what the administrator should know.
-        error: status, code, message and hint, where it failed.
+        expiring: whether the certificate is valid now and ends within the days asked for.
+        warnings: what an administrator should know.
+        error: status, code, message and hint of a failure.
     """
 
     status: Status
@@ -66,7 +66,7 @@ class BatchItem:
     error: Json | None = None
 
     def to_json(self) -> Json:
-        """The item as it stands in the document."""
+        """Return the item as it stands in the document."""
         return {
             "status": self.status,
             "host": self.host,
@@ -85,110 +85,95 @@ class BatchItem:
         }
 
     @classmethod
-    def of_json(cls, document: Json) -> BatchItem:
-        """The item that `to_json` gave."""
-        fields: dict[str, Any] = dict(document)
-        size, warnings = fields.pop("bytes", None), tuple(fields.pop("warnings"))
-        return cls(**fields, size=size, warnings=warnings)
+    def of_json(cls, document: Any) -> BatchItem:  # noqa: ANN401 - JSON of unknown origin
+        """Return the item that `to_json` gave.
+
+        Raises:
+            ValueError: the document is not one of an item. What this returns can be shown and
+                written again, whatever the document was.
+        """
+        try:
+            return cls(
+                status=_status(document["status"]),
+                host=_text(document["host"]),
+                user=_text(document["user"]),
+                home=_optional(document["home"], _text),
+                application=_optional(document["application"], _text),
+                profile=_optional(document["profile"], _text),
+                profile_name=_optional(document["profile_name"], _text),
+                identity=_optional(document["identity"], _identity),
+                file=_optional(document["file"], _text),
+                sha256=_optional(document["sha256"], _text),
+                size=_optional(document["bytes"], _number),
+                expiring=document["expiring"] is True and document["identity"] is not None,
+                warnings=texts(document["warnings"]),
+                error=_optional(document["error"], _error),
+            )
+        except (TypeError, LookupError, StopIteration, RecursionError) as error:
+            message = "not an item of a report"
+            raise ValueError(message) from error
+
+    @property
+    def ends(self) -> datetime | None:
+        """When the certificate ends."""
+        return moment(str(self.identity["not_after"])) if self.identity else None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a user: rows of the report, warnings about no row, how many profiles."""
+class HostResult:
+    """How a host of a fleet did; `error` says why it has no report."""
 
-    items: tuple[BatchItem, ...] = ()
-    notes: tuple[str, ...] = ()
-    profiles: int = 0
+    host: str
+    reached: bool
+    error: str | None
+    totals: Mapping[str, int]
 
     def to_json(self) -> Json:
-        """The outcome, for `of_json`."""
-        rows = [item.to_json() for item in self.items]
-        return {"items": rows, "notes": self.notes, "profiles": self.profiles}
-
-    @classmethod
-    def of_json(cls, document: Mapping[str, Any]) -> Outcome:
-        """The outcome that `to_json` gave."""
-        items = tuple(BatchItem.of_json(row) for row in document["items"])
-        return cls(items, tuple(document["notes"]), document["profiles"])
-
-
-class Items(Sequence[Json]):
-    """The items of a report, in its order; when there are many, each is unpacked when it is read.
-
-    That is: the ones that expire first, the soonest on top; then the failures; then the rest. Where
-    that leaves a choice, by user, home and profile.
-    """
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[tuple[int, str, str, str, str], Json | bytes]] = []
-        self._sorted = True
-        self._counts = dict.fromkeys((*STATUSES, "expiring"), 0)
-
-    def add(self, item: BatchItem) -> None:
-        """Put one more where it belongs."""
-        row = item.to_json()
-        packed = _packed(row) if len(self._rows) >= _MOST_PLAIN else row
-        self._rows.append((_rank(item), packed))
-        self._sorted = False
-        self._counts[item.status] += 1
-        self._counts["expiring"] += item.expiring
-
-    @property
-    def totals(self) -> Mapping[str, int]:
-        """How many there are, of each status, and how many that expire."""
-        return {"items": len(self._rows), **self._counts}
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> Json: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Json]: ...
-
-    def __getitem__(self, index: int | slice) -> Json | Sequence[Json]:
-        self._sort()
-        if isinstance(index, slice):
-            return [_unpacked(row) for _, row in self._rows[index]]
-        return _unpacked(self._rows[index][1])
-
-    def __iter__(self) -> Iterator[Json]:
-        self._sort()
-        return (_unpacked(row) for _, row in self._rows)
-
-    def encoded(self) -> Iterator[bytes]:
-        """Each item as JSON, in the report's order."""
-        self._sort()
-        return (_encoded(row) for _, row in self._rows)
-
-    def _sort(self) -> None:
-        if not self._sorted:
-            self._rows.sort(key=lambda row: row[0])
-            self._sorted = True
+        """Return the host as it stands in the document."""
+        return {
+            "host": self.host,
+            "reached": self.reached,
+            "error": self.error,
+            "totals": dict(self.totals),
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """What a batch did; `notes` are warnings that are about no single item."""
+    """What a batch did.
+
+    Attributes:
+        started: when it began.
+        finished: when it ended.
+        host: its machine; None for a fleet.
+        folder: the output folder.
+        roots: what was searched.
+        dry_run: whether nothing was written.
+        expiring_days: the number of days given with `--expiring`.
+        items: in the order of `in_order`.
+        notes: warnings that are about no single item.
+        hosts: those of a fleet.
+    """
 
     started: datetime
     finished: datetime
-    host: str
+    host: str | None
     folder: Path
     roots: tuple[str, ...]
     dry_run: bool = False
     expiring_days: int | None = None
-    items: Items = field(default_factory=Items)
+    items: tuple[BatchItem, ...] = ()
     notes: tuple[str, ...] = ()
+    hosts: tuple[HostResult, ...] = ()
 
     @property
-    def failed(self) -> int:
-        """How many items failed."""
-        return self.items.totals["failed"]
+    def totals(self) -> Mapping[str, int]:
+        """The number of items of each status."""
+        return totals_of(self.items)
 
     def to_json(self) -> Json:
-        """The document; `items` in it is a `Sequence`, but no list (see `plain` for that)."""
+        """Return the document."""
+        hosts = {"hosts": [host.to_json() for host in self.hosts]} if self.host is None else {}
         return {
             "started": rfc3339(self.started),
             "finished": rfc3339(self.finished),
@@ -197,64 +182,110 @@ class BatchReport:
             "roots": list(self.roots),
             "dry_run": self.dry_run,
             "expiring_days": self.expiring_days,
-            "totals": dict(self.items.totals),
+            "totals": dict(self.totals),
             "notes": list(self.notes),
-            "items": self.items,
+            **hosts,
+            "items": [item.to_json() for item in self.items],
         }
 
 
-def plain(document: Json) -> Json:
-    """The document with its items as a list, for `json.dumps`."""
-    items = document["items"]
-    return {**document, "items": list(items)} if isinstance(items, Items) else document
+def in_order(items: Iterable[BatchItem]) -> tuple[BatchItem, ...]:
+    """Sort items: the expiring ones by their end, then the failures, then the rest by user."""
+    return tuple(sorted(items, key=_rank))
 
 
-def encoded(document: Json) -> Iterator[bytes]:
-    """The document as the bytes of a JSON file, a line for each item; never as a whole."""
-    items = document["items"]
-    head = json.dumps({key: value for key, value in document.items() if key != "items"}, indent=1)
-    yield head.removesuffix("\n}").encode("ascii") + b',\n "items": ['
-    separator = b"\n"
-    given = items if isinstance(items, Sequence) else ()
-    rows = items.encoded() if isinstance(items, Items) else (json.dumps(x).encode() for x in given)
-    for row in rows:
-        yield separator + row
-        separator = b",\n"
-    yield b"\n ]\n}\n"
-
-
-def error_document(error: NssBackupError) -> Json:
-    """An error as it stands in an item."""
+def totals_of(items: Iterable[BatchItem]) -> Mapping[str, int]:
+    """Count items: all, those of each status, and the expiring ones."""
+    items = tuple(items)
+    found = Counter(item.status for item in items)
     return {
-        "status": error.exit_status,
-        "code": error.code,
-        "message": error.message,
-        "hint": error.hint,
+        "items": len(items),
+        **{status: found[status] for status in STATUSES},
+        "expiring": sum(item.expiring for item in items),
     }
 
 
-def rfc3339(time: datetime) -> str:
-    """A time as the documents have it: in UTC, to the second."""
-    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+def moment(text: str) -> datetime:
+    """Return the time that an RFC 3339 text names, in UTC.
+
+    Raises:
+        ValueError: it names none.
+    """
+    time = datetime.fromisoformat(text)
+    try:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except OverflowError as error:
+        raise ValueError(text) from error
 
 
-def _rank(item: BatchItem) -> tuple[int, str, str, str, str]:
-    where = (item.user.casefold(), item.home or "", f"{item.profile or ''}\0{item.file or ''}")
-    if item.expiring and item.identity is not None:
-        return (0, str(item.identity["not_after"]), *where)
+def texts(value: object) -> tuple[str, ...]:
+    """Return a list of texts from a document.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if not isinstance(value, list):
+        raise ValueError(value)  # noqa: TRY004 - of a document, not of a caller
+    return tuple(_text(one) for one in value)
+
+
+def _rank(item: BatchItem) -> tuple[int, str, str, str, str, str]:
+    where = (item.user.casefold(), item.home or "", item.profile or "", item.file or "")
+    if item.expiring and item.ends is not None:
+        return (0, rfc3339(item.ends), *where)
     return (1 if item.status == "failed" else 2, "", *where)
 
 
-def _packed(row: Json) -> bytes:
-    return zlib.compress(json.dumps(row).encode("ascii"), _LEVEL)
+def _optional(value: object, read: Callable[[object], _T]) -> _T | None:
+    return None if value is None else read(value)
 
 
-def _unpacked(row: Json | bytes) -> Json:
-    if isinstance(row, bytes):
-        document: Json = json.loads(zlib.decompress(row))
-        return document
-    return row
+def _status(value: object) -> Status:
+    return next(status for status in STATUSES if status == value)
 
 
-def _encoded(row: Json | bytes) -> bytes:
-    return zlib.decompress(row) if isinstance(row, bytes) else json.dumps(row).encode("ascii")
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(value)  # noqa: TRY004 - of a document, not of a caller
+    return value
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= _MAX_NUMBER:
+        raise ValueError(value)
+    return value
+
+
+def _error(value: object) -> Json:
+    document = _plain_mapping(value)
+    hint = _optional(document.get("hint"), _text)
+    return {
+        **document,
+        "code": _text(document["code"]),
+        "message": _text(document["message"]),
+        "hint": hint,
+    }
+
+
+def _identity(value: object) -> Json:
+    """Return an identity in which what a report shows is of the right type."""
+    document = _plain_mapping(value)
+    for key in _IDENTITY_TEXTS:
+        _optional(document.get(key), _text)
+    moment(_text(document["not_after"]))
+    _plain_mapping(document.get("key", {}))
+    return document
+
+
+def _plain_mapping(value: object) -> Json:
+    """Return a JSON object that any program can show: no NaN, and no endless depth."""
+    if not isinstance(value, dict) or not _is_plain(value, _MAX_DEPTH):
+        raise ValueError(value)
+    return value
+
+
+def _is_plain(value: object, depth: int) -> bool:
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_plain(one, depth - 1) for one in inner)
+    return not isinstance(value, int | float) or abs(value) <= _MAX_NUMBER

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from nssbackup.batch.report import BatchItem, Json
-from nssbackup.batch.run import BatchResult, Watcher
+from nssbackup.batch.report import BatchItem
+from nssbackup.batch.run import BatchResult, Listener
 from nssbackup.cli.output import Output
 
 _WORDS = {"backed-up": "backed up", "unchanged": "unchanged", "planned": "would back up"}
@@ -38,9 +38,9 @@ class Progress:
         self._stack.close()
 
     @property
-    def watcher(self) -> Watcher:
+    def listener(self) -> Listener:
         """Who is told of everything."""
-        return Watcher(
+        return Listener(
             begin=self._begin,
             item=_nothing if self._bar else self._line,
             user=self._user,
@@ -49,8 +49,8 @@ class Progress:
 
     def passwords_kept(self, result: BatchResult) -> None:
         """Warn of the passwords that were put into the file beside the reports, if any were."""
-        if result.report.items.totals["backed-up"]:
-            from nssbackup.batch.naming import PASSWORDS_FILE
+        if result.report.totals["backed-up"]:
+            from nssbackup.batch.layout import PASSWORDS_FILE
 
             self._talk.warn(
                 f"the passwords stand in `{result.report.folder / PASSWORDS_FILE}`: keep it apart"
@@ -60,11 +60,11 @@ class Progress:
     def summary(self, result: BatchResult) -> None:
         """What came of it on stderr, and the paths of the reports on stdout."""
         talk, report = self._talk, result.report
-        totals = report.items.totals
+        totals = report.totals
         if self._bar:
             for note in report.notes:
                 talk.warn(note)
-            failures = [item for item in report.items if item["status"] == "failed"]
+            failures = [item for item in report.items if item.status == "failed"]
             for item in failures[:_MOST_ROWS]:
                 talk.warn(_sentence(item))
             if len(failures) > _MOST_ROWS:
@@ -104,29 +104,25 @@ class Progress:
     def _line(self, item: BatchItem) -> None:
         if item.status == "unchanged" and not self._talk.is_verbose:
             return  # thousands, most nights
-        document = item.to_json()
         if item.status == "failed":
-            self._talk.warn(_sentence(document))
+            self._talk.warn(_sentence(item))
         elif item.status != "unchanged":
-            self._talk.say(_sentence(document))
+            self._talk.say(_sentence(item))
         else:
-            self._talk.detail(_sentence(document))
+            self._talk.detail(_sentence(item))
         for warning in item.warnings:
             self._talk.detail(f"  {warning}")
 
 
-def _sentence(item: Json) -> str:
-    """An item in a line."""
-    identity, error = item["identity"], item["error"]
-    what, place = item["user"], item["profile"] or item["home"]
-    message = error["message"] if isinstance(error, dict) else None
-    if isinstance(identity, dict):
-        what = f"{what}: {identity['common_name'] or identity['subject']}"
-    elif place and not (message and f"`{place}`" in message):
+def _sentence(item: BatchItem) -> str:
+    """Return an item in a line."""
+    message = item.error["message"] if item.error else None
+    what, place = item.user, item.profile or item.home
+    if item.identity:
+        what = f"{what}: {item.identity['common_name'] or item.identity['subject']}"
+    elif place and not (message and f"`{place}`" in str(message)):
         what = f"{what}: `{place}`"
-    if message:
-        return f"{what}: {message}"
-    return f"{what}: {_WORDS[str(item['status'])]}: {item['file']}"
+    return f"{what}: {message}" if message else f"{what}: {_WORDS[item.status]}: {item.file}"
 
 
 def _nothing(*_: object) -> None:

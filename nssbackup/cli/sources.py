@@ -13,7 +13,7 @@ from nssbackup.cli import passwords
 from nssbackup.errors import UsageError
 
 if TYPE_CHECKING:
-    from nssbackup.batch.orders import Passwords
+    from nssbackup.batch.options import Passwords
     from nssbackup.cli.output import Output
     from nssbackup.pkcs12 import Destination
 
@@ -103,7 +103,7 @@ def _found(
     if file is not None:
         return passwords.read_file(file, file_option)
     if table is not None:
-        from nssbackup.batch.tables import PasswordTable
+        from nssbackup.batch.password_table import PasswordTable
 
         return PasswordTable.read(table, table_option)
     return None

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from nssbackup.batch.naming import REPORT_FILES, STATE_FOLDER
+from nssbackup.batch.layout import REPORT_FILES, STATE_FOLDER
+from nssbackup.batch.password_store import recipients_in
 from nssbackup.batch.rendering import write_reports
-from nssbackup.batch.report import Items, encoded
-from nssbackup.batch.vault import recipients_in
+from nssbackup.batch.report import BatchReport, HostResult, in_order, totals_of
 from nssbackup.errors import NssBackupError, OutputError, UsageError, reason
 from nssbackup.fleet.play import (
     FleetStuckError,
@@ -27,16 +27,9 @@ from nssbackup.fleet.play import (
     run_play,
     runner_module,
 )
-from nssbackup.fleet.reports import (
-    FleetReport,
-    HostDocument,
-    HostResult,
-    failed_host,
-    read_document,
-    totals_of,
-)
+from nssbackup.fleet.reports import HostDocument, failed_host, read_document
 from nssbackup.fleet.transfer import LOCK_FILE
-from nssbackup.system.files import make_folder, write_verified
+from nssbackup.system.files import make_folder
 from nssbackup.system.locking import only_run
 
 # Every POSIX system has it, and every user may make private folders in it.
@@ -79,7 +72,7 @@ class FleetOptions:
 
 def back_up_fleet(
     options: FleetOptions, progress: Progress, warn: Callable[[str], None]
-) -> FleetReport:
+) -> BatchReport:
     """Back up the certificates on all hosts of an inventory.
 
     Each host has its folder in the output, with the report of all beside them. A dry run writes
@@ -133,8 +126,9 @@ def back_up_fleet(
                 notes.append(f"{outcome.host}: {note}")
                 warn(notes[-1])
         report = _merged(options, folder, started, notes, found)
-        if not options.play.check:
-            _write(report, folder)
+        unwritten = None if options.play.check else write_reports(report)[1]
+    if unwritten is not None:
+        raise unwritten
     return report
 
 
@@ -187,33 +181,22 @@ def _merged(
     started: datetime,
     notes: Sequence[str],
     found: Sequence[tuple[HostOutcome, HostDocument]],
-) -> FleetReport:
-    items = Items()
-    for _, document in found:
-        for item in document.items:
-            items.add(item)
-    return FleetReport(
+) -> BatchReport:
+    return BatchReport(
         started=started,
         finished=datetime.now(UTC),
+        host=None,
         folder=folder,
         roots=tuple(dict.fromkeys(root for _, document in found for root in document.roots)),
         dry_run=options.play.check,
         expiring_days=options.expiring_days,
+        items=in_order(item for _, document in found for item in document.items),
+        notes=tuple(notes),
         hosts=tuple(
             HostResult(outcome.host, outcome.reached, outcome.error, totals_of(document.items))
             for outcome, document in found
         ),
-        notes=tuple(notes),
-        items=items,
     )
-
-
-def _write(report: FleetReport, folder: Path) -> None:
-    """Write the reports of all hosts."""
-    document = report.to_json()
-    path = folder / REPORT_FILES[0]
-    write_verified(path, encoded(document), lambda _: None, replace=True)
-    write_reports(document, folder)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from nssbackup.batch.naming import (
+from nssbackup.batch.layout import (
     ESCROW_FOLDER,
     PASSWORDS_ELSEWHERE,
     PASSWORDS_FILE,

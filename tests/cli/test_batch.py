@@ -122,15 +122,11 @@ def test_an_empty_password_is_refused(cli: Cli, homes: Path) -> None:
     assert "the backup password is empty" in done.stderr
 
 
-def test_what_is_wrong_with_passwords_and_certificates_is_told(cli: Cli, homes: Path) -> None:
+def test_an_expired_escrow_certificate_is_told(cli: Cli, homes: Path) -> None:
     expired = cli.file("it.der", issue(rsa_key(3), "IT", days=(-30, -1)))
     done = cli.run("batch", "--home", homes / "jane", "-o", "a", "--escrow-cert", expired)
     assert done.status == 0
     assert "warning: the escrow certificate of `IT` is expired" in done.stderr
-    weak = cli.password_file("secret")
-    done = cli.run("batch", "--home", homes / "jane", "-o", "b", "--password-file", weak)
-    assert done.status == 0
-    assert done.stderr.startswith("warning: ")
 
 
 def test_homes_by_option(cli: Cli, homes: Path) -> None:
@@ -174,7 +170,7 @@ def test_given_passwords_have_the_rounds_that_they_need(cli: Cli, homes: Path) -
     [
         (("batch", "-o", "out"), "there is nothing to look into"),
         (("batch", "HOMES"), "missing option '--output'"),
-        (("batch", "HOMES", "-o", "HOMES/out"), "lies together with"),
+        (("batch", "HOMES", "-o", "HOMES/out"), "lie one in the other"),
         (
             ("batch", "HOMES", "-o", "out", "--password-file", "x", "--passwords", "y"),
             "`--password-file` and `--passwords` exclude each other",
@@ -198,7 +194,8 @@ def test_given_passwords_have_the_rounds_that_they_need(cli: Cli, homes: Path) -
         (("batch", "HOMES", "-o", "out", "--passwords", "missing"), "can't be read"),
         (("batch", "HOMES", "-o", "out", "--password-file", "EMPTY"), "is empty"),
         (("batch", "HOMES", "-o", "out", "--kdf-rounds", "1"), "1 rounds are not between"),
-        (("batch", "HOMES", "-o", "out", "--app", "lynx"), "there is no application `lynx`"),
+        (("batch", "HOMES", "-o", "out", "--kdf-rounds", "0"), "0 rounds are not between"),
+        (("batch", "HOMES", "-o", "out", "--app", "lynx"), "knows no application `lynx`"),
         (("batch", "HOMES", "-o", "out", "--jobs", "0"), "--jobs"),
         (("batch", "HOMES", "-o", "out", "--expiring", "-1"), "--expiring"),
     ],
@@ -250,7 +247,7 @@ def test_a_night_that_finds_nothing_is_noticed(
 def test_a_root_that_is_gone_is_3(cli: Cli, homes: Path) -> None:
     result = cli.run("batch", homes / "jane", homes / "gone", "-o", "out")
     assert result.status == 3
-    assert f"warning: gone: `{homes / 'gone'}` can't be looked" in result.stderr
+    assert f"warning: gone: `{homes / 'gone'}` can't be read" in result.stderr
 
 
 def test_a_dry_run_says_what_would_be_and_writes_nothing(cli: Cli, homes: Path) -> None:

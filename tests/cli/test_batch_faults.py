@@ -42,16 +42,16 @@ DRIVER = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from nssbackup.batch.orders import Orders
-from nssbackup.batch.run import BatchOptions, run_batch
-from nssbackup.batch.users import Places
+from nssbackup.batch.options import BatchOptions, Roots
+from nssbackup.batch.run import run_batch
 homes, folder, force, escrow = sys.argv[1:]
-orders = Orders(Path(folder), "h", force=force == "force")
+roots = Roots(parents=(Path(homes),))
+options = BatchOptions(roots, Path(folder), "h", force=force == "force", jobs=2)
 if escrow:
-    orders = replace(orders, escrow=(Path(escrow).read_bytes(),))
+    options = replace(options, escrow=(Path(escrow).read_bytes(),))
 print("begun", flush=True)
-result = run_batch(BatchOptions(Places(parents=(Path(homes),)), orders, jobs=2))
-sys.exit(3 if result.report.failed else 0)
+result = run_batch(options)
+sys.exit(3 if result.report.totals["failed"] else 0)
 """
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from nssbackup.batch.report import BatchReport, HostResult, totals_of
 from nssbackup.cli.commands.fleet import _show as show
 from nssbackup.cli.commands.fleet import _warn_of_passwords as warn_of_passwords
 from nssbackup.cli.output import Output
 from nssbackup.fleet import play
 from nssbackup.fleet.play import FleetStuckError, Play, error_of, run_play
 from nssbackup.fleet.play import _summary as summary
-from nssbackup.fleet.reports import FleetReport, HostResult, totals_of
 from nssbackup.fleet.run import private_folder
 from tests.cli.runner import Cli, names
 
@@ -210,7 +210,7 @@ def test_the_hosts_are_shown_as_a_table_and_what_failed_is_told(
         HostResult("two", reached=True, error="the disk is full", totals=totals(failed=1)),
         HostResult("three", reached=False, error="it does not answer", totals=totals(failed=1)),
     )
-    report = FleetReport(now, now, tmp_path, (), dry_run, None, hosts)
+    report = BatchReport(now, now, None, tmp_path, (), dry_run, hosts=hosts)
     show(report, Output())
     out, err = capsys.readouterr()
     lines = [line.split() for line in out.splitlines()]
@@ -240,6 +240,6 @@ def test_passwords_in_the_clear_are_told_of_where_there_are_any(
     now = datetime.now(UTC)
     totals = {**totals_of(()), "backed-up": backed_up}
     hosts = (HostResult("one", reached=True, error=None, totals=totals),)
-    report = FleetReport(now, now, tmp_path, (), dry_run=False, expiring_days=None, hosts=hosts)
+    report = BatchReport(now, now, None, tmp_path, (), hosts=hosts)
     warn_of_passwords(report, Output(json=True))
     assert ("the passwords stand in" in capsys.readouterr().err) is said

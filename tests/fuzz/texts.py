@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import struct
 import unicodedata
@@ -14,11 +15,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from nssbackup.backups.outputs import default_name
 from nssbackup.batch import state
+from nssbackup.batch.password_table import Owner, PasswordTable
 from nssbackup.batch.rendering.page import page
 from nssbackup.batch.rendering.spreadsheet import spreadsheet
-from nssbackup.batch.rendering.survey import Survey
-from nssbackup.batch.report import BatchReport, Items, encoded
-from nssbackup.batch.tables import Owner, PasswordTable
+from nssbackup.batch.report import BatchItem, BatchReport, in_order
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.choosing import assemble
 from nssbackup.printable import printable
@@ -155,25 +155,21 @@ def _passwords_seeds() -> Iterator[bytes]:
 def _state(data: bytes) -> None:
     """What a run left for the next one, and the reports that are made of it."""
     with scratch.folder({"state.json": data}) as folder:
-        found = state.load(str(folder / "state.json"))
-        if found is None:
-            return
-        for kept in found.files.values():
-            state.is_intact(str(folder), kept)
-    items = Items()
-    for key in found.selected:
-        item = state.item_of(found.files[key], "host")
+        found = state.load(folder / "state.json")
+        for backup in found.files.values():
+            backup.is_intact(folder)
+    if found.last_run is None:
+        return
+    items = [
         # As a batch with `--expiring` does.
-        if item.identity and item.identity["status"] == "valid":
-            item = replace(item, expiring=str(item.identity["not_after"]) <= "2030")
-        items.add(item)
+        replace(item, expiring=item.ends is not None and item.ends.year < 2030)
+        for item in found.last_run.items
+    ]
     began = datetime(2026, 1, 1, tzinfo=UTC)
-    report = BatchReport(began, began, "host", Path("/x"), (), items=items).to_json()
-    for _ in encoded(report):
-        pass
-    survey = Survey.of(report)
-    for piece in (*spreadsheet(survey), *page(survey)):
-        piece.encode()
+    report = BatchReport(began, began, "host", Path("/x"), (), items=in_order(items))
+    json.dumps(report.to_json()).encode()
+    spreadsheet(report).encode()
+    page(report).encode()
 
 
 @cache
@@ -181,27 +177,19 @@ def _state_seeds() -> tuple[bytes, ...]:
     path = scratch.place() / "state.json"
     found = []
     for count in (0, 1, 3):
-        files = {}
-        for identity, _ in seeds.identities()[:count]:
-            item = {
-                "status": "backed-up",
-                "host": "h",
-                "user": "jane",
-                "home": "/home/jane",
-                "application": "Firefox",
-                "profile": "/home/jane/x",
-                "profile_name": "x",
-                "identity": identity_json(identity),
-                "file": "jane/x.pfx",
-                "sha256": "ab" * 32,
-                "bytes": 7,
-                "expiring": False,
-                "warnings": ["w"],
-                "error": None,
-            }
-            kept = state.Kept("x.pfx", "ab" * 32, 7, "cd" * 32, item)
-            files[f"{identity.certificate.sha256}.modern"] = kept
-        state.save(str(path), state.State("w", ("/p",), {"/f": "1"}, 1.5, 2.5, tuple(files), files))
+        known = [identity for identity, _ in seeds.identities()[:count]]
+        items = tuple(
+            BatchItem("backed-up", "h", "jane", profile="/p", identity=identity_json(one), size=7)
+            for one in known
+        )
+        files = {
+            f"{one.certificate.sha256}.modern": state.WrittenBackup(
+                "x.pfx", "ab" * 32, 7, "cd" * 32, "/p"
+            )
+            for one in known
+        }
+        last_run = state.LastRun("w", {"/p": "1"}, False, 2.5, items, ("note",))
+        state.save(path, state.State(files, last_run))
         found.append(path.read_bytes())
         path.unlink()
     return tuple(found)

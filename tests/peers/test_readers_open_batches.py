@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.batch.orders import Orders
-from nssbackup.batch.users import Member, User
-from nssbackup.batch.work import back_up_user
+from nssbackup.batch.options import BatchOptions, Roots
+from nssbackup.batch.user_backup import back_up_user
+from nssbackup.batch.users import Source, User
 from nssbackup.secret import Secret
 from nssbackup.system.files import make_folder
 from tests.builders.homes import JANE, add_home
@@ -28,8 +28,10 @@ def test_a_reader_opens_a_file_of_batch(
     (expected,) = (each for each in exportable() if each.case == JANE)
     home = add_home(tmp_path / "homes", "jane", JANE)
     make_folder(tmp_path / "out" / ".nssbackup")
-    orders = Orders(tmp_path / "out", "h", formats=(format_,), passwords=Secret(PASSWORD))
-    (item,) = back_up_user(User("jane", (Member("jane", home, home=True),)), orders).items
+    options = BatchOptions(
+        Roots(), tmp_path / "out", "h", formats=(format_,), passwords=Secret(PASSWORD)
+    )
+    (item,) = back_up_user(User("jane", (Source("jane", home, is_home=True),)), options).items
     assert item.file is not None
     opened = reader.open(tmp_path / "out" / item.file, PASSWORD)
     found = [fingerprint(der) for der in opened.certificates]

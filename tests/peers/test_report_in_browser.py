@@ -23,12 +23,14 @@ from tests.peers.firefox import Firefox
 from tests.unit.batch.rendering_documents import (
     HOSTILE,
     Document,
-    document,
     expiring,
     failed,
     hostile,
     identity,
     item,
+)
+from tests.unit.batch.rendering_documents import (
+    report as made_report,
 )
 
 STEP = 100
@@ -169,8 +171,8 @@ def quiet(browser: Browser) -> Iterator[None]:
     assert browser.complaints() == []
 
 
-def report(place: Path, items: Sequence[object], **changes: object) -> Path:
-    write_reports(document(items, **changes), place)
+def report(place: Path, items: Sequence[Document], **changes: object) -> Path:
+    assert write_reports(made_report(items, place, **changes))[1] is None
     return place / "report.html"
 
 
@@ -555,7 +557,7 @@ def test_its_parts_have_a_role_and_a_name(browser: Browser, tmp_path: Path) -> N
     }
     for selector, role in roles.items():
         assert browser.role(selector) == role, selector
-    assert browser.role("svg.chart") in {"img", "image", "graphics-document"}
+    assert browser.role(".chart") in {"img", "image", "graphics-document"}
     names = {
         "form": "Filter the table",
         "#text": "Contains",
@@ -567,7 +569,7 @@ def test_its_parts_have_a_role_and_a_name(browser: Browser, tmp_path: Path) -> N
     }
     for selector, name in names.items():
         assert browser.label(selector).startswith(name), selector
-    assert "by the month in which they end" in browser.label("svg.chart")
+    assert "by the month in which they end" in browser.label(".chart")
     assert browser.read("""
         const levels = Array.from(document.querySelectorAll("h1,h2,h3"), one => +one.localName[1]);
         return levels[0] === 1 && levels.filter(level => level === 1).length === 1

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
 from nssbackup.batch import state
-from nssbackup.batch.tables import PasswordTable
+from nssbackup.batch.password_table import PasswordTable
+from nssbackup.batch.report import BatchItem
 from nssbackup.errors import (
     DamagedStoreError,
     KeyInconsistentError,
@@ -660,7 +661,7 @@ def test_a_hundred_thousand_passwords_are_read_and_one_more_is_not(tmp_path: Pat
 def test_a_state_as_large_as_may_be(tmp_path: Path, unit: bytes) -> None:
     path = tmp_path / "state.json"
     path.write_bytes(b"[" + unit * ((4 * 1024 * 1024 - 8) // len(unit)) + b"0]")
-    assert state.load(str(path)) is None
+    assert state.load(path) == state.State()
 
 
 @pytest.mark.parametrize("unit", [b"[],", b'"ab",', b'{"":0},'])
@@ -677,48 +678,31 @@ def test_a_report_of_another_host_that_would_fill_the_memory(tmp_path: Path, uni
 @pytest.mark.parametrize(
     "change",
     [
-        {"looked": 10**400},
         {"until": "soon"},
-        {"item": "text"},
+        {"until": 10**400},
+        {"databases": 7},
+        {"notes": "text"},
+        {"items": ["text"]},
         {"item": {"warnings": 5}},
         {"item": {"identity": {}}},
         {"item": {"identity": "x"}},
         {"item": {"user": 7}},
         {"item": {"home": ["x"]}},
-        {"item": {"expiring": "yes"}},
         {"item": {"sha256": ["ab"]}},
-        {"item": {"unheard-of": 1}},
     ],
 )
-def test_a_state_that_could_not_stand_in_a_report_is_none(
+def test_a_run_that_could_not_be_reported_is_none(
     tmp_path: Path, change: dict[str, object]
 ) -> None:
-    facts: dict[str, object] = {
-        "user": "jane",
-        "home": None,
-        "identity": {"status": "valid", "not_after": "2030"},
-        "warnings": [],
-        "expiring": False,
-    }
-    kept = {"file": "x.pfx", "sha256": "", "size": 1, "content": "", "item": facts}
-    document: dict[str, object] = {
-        "version": 1,
-        "wanted": "w",
-        "places": [],
-        "facts": {},
-        "looked": 1.0,
-        "until": 2.0,
-        "selected": ["a"],
-        "files": {"a": kept},
-    }
     path = tmp_path / "state.json"
+    identity = {"status": "valid", "not_after": "2030-01-01T00:00:00Z", "key": {}}
+    item = BatchItem("backed-up", "h", "jane", identity=identity)
+    files = {"a": state.WrittenBackup("x.pfx", "", 1, "")}
+    run = state.LastRun("w", {}, False, 1.0, (item,), ("note",))
+    state.save(path, state.State(files, run))
+    assert state.load(path) == state.State(files, run)
+    document = json.loads(path.read_text())
+    document["last_run"]["items"][0].update(change.pop("item", {}))
+    document["last_run"].update(change)
     path.write_text(json.dumps(document))
-    assert state.load(str(path)) is not None
-    item = change.get("item", {})
-    if isinstance(item, dict):
-        facts.update(item)
-    else:
-        kept["item"] = item
-    document.update({name: value for name, value in change.items() if name != "item"})
-    path.write_text(json.dumps(document))
-    assert state.load(str(path)) is None
+    assert state.load(path) == state.State(files)

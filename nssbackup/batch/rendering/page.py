@@ -1,8 +1,8 @@
 """The report as one HTML page that needs nothing else: no network, no other file, no JavaScript.
 
-Everything that comes from the document is made printable, cut and escaped on its way into the
-template; what the template can't forget. The page's own style and script are allowed by their hash,
-and nothing else is: a name that got through would still not run.
+Every text is made printable, cut and escaped on its way into the template, which can't forget it.
+The policy of the page allows its own style and script by their hash and nothing else: a name that
+got through would still not run.
 """
 
 from __future__ import annotations
@@ -10,38 +10,70 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from itertools import islice
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from nssbackup.batch.rendering import timeline
-from nssbackup.batch.rendering.items import Item
-from nssbackup.batch.rendering.survey import STATUSES, Survey
+from nssbackup.batch.rendering.timeline import Timeline, count_ends, timeline_of
+from nssbackup.batch.report import STATUSES, BatchItem, BatchReport, moment
 from nssbackup.printable import printable
+from nssbackup.report import Json
 
-LABELS = {
+_LABELS = {
     "backed-up": "Backed up",
     "unchanged": "Unchanged",
     "planned": "Planned",
     "failed": "Failed",
     "expiring": "Expiring",
 }
-"""The statuses in words."""
 
-# A name is at most 64 letters long (X.520, ub-common-name), a folder's path rarely 200, a message
-# with one in it rarely 500. What is longer is cut; report.json has all of it.
+# A name has at most 64 letters (X.520, ub-common-name), a folder's path rarely 200, a message with
+# a path in it rarely 500. What is longer is cut; report.json has all of it.
 _LONGEST_NAME, _LONGEST, _LONGEST_MESSAGE = 80, 200, 500
+_MOST_ROOTS, _MOST_NOTES, _MOST_WARNINGS, _SHOWN_AT_ONCE = 6, 1_000, 20, 12
 _DAYS, _MONTHS, _MONTH, _YEAR = 60, 24, 30.44, 365.25
 _KILO = 1_000
-_SHOWN_AT_ONCE = 12
-_ROOTS = 6
-_NOTES = 1_000
 _LITERAL = re.compile("`([^`]*)`")
+# RFC 4514: `CN=` at the beginning of an attribute, `\` before what would end it.
+_COMMON_NAME = re.compile(r"(?:^|[,+])\s*CN=((?:\\.|[^,+\\])*)", re.IGNORECASE)
+_ESCAPED = re.compile(r"\\([^0-9A-Fa-f])")
+
+
+class Certificate(NamedTuple):
+    """What the page says of a certificate beyond the document's IDENTITY."""
+
+    name: str
+    issuer_name: str
+    ends: datetime
+    identity: Json
+
+
+class Row(NamedTuple):
+    """An item and its certificate."""
+
+    item: BatchItem
+    certificate: Certificate | None
+
+
+@dataclass(slots=True)
+class FailureGroup:
+    """Failures with the same advice; those without a hint have the same code."""
+
+    code: str
+    hint: str
+    rows: list[Row] = field(default_factory=list)
+
+
+class Split(NamedTuple):
+    """A list of which the first rows are seen at once, and the rest on demand."""
+
+    first: Sequence[Row]
+    rest: Sequence[Row]
 
 
 class Column(NamedTuple):
@@ -51,70 +83,48 @@ class Column(NamedTuple):
     width: str
 
 
-class Verdict(NamedTuple):
-    """The report in one sentence, and whether that is "good", "bad" or neither ("none")."""
-
-    kind: str
-    sentence: str
-
-
-class Split(NamedTuple):
-    """A list of items of which the first are seen at once, and the rest when asked for."""
-
-    first: Iterator[Item]
-    rest: Iterator[Item]
-    remaining: int
-
-
-def page(survey: Survey) -> Iterator[str]:
-    """The page, piece by piece."""
-    environment = _environment()
-    columns = _columns(several_hosts=survey.several_hosts)
+def page(report: BatchReport) -> str:
+    """Return the page."""
+    rows = [Row(item, _certificate(item)) for item in report.items]
+    columns = _columns(several_hosts=_has_several_hosts(report))
+    timeline = _timeline(rows, report.finished)
     script = _asset("report.js")
-    style = _asset("report.css") + _phone_titles(columns)
-
-    def split(places: Sequence[int]) -> Split:
-        rest = places[_SHOWN_AT_ONCE:]
-        return Split(survey.items(islice(places, _SHOWN_AT_ONCE)), survey.items(rest), len(rest))
-
-    def relative(time: datetime) -> str:
-        return _relative(time, survey.finished) if survey.finished else ""
-
-    return environment.get_template(
-        "report.html.jinja"
-    ).generate(
-        survey=survey,
-        verdict=_verdict(survey),
-        columns=columns,
-        labels=LABELS,
-        statuses=STATUSES,
-        style=Markup(style),  # noqa: S704 - the package's own
-        script=Markup(script),  # noqa: S704 - the package's own
-        policy=(
-            "default-src 'none'; base-uri 'none'; form-action 'none'; "
-            f"script-src '{_hash(script)}'; style-src '{_hash(style)}'"
-        ),
-        chart=timeline,
-        timeline=timeline.Timeline.of(survey.ends, survey.finished),
-        split=split,
-        relative=relative,
-        notes=survey.notes[:_NOTES],
-        more_notes=len(survey.notes) - _NOTES,
-        roots=survey.roots[:_ROOTS],
-        more_roots=len(survey.roots) - _ROOTS,
-        past=lambda time: survey.finished is not None and time < survey.finished,
+    style = _asset("report.css") + _phone_titles(columns) + (timeline.rules if timeline else "")
+    kind, sentence = _verdict(report)
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            report=report,
+            totals=report.totals,
+            rows=rows,
+            expiring=_split([row for row in rows if row.item.expiring]),
+            failures=[(group, _split(group.rows)) for group in _failures(rows)],
+            kind=kind,
+            sentence=sentence,
+            columns=columns,
+            several_hosts=_has_several_hosts(report),
+            labels=_LABELS,
+            statuses=STATUSES,
+            style=Markup(style),  # noqa: S704 - the package's own
+            script=Markup(script),  # noqa: S704 - the package's own
+            policy=(
+                "default-src 'none'; base-uri 'none'; form-action 'none'; "
+                f"script-src '{_hash(script)}'; style-src '{_hash(style)}'"
+            ),
+            timeline=timeline,
+            relative=lambda time: _relative(time, report.finished),
+            most_warnings=_MOST_WARNINGS,
+            most_notes=_MOST_NOTES,
+            most_roots=_MOST_ROOTS,
+        )
     )
-
-
-@cache
-def _loader() -> PackageLoader:
-    return PackageLoader("nssbackup.batch.rendering")
 
 
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=_loader(),
+        loader=PackageLoader("nssbackup.batch.rendering"),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_shown,
@@ -124,23 +134,26 @@ def _environment() -> Environment:
     environment.filters.update(
         amount=_amount,
         amounts=_amounts,
-        day=_day,
+        day=lambda time: f"{time.date()}",
         literals=_literals,
-        minute=_minute,
-        short=_short,
-        size=_size,
-        spaced=_spaced,
+        minute=lambda time: f"{time:%Y-%m-%d %H:%M} UTC",
+        short=lambda text: _cut(text, _LONGEST_NAME),
+        size=lambda number: f"{number / _KILO:,.1f} kB" if number >= _KILO else f"{number} bytes",
+        spaced=lambda code: code.replace("-", " ").capitalize(),
     )
     return environment
 
 
 def _asset(name: str) -> str:
-    """A file beside the template, as a browser reads it: with the line ends of HTML."""
-    return _loader().get_source(_environment(), name)[0].replace("\r\n", "\n")
+    """Return a file beside the template as a browser reads it: with the line ends of HTML."""
+    environment = _environment()
+    loader = environment.loader
+    source = loader.get_source(environment, name)[0] if loader else ""
+    return source.replace("\r\n", "\n")
 
 
 def _hash(text: str) -> str:
-    """What the policy calls a style or a script by (CSP 3, section 2.3.1)."""
+    """Return what the policy calls a style or a script by (CSP 3, section 2.3.1)."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
@@ -159,8 +172,8 @@ def _columns(*, several_hosts: bool) -> tuple[Column, ...]:
     )
 
 
-def _phone_titles(columns: tuple[Column, ...]) -> str:
-    """On a narrow screen a row is a card, and each of its cells says what it is."""
+def _phone_titles(columns: Iterable[Column]) -> str:
+    """Return rules for a narrow screen, where a row is a card and each cell says what it is."""
     rules = "".join(
         f'.items td:nth-child({place})::before{{content:"{column.title}"}}\n'
         for place, column in enumerate(columns, 1)
@@ -168,41 +181,82 @@ def _phone_titles(columns: tuple[Column, ...]) -> str:
     return f"@media screen and (max-width:60rem){{\n{rules}}}\n"
 
 
-def _verdict(survey: Survey) -> Verdict:
-    items, failed = survey.totals["items"], survey.totals["failed"]
-    away = sum(not host.reached for host in survey.hosts)
+# --- what the report says
+
+
+def _certificate(item: BatchItem) -> Certificate | None:
+    identity = item.identity
+    if identity is None:
+        return None
+    names = (identity.get(key) for key in ("common_name", "nickname", "subject", "sha256"))
+    issuer = str(identity.get("issuer") or "")
+    found = _COMMON_NAME.search(issuer)
+    return Certificate(
+        name=next((str(name) for name in names if name), ""),
+        issuer_name=_ESCAPED.sub(r"\1", found[1]).strip() if found else issuer,
+        ends=moment(str(identity["not_after"])),
+        identity=identity,
+    )
+
+
+def _has_several_hosts(report: BatchReport) -> bool:
+    return report.host is None or len({item.host for item in report.items}) > 1
+
+
+def _timeline(rows: Iterable[Row], now: datetime) -> Timeline | None:
+    """Return the chart, in which each certificate counts once, in however many profiles it is."""
+    ends = {
+        str(row.certificate.identity.get("sha256")): (row.certificate.ends, row.item.expiring)
+        for row in rows
+        if row.certificate
+    }
+    return timeline_of(count_ends(ends, now), now)
+
+
+def _failures(rows: Iterable[Row]) -> Sequence[FailureGroup]:
+    """Group the failures by what to do about them, the most frequent first."""
+    groups: dict[tuple[str, str], FailureGroup] = {}
+    for row in rows:
+        if row.item.status == "failed":
+            error = row.item.error or {}
+            key = str(error.get("code") or "failed"), str(error.get("hint") or "")
+            groups.setdefault(key, FailureGroup(*key)).rows.append(row)
+    return sorted(groups.values(), key=lambda group: -len(group.rows))
+
+
+def _split(rows: Sequence[Row]) -> Split:
+    return Split(rows[:_SHOWN_AT_ONCE], rows[_SHOWN_AT_ONCE:])
+
+
+def _verdict(report: BatchReport) -> tuple[str, str]:
+    """Return whether the report is "good", "bad" or neither ("none"), and it in one sentence."""
+    items, failed = report.totals["items"], report.totals["failed"]
+    away = sum(not host.reached for host in report.hosts)
     sentences = []
     if away:
-        hosts = _amounts(len(survey.hosts), "host")
-        sentences.append(
-            f"{_amount(away)} of {hosts} {'was' if away == 1 else 'were'} not reached."
-        )
+        were = "was" if away == 1 else "were"
+        hosts = _amounts(len(report.hosts), "host")
+        sentences.append(f"{_amount(away)} of {hosts} {were} not reached.")
     if failed:
         sentences.append(f"{_amount(failed)} of {_amounts(items, 'item')} failed.")
     if sentences:
-        return Verdict("bad", " ".join(sentences))
+        return "bad", " ".join(sentences)
     if not items:
-        return Verdict("none", "No certificate was found.")
-    if survey.dry_run:
-        planned = _amounts(survey.totals["planned"], "certificate")
-        return Verdict("none", f"{planned} would be backed up.")
+        return "none", "No certificate was found."
+    if report.dry_run:
+        planned = _amounts(report.totals["planned"], "certificate")
+        return "none", f"{planned} would be backed up."
     if items == 1:
-        return Verdict("good", "The certificate is backed up.")
-    return Verdict("good", f"All {_amounts(items, 'certificate')} are backed up.")
+        return "good", "The certificate is backed up."
+    return "good", f"All {_amounts(items, 'certificate')} are backed up."
 
 
 # --- what the template shows
 
 
 def _shown(value: object) -> object:
-    """Every value on its way into the page; what is markup already came through here before."""
-    if type(value) is not str:
-        return _cut(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-    return value if len(value) <= _LONGEST and value.isprintable() else _cut(value)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_NAME else _cut(text, _LONGEST_NAME)
+    """Every value passes here on its way into the page; markup has passed before."""
+    return _cut(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _cut(text: str, longest: int = _LONGEST) -> str:
@@ -212,7 +266,7 @@ def _cut(text: str, longest: int = _LONGEST) -> str:
 
 
 def _literals(text: str) -> Markup:
-    """A message or hint, with what stands between backticks in the type of code."""
+    """Return a message or hint with what stands between backticks marked as code."""
     parts = _LITERAL.split(_cut(text, _LONGEST_MESSAGE))
     return Markup().join(
         Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
@@ -228,28 +282,8 @@ def _amounts(number: int, thing: str) -> str:
     return f"{_amount(number)} {thing}{'' if number == 1 else 's'}"
 
 
-def _size(number: int) -> str:
-    if number < _KILO:
-        return f"{number} bytes"
-    return f"{number / _KILO:,.1f} kB"
-
-
-def _day(time: datetime) -> str:
-    return f"{time.date()}"
-
-
-def _minute(time: datetime) -> str:
-    return f"{time.replace(tzinfo=None):%Y-%m-%d %H:%M} UTC"
-
-
-def _spaced(code: str) -> str:
-    """The code of an error, as words."""
-    words = code.replace("-", " ")
-    return words[:1].upper() + words[1:]
-
-
 def _relative(time: datetime, now: datetime) -> str:
-    """How far a day is from another, as a person would say it."""
+    """Return how far a day is from another, as a person would say it."""
     days = (time.date() - now.date()).days
     if abs(days) <= 1:
         return ("yesterday", "today", "tomorrow")[days + 1]

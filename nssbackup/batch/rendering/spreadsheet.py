@@ -1,18 +1,16 @@
-"""The report as CSV: for Excel and its like, which must neither calculate nor call what is in it.
+"""The report as CSV, for Excel and similar programs, which must not calculate or run any of it.
 
 RFC 4180: comma, every field in quotes, CRLF. UTF-8 with a byte order mark, without which Excel
-takes it for the code page of the machine.
+assumes the code page of the machine.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from io import StringIO
 
-from nssbackup.batch.cells import inert
-from nssbackup.batch.rendering.items import Certificate, Item
-from nssbackup.batch.rendering.survey import Survey
+from nssbackup.batch.report import BatchItem, BatchReport
+from nssbackup.printable import inert
 
 COLUMNS = (
     "status",
@@ -46,65 +44,48 @@ COLUMNS = (
     "file_bytes",
     "error_status",
 )
-"""What somebody looks for first stands first; columns are only ever added, at the end."""
+"""What people look for first comes first; columns are only ever added, at the end."""
 
 _BYTE_ORDER_MARK = "\ufeff"
-_NO_CERTIFICATE = Certificate.read({})
+_FROM_ITEM = frozenset({"status", "host", "user", "application", "profile_name", "file"})
+_FROM_ITEM |= {"home", "profile"}
 
 
-def spreadsheet(survey: Survey) -> Iterator[str]:
-    """The text of the file, row by row."""
-    line = StringIO(newline="")
-    writer = csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
-    line.write(_BYTE_ORDER_MARK)
+def spreadsheet(report: BatchReport) -> str:
+    """Return the text of the file."""
+    text = StringIO(newline="")
+    text.write(_BYTE_ORDER_MARK)
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     writer.writerow(COLUMNS)
-    for item in survey.items(survey.order):
-        yield line.getvalue()
-        line.seek(0)
-        line.truncate()
-        writer.writerow(_row(item))
-    yield line.getvalue()
+    for item in report.items:
+        fields = _fields(item)
+        writer.writerow([_cell(fields.get(column)) for column in COLUMNS])
+    return text.getvalue()
 
 
-def _row(item: Item) -> list[str | int | None]:
-    """An item's fields, in the order of the columns."""
-    certificate = item.certificate or _NO_CERTIFICATE
-    problem = item.problem
-    known = item.certificate is not None
-    return [
-        inert(item.status),
-        _word(item.expiring),
-        inert(certificate.not_after),
-        inert(certificate.common_name),
-        inert(certificate.email),
-        inert(item.host),
-        inert(item.user),
-        inert(item.application),
-        inert(item.profile_name),
-        inert(item.file),
-        inert(problem.code) if problem else None,
-        inert(problem.message) if problem else None,
-        inert(problem.hint) if problem else None,
-        inert(" | ".join(item.warnings)),
-        inert(certificate.issuer),
-        inert(certificate.subject),
-        inert(certificate.nickname),
+def _fields(item: BatchItem) -> dict[str, object]:
+    """Return the fields of an item, named as the columns."""
+    document = item.to_json()
+    fields: dict[str, object] = {name: document[name] for name in _FROM_ITEM}
+    fields["expiring"] = item.expiring
+    fields["warnings"] = " | ".join(item.warnings)
+    fields["file_sha256"], fields["file_bytes"] = item.sha256, item.size
+    error = item.error or {}
+    fields.update({f"error_{name}": error.get(name) for name in error})
+    identity = item.identity
+    if identity is not None:
+        key = identity.get("key")
+        fields.update({name: identity.get(name) for name in COLUMNS if name not in fields})
         # Bare digits would become a number, of which a spreadsheet keeps the first fifteen.
-        inert(f"0x{certificate.serial}") if certificate.serial else None,
-        inert(certificate.sha256),
-        inert(certificate.status),
-        inert(certificate.not_before),
-        _word(certificate.wipo) if known else None,
-        inert(certificate.key_type),
-        certificate.key_bits,
-        _word(certificate.chain_complete) if known else None,
-        inert(item.home),
-        inert(item.profile),
-        inert(item.sha256),
-        item.size,
-        problem.status if problem else None,
-    ]
+        fields["serial"] = f"0x{identity['serial']}" if identity.get("serial") else None
+        fields["certificate_sha256"] = identity.get("sha256")
+        fields["certificate_status"] = identity.get("status")
+        fields["key_type"] = key.get("type") if isinstance(key, dict) else None
+        fields["key_bits"] = key.get("bits") if isinstance(key, dict) else None
+    return fields
 
 
-def _word(flag: bool) -> str:
-    return "yes" if flag else "no"
+def _cell(value: object) -> str | int | None:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if value is None or isinstance(value, int) else inert(str(value))

@@ -34,8 +34,8 @@ from nssbackup.cli.sources import Sources
 from nssbackup.errors import UsageError
 
 if TYPE_CHECKING:
+    from nssbackup.batch.options import Roots
     from nssbackup.batch.run import BatchResult
-    from nssbackup.batch.users import Places
     from nssbackup.pkcs12 import Destination
 
 _Root = Annotated[
@@ -166,14 +166,14 @@ def batch(  # noqa: PLR0913 - one parameter an option
 
     from platform import node
 
-    from nssbackup.batch.orders import Orders
-    from nssbackup.batch.run import BatchOptions, run_batch
-    from nssbackup.batch.users import Places
+    from nssbackup.batch.options import BatchOptions, Roots
+    from nssbackup.batch.run import run_batch
     from nssbackup.cli.progress import Progress
 
     given = sources.of_backups(destination, talk)
     _check_apps(app)
-    orders = Orders(
+    options = BatchOptions(
+        roots=Roots(tuple(roots or ()), tuple(home or ()), tuple(homes or ())),
         folder=output.absolute(),
         host=node(),
         certificates=tuple(cert or ()),
@@ -181,7 +181,7 @@ def batch(  # noqa: PLR0913 - one parameter an option
         expired=expired,
         applications=tuple(app or ()),
         formats=tuple(each.name for each in formats),
-        rounds=_rounds(kdf_rounds, destination, made_up=given is None),
+        rounds=_rounds(kdf_rounds, destination, generated=given is None),
         chain=not no_chain,
         passwords=given,
         primary=sources.of_profiles(),
@@ -189,17 +189,16 @@ def batch(  # noqa: PLR0913 - one parameter an option
         force=force,
         dry_run=dry_run,
         engine=engine,
+        jobs=jobs,
+        expiring_days=expiring,
     )
-    places = Places(tuple(roots or ()), tuple(home or ()), tuple(homes or ()))
     with Progress(talk) as progress:
-        result = run_batch(BatchOptions(places, orders, jobs, expiring), progress.watcher)
-    _check_found(result, places)
-    if given is None and not orders.escrow:
+        result = run_batch(options, progress.listener)
+    _check_found(result, options.roots)
+    if given is None and not options.escrow:
         progress.passwords_kept(result)
     if json:
-        from nssbackup.batch.report import plain
-
-        talk.document(plain(result.report.to_json()))
+        talk.document(result.report.to_json())
     else:
         progress.summary(result)
     if result.unwritten is not None:
@@ -207,7 +206,7 @@ def batch(  # noqa: PLR0913 - one parameter an option
             raise result.unwritten
         talk.warn(result.unwritten.message)
         raise typer.Exit(result.unwritten.exit_status)
-    if result.report.failed:
+    if result.report.totals["failed"]:
         raise typer.Exit(SOME_FAILED)
 
 
@@ -218,19 +217,21 @@ def _check_apps(apps: list[str] | None) -> None:
         applications_named(apps)
 
 
-def _rounds(given: int | None, destination: Destination | None, *, made_up: bool) -> int:
-    """Few rounds are enough for a password that can't be guessed; see the README."""
+def _rounds(given: int | None, destination: Destination | None, *, generated: bool) -> int:
+    """Return the rounds: few are enough for a password that can't be guessed (SECURITY.md)."""
     from nssbackup.pkcs12 import FEWEST_ROUNDS, checked_rounds
 
-    if given is None and made_up:
+    if given is None and generated:
         return FEWEST_ROUNDS
-    return checked_rounds(given or (destination.rounds if destination else None))
+    if given is None and destination is not None:
+        given = destination.rounds
+    return checked_rounds(given)
 
 
 def _recipients(files: list[Path] | None, talk: Output) -> tuple[bytes, ...]:
     if not files:
         return ()
-    from nssbackup.batch.vault import recipients_in
+    from nssbackup.batch.password_store import recipients_in
 
     recipients, notes = recipients_in(files)
     for note in notes:
@@ -238,18 +239,18 @@ def _recipients(files: list[Path] | None, talk: Output) -> tuple[bytes, ...]:
     return recipients
 
 
-def _check_found(result: BatchResult, places: Places) -> None:
-    """Say that there was nothing to do: a night that backs nothing up should be noticed."""
-    if len(result.report.items):
+def _check_found(result: BatchResult, roots: Roots) -> None:
+    """Raise if there was nothing to do: a night that backs nothing up should be noticed."""
+    if result.report.items:
         return
     from nssbackup.errors import NoProfileError
     from nssbackup.identity.choosing import NoMatchError
 
     if not result.profiles:
-        count = len(places.all)
-        message = f"no profile was found under {'the root' if count == 1 else 'the roots'}"
-        hint = "a folder of homes is looked into with `--homes`, a single one with `--home`"
+        under = "the root" if len(roots.all) == 1 else "the roots"
+        message = f"no profile was found under {under}"
+        hint = "name a folder of homes with `--homes`, a single home with `--home`"
         raise NoProfileError(message, hint=hint)
-    message = f"none of the {result.profiles} profiles holds a certificate that was asked for"
-    hint = "`--all-issuers` takes those of others than WIPO, `--expired` the expired ones"
+    message = f"none of the {result.profiles} profiles has a certificate that was asked for"
+    hint = "`--all-issuers` takes those of other issuers than WIPO, `--expired` expired ones"
     raise NoMatchError(message, (), hint=hint)

@@ -34,7 +34,7 @@ from nssbackup.cli.sources import Sources
 from nssbackup.errors import UsageError
 
 if TYPE_CHECKING:
-    from nssbackup.fleet.reports import FleetReport
+    from nssbackup.batch.report import BatchReport
 
 _Inventory = Annotated[
     str,
@@ -195,7 +195,6 @@ def fleet(  # noqa: PLR0913 - one parameter an option
     sources.check()
     destination, _ = chosen_formats(for_, format_)
 
-    from nssbackup.batch.report import plain
     from nssbackup.fleet.play import Play
     from nssbackup.fleet.run import FleetOptions, back_up_fleet
 
@@ -243,10 +242,10 @@ def fleet(  # noqa: PLR0913 - one parameter an option
     if made_up and not escrow_cert:
         _warn_of_passwords(report, talk)
     if json:
-        talk.document(plain(report.to_json()))
+        talk.document(report.to_json())
     else:
         _show(report, talk)
-    if report.failed:
+    if report.totals["failed"]:
         raise typer.Exit(SOME_FAILED)
 
 
@@ -289,9 +288,9 @@ def _private() -> Iterator[None]:
         os.umask(before)
 
 
-def _warn_of_passwords(report: FleetReport, talk: Output) -> None:
+def _warn_of_passwords(report: BatchReport, talk: Output) -> None:
     """Say where the passwords are that came home in the clear, if any did."""
-    from nssbackup.batch.naming import PASSWORDS_FILE
+    from nssbackup.batch.layout import PASSWORDS_FILE
 
     kept = (
         report.folder / host.host / PASSWORDS_FILE
@@ -305,7 +304,7 @@ def _warn_of_passwords(report: FleetReport, talk: Output) -> None:
         )
 
 
-def _show(report: FleetReport, talk: Output) -> None:
+def _show(report: BatchReport, talk: Output) -> None:
     """The hosts as a table, and where the rest is to be read."""
     columns = ("host", "backed up", "unchanged", "failed", "expiring", "")
     if report.dry_run:

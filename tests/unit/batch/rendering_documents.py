@@ -1,10 +1,14 @@
-"""Documents of a batch, as `report.json` has them, made of made-up people."""
+"""Reports of a batch about made-up people."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from nssbackup.batch.report import BatchItem, BatchReport, in_order
 
 Document = dict[str, object]
 
@@ -101,7 +105,7 @@ def expiring(place: int, days: int, **changes: object) -> Document:
 
 
 def hostile(text: str) -> list[Document]:
-    """Items in which every text is this one, one with each status and one with none we know."""
+    """Items in which every text is this one, one with each status."""
     texts = ("nickname", "subject", "common_name", "email", "issuer", "serial", "sha1", "sha256")
     own = ("host", "user", "home", "application", "profile", "profile_name", "file", "sha256")
     error = {"status": 11, "code": text, "message": text, "hint": text}
@@ -110,32 +114,24 @@ def hostile(text: str) -> list[Document]:
             **item(),
             **dict.fromkeys(own, text),
             "status": status,
-            "identity": {**identity(), **dict.fromkeys(texts, text), "not_after": after},
+            "identity": {**identity(), **dict.fromkeys(texts, text)},
             "expiring": status == "unchanged",
             "warnings": [text, text],
             "error": error if status == "failed" else None,
         }
-        for status in (*STATUSES, text)
-        for after in ("2027-01-01T00:00:00Z", text)
+        for status in STATUSES
     ]
 
 
-def document(items: Sequence[object], **changes: object) -> Document:
-    """The document of a batch with these items."""
-    known = [each for each in items if isinstance(each, Mapping)]
-    return {
-        "started": "2026-11-23T01:00:00Z",
-        "finished": f"{FINISHED:%Y-%m-%dT%H:%M:%SZ}",
-        "host": "ws-1",
-        "folder": "/srv/backup",
-        "roots": ["/home"],
-        "dry_run": False,
-        "expiring_days": 30,
-        "totals": {
-            "items": len(items),
-            **{status: sum(e.get("status") == status for e in known) for status in STATUSES},
-            "expiring": sum(e.get("expiring") is True for e in known),
-        },
-        "items": list(items),
-        **changes,
-    }
+def report(items: Sequence[Document], folder: Path, **changes: object) -> BatchReport:
+    """The report of a batch with these items."""
+    made = BatchReport(
+        started=FINISHED - timedelta(minutes=20),
+        finished=FINISHED,
+        host="ws-1",
+        folder=folder,
+        roots=("/home",),
+        expiring_days=30,
+        items=in_order(map(BatchItem.of_json, items)),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type] # any of them

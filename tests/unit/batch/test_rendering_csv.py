@@ -8,34 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssbackup.batch.cells import inert
-from nssbackup.batch.rendering import write_reports
-from nssbackup.batch.rendering.spreadsheet import COLUMNS
+from nssbackup.batch.rendering.spreadsheet import COLUMNS, spreadsheet
+from nssbackup.printable import inert
 from tests.unit.batch.rendering_documents import (
     HOSTILE,
-    document,
+    Document,
     expiring,
     failed,
     hostile,
     identity,
     item,
+    report,
 )
 
 FORMULA = "=+-@\t\r\n＝＋－＠"  # noqa: RUF001 - meant
 
 
-def written(folder: Path, *items: object) -> bytes:
-    write_reports(document(items), folder)
-    return (folder / "report.csv").read_bytes()
+def written(*items: Document) -> bytes:
+    return spreadsheet(report(items, Path("/b"))).encode()
 
 
 def rows(data: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
 
 
-def test_a_row_holds_all_there_is_to_know_of_an_item(tmp_path: Path) -> None:
+def test_a_row_holds_all_there_is_to_know_of_an_item() -> None:
     known = identity(3)
-    (row,) = rows(written(tmp_path, item(3, warnings=["one", "two"])))
+    (row,) = rows(written(item(3, warnings=["one", "two"])))
     assert row == {
         "status": "backed-up",
         "expiring": "no",
@@ -70,8 +69,8 @@ def test_a_row_holds_all_there_is_to_know_of_an_item(tmp_path: Path) -> None:
     }
 
 
-def test_a_failure_has_its_error_and_nothing_of_a_certificate(tmp_path: Path) -> None:
-    (row,) = rows(written(tmp_path, failed(1)))
+def test_a_failure_has_its_error_and_nothing_of_a_certificate() -> None:
+    (row,) = rows(written(failed(1)))
     filled = {name for name, value in row.items() if value}
     assert filled == {
         *("status", "expiring", "host", "user", "application", "profile_name", "home", "profile"),
@@ -81,13 +80,13 @@ def test_a_failure_has_its_error_and_nothing_of_a_certificate(tmp_path: Path) ->
     assert row["error_status"] == "12"
 
 
-def test_the_order_is_that_of_the_page(tmp_path: Path) -> None:
-    data = written(tmp_path, item(0), failed(1), expiring(2, 20), item(3), expiring(4, 5))
+def test_the_order_is_that_of_the_page() -> None:
+    data = written(item(0), failed(1), expiring(2, 20), item(3), expiring(4, 5))
     assert [row["user"] for row in rows(data)] == ["user4", "user2", "user1", "user0", "user3"]
 
 
-def test_excel_sees_umlauts_and_windows_line_ends(tmp_path: Path) -> None:
-    data = written(tmp_path, item(user="Jürgen"), item(1, user='the "second", of two'))
+def test_excel_sees_umlauts_and_windows_line_ends() -> None:
+    data = written(item(user="Jürgen"), item(1, user='the "second", of two'))
     assert data.startswith(b"\xef\xbb\xbf")
     assert data.count(b"\xef\xbb\xbf") == 1
     lines = data[3:].split(b"\r\n")
@@ -99,8 +98,8 @@ def test_excel_sees_umlauts_and_windows_line_ends(tmp_path: Path) -> None:
     assert all(line.startswith(b'"') and line.endswith(b'"') for line in lines)
 
 
-def test_without_items_there_are_the_columns(tmp_path: Path) -> None:
-    data = written(tmp_path)
+def test_without_items_there_are_the_columns() -> None:
+    data = written()
     assert rows(data) == []
     assert data.decode("utf-8-sig").split("\r\n")[0].split(",") == [f'"{c}"' for c in COLUMNS]
 
@@ -147,10 +146,8 @@ def test_no_text_begins_a_formula_or_can_not_be_written(text: str) -> None:
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("text", [*HOSTILE, 'x;=1+1;"=2', '";=1', 'x;""=1', '"";"=1'])
-def test_no_field_is_a_formula_whatever_the_separator(
-    text: str, separator: str, tmp_path: Path
-) -> None:
-    data = written(tmp_path, *hostile(text)).decode("utf-8-sig")
+def test_no_field_is_a_formula_whatever_the_separator(text: str, separator: str) -> None:
+    data = written(*hostile(text)).decode("utf-8-sig")
     csv.field_size_limit(10_000_000)
     for row in csv.reader(io.StringIO(data, newline=""), delimiter=separator):
         for field in row:

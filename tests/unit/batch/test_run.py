@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.batch.orders import Orders
+from nssbackup.batch.options import BatchOptions, Roots
 from nssbackup.batch.report import BatchItem
-from nssbackup.batch.run import BatchOptions, Watcher, run_batch
-from nssbackup.batch.users import Places
+from nssbackup.batch.run import Listener, run_batch
 from nssbackup.errors import OutputError, UsageError
 from nssbackup.system import locking
 from nssbackup.system.locking import FolderLockedError, locked, only_run
@@ -34,9 +33,9 @@ with only_run(Path(sys.argv[1])):
 
 
 def options(tmp_path: Path, **changes: object) -> BatchOptions:
-    orders = Orders(tmp_path / "backups", "building-1")
-    places = Places(parents=(tmp_path / "homes",))
-    return replace(BatchOptions(places, orders, jobs=1), **changes)  # type: ignore[arg-type] # any of them
+    roots = Roots(parents=(tmp_path / "homes",))
+    chosen = BatchOptions(roots, tmp_path / "backups", "building-1", jobs=1)
+    return replace(chosen, **changes)  # type: ignore[arg-type] # any of them
 
 
 @contextmanager
@@ -57,8 +56,8 @@ def test_a_batch_from_homes_to_reports(tmp_path: Path) -> None:
         add_home(tmp_path / "homes", user, JANE)
     (tmp_path / "homes" / "empty").mkdir()
     told: list[object] = []
-    watcher = Watcher(begin=told.append, item=told.append, user=lambda: told.append("done"))
-    result = run_batch(options(tmp_path, expiring_days=30), watcher)
+    listener = Listener(begin=told.append, item=told.append, user=lambda: told.append("done"))
+    result = run_batch(options(tmp_path, expiring_days=30), listener)
     assert result.profiles == 2
     assert [path.name for path in result.files] == ["report.json", "report.csv", "report.html"]
     assert all(path.exists() for path in result.files)
@@ -79,7 +78,7 @@ def test_passwords_that_are_gone_are_told_of_every_night(tmp_path: Path, *, escr
     for user in ("jane", "bob"):
         add_home(tmp_path / "homes", user, JANE)
     recipients = (issue(rsa_key(0), "IT"),) if escrow else ()
-    chosen = options(tmp_path, orders=Orders(tmp_path / "backups", "h", escrow=recipients))
+    chosen = options(tmp_path, escrow=recipients)
     assert run_batch(chosen).report.notes == ()
     assert run_batch(chosen).report.notes == ()
     if escrow:
@@ -90,12 +89,12 @@ def test_passwords_that_are_gone_are_told_of_every_night(tmp_path: Path, *, escr
         os.mkfifo(listed)  # which nobody waits for
     told: list[str] = []
     for _ in range(2):
-        report = run_batch(chosen, Watcher(warn=told.append)).report
-        assert report.items.totals["unchanged"] == 2
+        report = run_batch(chosen, Listener(warn=told.append)).report
+        assert report.totals["unchanged"] == 2
         assert report_of(tmp_path / "backups")["notes"] == list(report.notes)
     (note, again) = told
     assert note == again
-    assert note.startswith(f"the passwords of {1 if escrow else 2} backups are not where they were")
+    assert note.startswith(f"the passwords of {1 if escrow else 2} backups are missing from where")
     # They are not looked for where somebody else keeps them, or where none was made up.
     (tmp_path / "backups" / ".nssbackup" / "passwords-elsewhere").touch()
     assert run_batch(chosen).report.notes == ()
@@ -106,7 +105,7 @@ def test_what_spelling_a_users_folder_has_is_kept(tmp_path: Path) -> None:
     run_batch(options(tmp_path))
     home.rename(home.with_name("Jane"))
     report = run_batch(options(tmp_path)).report
-    assert report.items.totals["unchanged"] == 1
+    assert report.totals["unchanged"] == 1
     assert [path.parent.name for path in backups(tmp_path / "backups")] == ["jane"]
 
 
@@ -122,18 +121,16 @@ def test_the_backups_lie_apart_from_what_is_read(tmp_path: Path, output: str) ->
     add_home(tmp_path / "homes", "jane", JANE)
     (tmp_path / "link").symlink_to(tmp_path / "homes")
     before = everything(tmp_path)
-    given = options(tmp_path, orders=Orders(tmp_path / output, "h"))
-    with pytest.raises(UsageError, match="lies together with"):
+    given = options(tmp_path, folder=tmp_path / output)
+    with pytest.raises(UsageError, match="lie one in the other"):
         run_batch(given)
     assert everything(tmp_path) == before
 
 
 def test_a_root_that_is_gone_is_a_row_and_the_report_is_written(tmp_path: Path) -> None:
     add_home(tmp_path / "homes", "jane", JANE)
-    result = run_batch(
-        options(tmp_path, places=Places((tmp_path / "homes", tmp_path / "share"), ()))
-    )
-    assert result.report.failed == 1
+    result = run_batch(options(tmp_path, roots=Roots((tmp_path / "homes", tmp_path / "share"))))
+    assert result.report.totals["failed"] == 1
     failed, done = report_of(tmp_path / "backups")["items"]
     assert (failed["status"], failed["home"]) == ("failed", str(tmp_path / "share"))
     assert failed["error"]["hint"] == "is the share connected, and the image mounted?"
@@ -143,16 +140,16 @@ def test_a_root_that_is_gone_is_a_row_and_the_report_is_written(tmp_path: Path) 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
 def test_a_home_whose_name_is_no_text(tmp_path: Path) -> None:
     add_home(tmp_path / "homes", os.fsdecode(b"j\xe4ne\n"), JANE)
-    assert run_batch(options(tmp_path)).report.failed == 0
+    assert run_batch(options(tmp_path)).report.totals["failed"] == 0
     assert [path.parent.name for path in backups(tmp_path / "backups")] == ["j_ne_"]
     assert len(opened(tmp_path / "backups")) == 1
-    assert run_batch(options(tmp_path)).report.items.totals["unchanged"] == 1
+    assert run_batch(options(tmp_path)).report.totals["unchanged"] == 1
 
 
 def test_a_dry_run_leaves_not_even_a_folder(tmp_path: Path) -> None:
     add_home(tmp_path / "homes", "jane", JANE)
-    result = run_batch(options(tmp_path, orders=Orders(tmp_path / "b", "h", dry_run=True)))
-    assert result.report.items.totals["planned"] == 1
+    result = run_batch(options(tmp_path, folder=tmp_path / "b", dry_run=True))
+    assert result.report.totals["planned"] == 1
     assert not (tmp_path / "b").exists()
 
 
@@ -168,7 +165,7 @@ def test_two_runs_keep_out_of_each_others_way(
         assert backups(tmp_path / "backups") == []
     # The other one was killed: its lock is gone, though the file is there.
     assert (tmp_path / "backups" / ".nssbackup" / "lock").exists()
-    assert run_batch(options(tmp_path)).report.failed == 0
+    assert run_batch(options(tmp_path)).report.totals["failed"] == 0
 
 
 def test_the_next_run_waits_for_what_a_killed_one_left_behind(tmp_path: Path) -> None:
@@ -197,13 +194,13 @@ def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
     add_home(tmp_path / "homes", "jane", JANE)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="can't be written to"):
-        run_batch(options(tmp_path, orders=Orders(tmp_path / "file" / "b", "h")))
+        run_batch(options(tmp_path, folder=tmp_path / "file" / "b"))
 
 
 def test_a_report_that_can_not_be_written_is_said_at_the_end(tmp_path: Path) -> None:
     add_home(tmp_path / "homes", "jane", JANE)
     (tmp_path / "backups" / "report.json").mkdir(parents=True)
     result = run_batch(options(tmp_path))
-    assert result.report.items.totals["backed-up"] == 1
+    assert result.report.totals["backed-up"] == 1
     assert [path.name for path in result.files] == ["report.csv", "report.html"]
     assert isinstance(result.unwritten, OutputError)

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.batch.naming import folder_of_user, unused_name, user_of_home
-from nssbackup.batch.users import Places, User, users_in
+from nssbackup.batch.layout import folder_of_user, unused_name, user_of_home
+from nssbackup.batch.options import Roots
+from nssbackup.batch.users import find_users
 from tests import PROFILES
 from tests.builders.homes import JANE, add_home, profile_in
 from tests.unit.profiles.machine import closed
 
 
-def found(places: Places) -> list[tuple[str, bool]]:
-    users, unusable = users_in(places)
+def found(roots: Roots) -> list[tuple[str, bool]]:
+    users, unusable = find_users(roots)
     assert unusable == ()
-    return [(member.user, member.home) for user in users for member in user.members]
+    return [(source.user, source.is_home) for user in users for source in user.sources]
 
 
 def test_a_home_and_a_folder_of_homes(tmp_path: Path) -> None:
@@ -26,20 +27,20 @@ def test_a_home_and_a_folder_of_homes(tmp_path: Path) -> None:
     for user in ("jane", "bob"):
         add_home(homes, user, JANE)
     (homes / "empty").mkdir()
-    assert found(Places(roots=(homes / "jane",))) == [("jane", True)]
-    assert found(Places(roots=(homes,))) == [("bob", True), ("jane", True)]
+    assert found(Roots((homes / "jane",))) == [("jane", True)]
+    assert found(Roots((homes,))) == [("bob", True), ("jane", True)]
     # With the option a home need not look like one.
-    assert found(Places(parents=(homes,))) == [("bob", True), ("empty", True), ("jane", True)]
-    assert found(Places(homes=(homes / "empty",))) == [("empty", True)]
+    assert found(Roots(parents=(homes,))) == [("bob", True), ("empty", True), ("jane", True)]
+    assert found(Roots(homes=(homes / "empty",))) == [("empty", True)]
     # A home is looked into once.
-    both = Places(roots=(homes,), homes=(homes / "jane",), parents=(homes,))
+    both = Roots((homes,), homes=(homes / "jane",), parents=(homes,))
     assert found(both) == [("bob", True), ("empty", True), ("jane", True)]
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
 def test_a_home_of_another_system_is_one_too(tmp_path: Path, platform: str) -> None:
     add_home(tmp_path, "jane", JANE, platform=platform)
-    assert found(Places(roots=(tmp_path / "jane",))) == [("jane", True)]
+    assert found(Roots((tmp_path / "jane",))) == [("jane", True)]
 
 
 def test_a_profile_and_a_folder_of_profiles(tmp_path: Path) -> None:
@@ -48,15 +49,15 @@ def test_a_profile_and_a_folder_of_profiles(tmp_path: Path) -> None:
         shutil.copytree(PROFILES / fixture, tmp_path / "profiles" / name)
     (tmp_path / "profiles" / "empty").mkdir()
     expected = [("a.default", False), ("b.legacy", False)]
-    assert found(Places(roots=(tmp_path / "profiles",))) == expected
-    assert found(Places(roots=(tmp_path / "profiles" / "a.default",))) == expected[:1]
+    assert found(Roots((tmp_path / "profiles",))) == expected
+    assert found(Roots((tmp_path / "profiles" / "a.default",))) == expected[:1]
 
 
 def test_a_home_with_databases_of_its_own_is_a_profile(tmp_path: Path) -> None:
     home = add_home(tmp_path, "jane", JANE)
     shutil.copy(profile_in(home) / "cert9.db", home)
-    assert found(Places(roots=(home,))) == [("jane", False)]
-    assert found(Places(homes=(home,))) == [("jane", True)]
+    assert found(Roots((home,))) == [("jane", False)]
+    assert found(Roots(homes=(home,))) == [("jane", True)]
 
 
 def test_what_is_no_home_is_left_out(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_what_is_no_home_is_left_out(tmp_path: Path) -> None:
         (tmp_path / "homes" / name).mkdir(parents=True)
     (tmp_path / "homes" / "desktop.ini").touch()
     (tmp_path / "homes" / "link").symlink_to(tmp_path)
-    assert found(Places(parents=(tmp_path / "homes",))) == [("jane", True)]
+    assert found(Roots(parents=(tmp_path / "homes",))) == [("jane", True)]
 
 
 def test_a_root_of_no_use_is_told_of_and_the_others_go_on(tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_a_root_of_no_use_is_told_of_and_the_others_go_on(tmp_path: Path) -> Non
     (tmp_path / "nothing").mkdir()
     (tmp_path / "file").touch()
     roots = tuple(tmp_path / name for name in ("homes", "gone", "nothing", "file"))
-    users, unusable = users_in(Places(roots=roots, homes=(tmp_path / "gone2",)))
+    users, unusable = find_users(Roots(roots, homes=(tmp_path / "gone2",)))
     assert [user.folder for user in users] == ["jane"]
     told = [(one.path.name, one.error.exit_status, one.error.code) for one in unusable]
     assert told == [
@@ -91,7 +92,7 @@ def test_a_closed_home_among_others_is_not_forgotten() -> None:
         Path(top).chmod(0o755)
         add_home(Path(top), "bob", JANE)
         with closed(add_home(Path(top), "jane", JANE)):
-            assert found(Places(roots=(Path(top),))) == [("bob", True), ("jane", True)]
+            assert found(Roots((Path(top),))) == [("bob", True), ("jane", True)]
 
 
 @pytest.mark.parametrize("folder", [".mozilla", ".mozilla/firefox"])
@@ -100,23 +101,23 @@ def test_a_home_whose_folder_of_profiles_is_closed_is_a_home(folder: str) -> Non
         Path(top).chmod(0o755)
         home = add_home(Path(top), "jane", JANE)
         with closed(home / folder):
-            assert found(Places(roots=(home,))) == [("jane", True)]
-            assert found(Places(roots=(Path(top),))) == [("jane", True)]
+            assert found(Roots((home,))) == [("jane", True)]
+            assert found(Roots((Path(top),))) == [("jane", True)]
 
 
 def test_a_home_whose_folder_of_profiles_is_elsewhere_is_a_home(tmp_path: Path) -> None:
     home = add_home(tmp_path / "homes", "jane", JANE)
     (home / ".mozilla").symlink_to((home / ".mozilla").rename(tmp_path / "elsewhere"))
-    assert found(Places(roots=(home,))) == [("jane", True)]
-    assert found(Places(roots=(tmp_path / "homes",))) == [("jane", True)]
+    assert found(Roots((home,))) == [("jane", True)]
+    assert found(Roots((tmp_path / "homes",))) == [("jane", True)]
 
 
 def test_a_folder_of_homes_without_one_is_of_no_use(tmp_path: Path) -> None:
     (tmp_path / "share" / "lost+found").mkdir(parents=True)
-    users, (unusable,) = users_in(Places(parents=(tmp_path / "share",)))
+    users, (unusable,) = find_users(Roots(parents=(tmp_path / "share",)))
     assert users == ()
     assert unusable.path == tmp_path / "share"
-    assert unusable.error.message == f"`{tmp_path / 'share'}` holds no home"
+    assert unusable.error.message == f"there is no home in `{tmp_path / 'share'}`"
 
 
 @pytest.mark.parametrize(
@@ -127,25 +128,24 @@ def test_the_folder_of_a_user_keeps_its_spelling(
 ) -> None:
     for name in ("jane", "Jane"):
         (tmp_path / name).mkdir()
-    users, _ = users_in(Places(parents=(tmp_path,)), known)
+    users, _ = find_users(Roots(parents=(tmp_path,)), known)
     assert [user.folder for user in users] == [folder]
 
 
 def test_one_name_in_two_normal_forms_is_one_user(tmp_path: Path) -> None:
     for name in ("Zo\u00eb", "Zoe\u0308"):
         (tmp_path / name).mkdir()
-    users, _ = users_in(Places(parents=(tmp_path,)))
+    users, _ = find_users(Roots(parents=(tmp_path,)))
     assert len(users) == 1
 
 
 def test_homes_of_one_name_are_one_users(tmp_path: Path) -> None:
     add_home(tmp_path / "local", "jane", JANE)
     add_home(tmp_path / "share", "Jane.V6", JANE, platform="win32")
-    users, _ = users_in(Places(parents=(tmp_path / "local", tmp_path / "share")))
+    users, _ = find_users(Roots(parents=(tmp_path / "local", tmp_path / "share")))
     (user,) = users
     assert user.folder == "jane"
-    assert [member.user for member in user.members] == ["jane", "Jane"]
-    assert User.from_wire(user.to_wire()) == user
+    assert [source.user for source in user.sources] == ["jane", "Jane"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from nssbackup.batch.vault import Entry, Escrow, PasswordsFile, recipients_in
+from nssbackup.batch.password_store import Entry, EscrowFolder, PasswordsFile, recipients_in
 from nssbackup.errors import OutputError, UsageError
 from nssbackup.secret import Secret
 from tests import LIMIT
@@ -57,7 +57,7 @@ def test_each_recipient_opens_the_escrow_with_openssl_and_nobody_else(tmp_path: 
     people = [department(tmp_path, number, f"IT {number}") for number in range(3)]
     recipients, notes = recipients_in([path for path, _ in people[:2]])
     assert (len(recipients), notes) == (2, ())
-    Escrow(tmp_path / "out", recipients).keep([ENTRY])
+    EscrowFolder(tmp_path / "out", recipients).keep([ENTRY])
     (message,) = (tmp_path / "out").glob("*/*/*")
     assert message.relative_to(tmp_path / "out").as_posix() == (
         f"escrow/jane/Jane Doe.pfx.{'cd' * 8}.p7m"
@@ -98,7 +98,7 @@ def test_each_recipient_opens_the_escrow_with_openssl_and_nobody_else(tmp_path: 
 
 def test_an_escrow_never_replaces_another_files(tmp_path: Path) -> None:
     recipients, _ = recipients_in([department(tmp_path, 0)[0]])
-    escrow = Escrow(tmp_path / "out", recipients)
+    escrow = EscrowFolder(tmp_path / "out", recipients)
     escrow.keep([ENTRY])
     escrow.keep([replace(ENTRY, sha256="ef" * 32)])
     assert len(list((tmp_path / "out").glob("escrow/jane/*"))) == 2
@@ -168,10 +168,10 @@ def test_a_ca_beside_somebody_that_it_did_not_certify_is_told_of(tmp_path: Path)
 
 
 def test_the_list_is_private_and_grows(tmp_path: Path) -> None:
-    vault = PasswordsFile(tmp_path)
-    vault.keep([ENTRY])
-    vault.keep([])
-    vault.keep([replace(ENTRY, user="bob", password=Secret("another"))])
+    store = PasswordsFile(tmp_path)
+    store.keep([ENTRY])
+    store.keep([])
+    store.keep([replace(ENTRY, user="bob", password=Secret("another"))])
     assert stat.S_IMODE((tmp_path / "passwords.csv").stat().st_mode) == 0o600
     rows = password_rows(tmp_path)
     assert [(row["user"], row["password"]) for row in rows] == [
@@ -187,12 +187,12 @@ def test_the_list_is_private_and_grows(tmp_path: Path) -> None:
     "torn", [b'jane,"/home/', b"jane", b"jane,a,b,c,d,e,k3v9-k3", b'"' + b"x" * 9000]
 )
 def test_half_a_line_of_a_killed_run_does_no_harm(tmp_path: Path, torn: bytes) -> None:
-    vault = PasswordsFile(tmp_path)
-    vault.keep([ENTRY])
+    store = PasswordsFile(tmp_path)
+    store.keep([ENTRY])
     for more in (1, 2):
         with (tmp_path / "passwords.csv").open("ab") as file:
             file.write(torn)
-        vault.keep([replace(ENTRY, user=f"user {more}")])
+        store.keep([replace(ENTRY, user=f"user {more}")])
     whole = [row for row in password_rows(tmp_path) if row["sha256"] == ENTRY.sha256]
     assert [row["user"] for row in whole] == ["jane", "user 1", "user 2"]
     assert {row["password"] for row in whole} == {"k3v9-k3v9"}
@@ -207,11 +207,11 @@ def test_half_a_header_of_a_killed_run_is_no_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lost", [b"\r\n", b"\n", b""])
 def test_a_row_that_an_editor_left_without_its_line_end_stays(tmp_path: Path, lost: bytes) -> None:
-    vault = PasswordsFile(tmp_path)
-    vault.keep([ENTRY])
+    store = PasswordsFile(tmp_path)
+    store.keep([ENTRY])
     path = tmp_path / "passwords.csv"
     path.write_bytes(path.read_bytes().removesuffix(lost))
-    vault.keep([replace(ENTRY, user="bob")])
+    store.keep([replace(ENTRY, user="bob")])
     rows = password_rows(tmp_path)
     assert [row["user"] for row in rows] == ["jane", "bob"]
     assert [row["password"].strip() for row in rows] == ["k3v9-k3v9"] * 2
@@ -219,11 +219,11 @@ def test_a_row_that_an_editor_left_without_its_line_end_stays(tmp_path: Path, lo
 
 def test_whether_a_password_is_there(tmp_path: Path) -> None:
     recipients, _ = recipients_in([department(tmp_path, 0)[0]])
-    for vault in (PasswordsFile(tmp_path / "list"), Escrow(tmp_path / "escrow", recipients)):
-        vault.folder.mkdir()
-        assert not vault.finder()(ENTRY.file, ENTRY.sha256)
-        vault.keep([ENTRY])
-        has = vault.finder()
+    for store in (PasswordsFile(tmp_path / "list"), EscrowFolder(tmp_path / "escrow", recipients)):
+        store.folder.mkdir()
+        assert not store.finder()(ENTRY.file, ENTRY.sha256)
+        store.keep([ENTRY])
+        has = store.finder()
         assert has(ENTRY.file, ENTRY.sha256)
         assert not has(ENTRY.file, "12" * 32)
 
@@ -247,8 +247,8 @@ def test_what_is_no_list_of_passwords_is_not_looked_through(tmp_path: Path, kind
 
 def test_a_name_that_is_none_has_no_password(tmp_path: Path) -> None:
     recipients, _ = recipients_in([department(tmp_path, 0)[0]])
-    for vault in (PasswordsFile(tmp_path), Escrow(tmp_path, recipients)):
-        has = vault.finder()
+    for store in (PasswordsFile(tmp_path), EscrowFolder(tmp_path, recipients)):
+        has = store.finder()
         assert not has("x" * 5000, "ü" * 64)
         assert not has("a\0b", "")
 
@@ -287,7 +287,7 @@ def test_a_list_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "escrow").write_bytes(b"")
     recipients, _ = recipients_in([department(tmp_path, 0)[0]])
     with pytest.raises(OutputError, match=r"escrow/jane` can't be written"):
-        Escrow(tmp_path, recipients).keep([ENTRY])
+        EscrowFolder(tmp_path, recipients).keep([ENTRY])
 
 
 def test_a_link_in_place_of_the_list_is_not_followed(tmp_path: Path) -> None:

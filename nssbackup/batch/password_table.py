@@ -1,11 +1,12 @@
-"""Tables: passwords that differ from user to user, from a CSV file.
+"""Passwords that differ from user to user, read from a CSV file.
 
 A row says whose password it is by `user`, `profile` or `fingerprint`, any of them or all; an empty
-cell fits everybody. Of several rows that fit, the one that says most counts.
+cell fits everybody. If several rows fit, the most specific one counts.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -18,7 +19,8 @@ from nssbackup.secret import Secret
 
 _PASSWORD = "password"  # noqa: S105 - the name of a column
 _COLUMNS = ("user", "profile", "fingerprint", _PASSWORD)
-# A building of ten thousand people needs 1 MB. What Python makes of a row takes half a kilobyte.
+_SEPARATORS = ",;\t"
+# Ten thousand people need 1 MB. Python needs half a kilobyte for a row.
 _MAX_BYTES = 8 * 1024 * 1024
 _MAX_ROWS = 100_000
 _FINGERPRINT = re.compile(r"[0-9a-f]{8,64}")
@@ -26,7 +28,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{8,64}")
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose password is looked for; `profiles` are the names that the profile goes by."""
+    """Whose password is looked up; `profiles` are the names that the profile goes by."""
 
     user: str
     profiles: tuple[str, ...] = ()
@@ -35,17 +37,21 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class PasswordTable:
-    """The rows of such a file: what each fits, and the password; the ones that say most first."""
+    """Rows of conditions, each with a password; the most specific rows come first."""
 
     rows: tuple[tuple[Mapping[str, str], Secret], ...] = field(repr=False)
 
     @classmethod
     def read(cls, path: Path, option: str) -> PasswordTable:
-        """The table in a file that an option named.
+        """Read the table in a file.
+
+        Args:
+            path: the file: comma, semicolon or tab; UTF-8, or UTF-16 with a byte order mark.
+            option: the option that named it, for messages.
 
         Raises:
-            UsageError: it can't be read, or a line is not as it should be; the message names the
-                line and nothing of what stands in it.
+            UsageError: it can't be read, or a line is wrong. The message names the line and shows
+                nothing of it.
         """
         what = f"the file of `{option}`"
         try:
@@ -57,27 +63,33 @@ class PasswordTable:
         if len(data) > _MAX_BYTES:
             message = f"{what} is too large for a table of passwords"
             raise UsageError(message)
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            message = f"line {line} of {what} is not UTF-8"
-            # Without its cause: that one holds the bytes.
-            raise UsageError(message, hint="save the table as CSV in UTF-8") from None
-        return cls.of_rows(_rows(text, what))
+        return cls.of_rows(_rows(_decoded(data, what), what))
 
     @classmethod
     def of_rows(cls, rows: Iterable[tuple[Mapping[str, str], Secret]]) -> PasswordTable:
-        """The table of rows in any order."""
+        """Return the table of rows in any order."""
         return cls(tuple(sorted(rows, key=lambda row: _rank(row[0]))))
 
     def password_of(self, owner: Owner) -> Secret | None:
-        """Whose password it is, by the row that says most; None where none fits."""
+        """Return the password in the most specific row that fits; None if none fits."""
         return next((secret for row, secret in self.rows if _fits(row, owner)), None)
 
 
+def _decoded(data: bytes, what: str) -> str:
+    encoding = "utf-8-sig"
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"line {line} of {what} is not {encoding.removesuffix('-sig').upper()}"
+        # Without its cause, which holds the bytes.
+        raise UsageError(message, hint="save the table as CSV in UTF-8") from None
+
+
 def _rank(row: Mapping[str, str]) -> tuple[bool, ...]:
-    """The row that says most first: a certificate is one person's, a profile's name everybody's."""
+    """Order the most specific row first: a certificate is one person's, a profile name isn't."""
     profile = row.get("profile", "")
     is_path = "/" in profile or "\\" in profile
     return not row.get("fingerprint"), not is_path, not row.get("user"), not profile
@@ -93,7 +105,9 @@ def _fits(row: Mapping[str, str], owner: Owner) -> bool:
 
 
 def _rows(text: str, what: str) -> Iterator[tuple[dict[str, str], Secret]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    # Excel writes the list separator of the country.
+    separator = max(_SEPARATORS, key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     lines = _lines(reader, what)
     header = next(lines, (1, ()))[1]
     columns = [name.strip().casefold() for name in header]
@@ -103,21 +117,22 @@ def _rows(text: str, what: str) -> Iterator[tuple[dict[str, str], Secret]]:
         or _PASSWORD not in columns
         or len(columns) == 1
     ):
-        # Nothing of it is shown: without a header this is somebody's password.
-        message = f"line 1 of {what} is not the names of its columns"
-        hint = f"the columns are {', '.join(_COLUMNS)}, separated by commas; `password` and one"
-        raise UsageError(message, hint=f"{hint} more are needed")
+        # Nothing of the line is shown: without a header it holds somebody's password.
+        message = f"line 1 of {what} doesn't name its columns"
+        hint = f"the first line names `{_PASSWORD}` and one or more of {', '.join(_COLUMNS[:-1])}"
+        raise UsageError(message, hint=hint)
     seen: set[tuple[str, ...]] = set()
     for line, cells in lines:
         if len(cells) != len(columns):
             message = f"line {line} of {what} has {len(cells)} cells instead of {len(columns)}"
-            raise UsageError(message, hint="put a cell with a comma in it into quotation marks")
+            hint = "put a cell with a separator in it into quotation marks"
+            raise UsageError(message, hint=hint)
         row = dict(zip(columns, cells, strict=True))
         password = row.pop(_PASSWORD)
         row = {name: cell.strip() for name, cell in row.items() if cell.strip()}
-        complaint = _complaint(row, password, seen)
-        if complaint:
-            message = f"line {line} of {what} {complaint}"
+        flaw = _flaw(row, password, seen)
+        if flaw:
+            message = f"line {line} of {what} {flaw}"
             raise UsageError(message)
         if len(seen) > _MAX_ROWS:
             message = f"{what} has more than {_MAX_ROWS:,} lines"
@@ -125,26 +140,26 @@ def _rows(text: str, what: str) -> Iterator[tuple[dict[str, str], Secret]]:
         yield row, Secret(password)
 
 
-def _complaint(row: dict[str, str], password: str, seen: set[tuple[str, ...]]) -> str | None:
-    """What is wrong with a row; its fingerprint is put into the form of those it is compared to."""
+def _flaw(row: dict[str, str], password: str, seen: set[tuple[str, ...]]) -> str | None:
+    """Return what is wrong with a row; bring its fingerprint into the form of a certificate's."""
     if not password:
         return "has no password"
     if not row:
-        return "does not say whose password it is"
+        return "doesn't say whose password it is"
     if "fingerprint" in row:
         digits = row["fingerprint"].replace(":", "").replace(" ", "").casefold()
         if not _FINGERPRINT.fullmatch(digits):
-            return "has a fingerprint that is none: 8 hexadecimal digits or more"
+            return "has an invalid fingerprint: 8 or more hexadecimal digits are needed"
         row["fingerprint"] = digits
     key = (row.get("fingerprint", ""), row.get("profile", ""), row.get("user", "").casefold())
     if key in seen:
-        return "is for the same as a line before"
+        return "repeats the user, profile and fingerprint of an earlier line"
     seen.add(key)
     return None
 
 
 def _lines(reader: Iterator[Sequence[str]], what: str) -> Iterator[tuple[int, Sequence[str]]]:
-    """Each line that isn't empty, behind the number that it ends on."""
+    """Yield each line that isn't empty, with the number of the line that it ends on."""
     while True:
         try:
             cells = next(reader)
@@ -152,8 +167,8 @@ def _lines(reader: Iterator[Sequence[str]], what: str) -> Iterator[tuple[int, Se
             return
         except csv.Error:
             number = getattr(reader, "line_num", 0)
-            # Without its cause, whose words may be of the line.
-            message = f"line {number} of {what} is not CSV"
+            # Without its cause, which may quote the line.
+            message = f"line {number} of {what} is not valid CSV"
             raise UsageError(message) from None
         if any(cell.strip() for cell in cells):
             yield getattr(reader, "line_num", 0), cells

@@ -1,10 +1,9 @@
-"""Vault: where made-up passwords are kept, on the disk before the file that they open has its name.
+"""Where generated passwords are kept: on the disk before the file that they open has its name.
 
-With the certificates of an IT department they go into escrow: a CMS EnvelopedData (RFC 5652,
-section 6) for each backup, AES-256, which only the holders of those certificates' keys can open.
-Without, they are lines of `passwords.csv`. Both name the SHA-256 of the backup, so that the
-password of the file that is there is found even after a renewal was cut short. Neither is ever
-rewritten: what is there stays.
+With certificates of an IT department they go into escrow: a CMS EnvelopedData (RFC 5652, section 6)
+for each backup, AES-256, which only the holders of those certificates' keys can open. Without,
+they are lines of `passwords.csv`. Both name the SHA-256 of the backup, so the password of a file
+can be found even after a renewal was cut short. Neither is ever rewritten.
 """
 
 from __future__ import annotations
@@ -21,12 +20,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from nssbackup.batch.cells import inert
-from nssbackup.batch.naming import ESCROW_FOLDER, PASSWORDS_FILE
-from nssbackup.batch.orders import Orders
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.x509.oid import PublicKeyAlgorithmOID
+
+from nssbackup.batch.layout import ESCROW_FOLDER, PASSWORDS_FILE
+from nssbackup.batch.options import BatchOptions
 from nssbackup.errors import OutputError, UsageError, reason
+from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.pem import read_certificates
+from nssbackup.printable import inert
 from nssbackup.secret import Secret
 from nssbackup.system.files import (
     PRIVATE_MODE,
@@ -36,9 +43,6 @@ from nssbackup.system.files import (
     write_verified,
 )
 from nssbackup.system.locking import locked
-
-if TYPE_CHECKING:
-    from nssbackup.identity.certificate import StoredCertificate
 
 _COLUMNS = ("user", "profile", "fingerprint", "file", "sha256", "created", "password")
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
@@ -50,13 +54,13 @@ _BLOCK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A password, and all there is to say about what it opens.
+    """A generated password and what it opens.
 
     Attributes:
         user: whose it is.
         profile: the folder that the key came from.
         fingerprint: SHA-256 of the certificate.
-        file: the backup, relative to the batch's folder, with `/`.
+        file: the backup, relative to the output folder, with `/`.
         sha256: of the backup.
         created: when, RFC 3339.
         password: what opens it.
@@ -71,17 +75,17 @@ class Entry:
     password: Secret = field(repr=False)
 
     def cells(self) -> tuple[str, ...]:
-        """What stands in the columns, with the password in the clear."""
+        """Return the row, with the password in the clear."""
         facts = (self.user, self.profile, self.fingerprint, self.file, self.sha256, self.created)
         return (*facts, self.password.reveal())
 
 
 Finder = Callable[[str, str], bool]
-"""Whether something is there for a backup: its file, as in `Entry`, and its SHA-256."""
+"""Tells whether the password of a backup is kept: takes its file, as in `Entry`, and SHA-256."""
 
 
-class Vault(Protocol):
-    """A place for passwords."""
+class PasswordStore(Protocol):
+    """Keeps generated passwords."""
 
     def keep(self, entries: Sequence[Entry]) -> None:
         """Keep passwords; when this returns they are on the disk.
@@ -92,28 +96,28 @@ class Vault(Protocol):
         ...
 
     def finder(self) -> Finder:
-        """What tells whether the password of a backup is here, as of now.
+        """Return what tells whether a password is kept, as of now.
 
         Raises:
-            OutputError: what is here can't be read.
+            OutputError: the store can't be read.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PasswordsFile:
-    """`passwords.csv` in the batch's folder, for its owner's eyes only."""
+    """`passwords.csv` in the output folder, readable by its owner only."""
 
     folder: Path
 
     def keep(self, entries: Sequence[Entry]) -> None:
-        """See `Vault`."""
+        """See `PasswordStore`."""
         if not entries:
             return
         path = self.folder / PASSWORDS_FILE
         flags = os.O_RDWR | os.O_APPEND
         flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        with _reported(path):
+        with _as_output_error(path):
             with suppress(FileExistsError):
                 os.close(create_private(path))
             descriptor = os.open(path, flags)
@@ -125,21 +129,21 @@ class PasswordsFile:
             flush_folder(self.folder)
 
     def finder(self) -> Finder:
-        """See `Vault`."""
+        """See `PasswordStore`."""
         digests: set[str] = set()
         path = self.folder / PASSWORDS_FILE
-        with _reported(path), suppress(FileNotFoundError), open(path, "rb", opener=_opened) as file:
+        with (
+            _as_output_error(path),
+            suppress(FileNotFoundError),
+            open(path, "rb", opener=_opened) as file,
+        ):
             while line := file.readline(_LONGEST_LINE):
                 digests.update(found.decode("ascii") for found in _DIGEST.findall(line))
         return lambda _, sha256: sha256 in digests
 
 
 def _opened(path: str, flags: int) -> int:
-    """Open what may be looked through: not a FIFO, for which one would wait, nor terabytes.
-
-    Raises:
-        OSError: it is none.
-    """
+    """Open a regular file of a bounded size; never wait for a FIFO."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     facts = os.fstat(descriptor)
     if stat.S_ISREG(facts.st_mode) and facts.st_size <= _MAX_BYTES:
@@ -150,13 +154,13 @@ def _opened(path: str, flags: int) -> int:
 
 
 def _append(descriptor: int, entries: Sequence[Entry]) -> None:
-    """Put lines behind what is there, and see to it that they are on the disk."""
+    """Append lines and flush them to the disk."""
     if hasattr(os, "fchmod"):
         with suppress(PermissionError):  # a file system without modes
             os.fchmod(descriptor, PRIVATE_MODE)
     size = os.fstat(descriptor).st_size
     header, rows = _csv([_COLUMNS]), _csv(entry.cells() for entry in entries)
-    torn = _behind_last_line(descriptor, size)
+    torn = _after_last_line(descriptor, size)
     if len(torn) == size and header.startswith(torn):
         os.ftruncate(descriptor, 0)
         size, data = 0, header + rows
@@ -169,19 +173,18 @@ def _append(descriptor: int, entries: Sequence[Entry]) -> None:
 
 
 def _ending(torn: bytes) -> bytes:
-    """What makes a line of the last one.
+    """Return what completes an unfinished last line.
 
-    A run that was killed leaves part of a row; an editor, a whole one without its line end. Which
-    it is can't be told, and a password that is cut off is lost: all of it stays.
+    A killed run leaves part of a row, an editor a whole one without its line end. The two can't be
+    told apart, and a password that is cut off is lost, so all of it stays.
     """
     if not torn:
         return b""
-    # No cell has a line end in it: quotation marks that are open would swallow the next rows.
+    # No cell contains a line end: an open quotation mark would swallow the next rows.
     return b'"\r\n' if torn.count(b'"') % 2 else b"\r\n"
 
 
-def _behind_last_line(descriptor: int, size: int) -> bytes:
-    """What stands behind the last line end."""
+def _after_last_line(descriptor: int, size: int) -> bytes:
     found = b""
     while len(found) < size and b"\n" not in found:
         start = max(0, size - len(found) - _BLOCK)
@@ -197,7 +200,7 @@ def _csv(rows: Iterable[Sequence[str]]) -> bytes:
 
 
 @contextmanager
-def _reported(path: Path) -> Iterator[None]:
+def _as_output_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -206,73 +209,61 @@ def _reported(path: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Escrow:
-    """CMS messages in the folder `escrow`, to the holders of some certificates.
-
-    `recipients` are their certificates, DER.
-    """
+class EscrowFolder:
+    """CMS messages in the folder `escrow`, for the holders of some DER certificates."""
 
     folder: Path
     recipients: tuple[bytes, ...]
 
     def keep(self, entries: Sequence[Entry]) -> None:
-        """See `Vault`."""
+        """See `PasswordStore`."""
         for entry in entries:
-            where = self._path(entry.file, entry.sha256).parent
-            with _reported(where):
-                make_folder(where)
-            names = dict(zip(_COLUMNS, entry.cells(), strict=True))
-            text = json.dumps(names, indent=1, ensure_ascii=False) + "\n"
-            data = enveloped(text.encode("utf-8", "surrogatepass"), self.recipients)
             path = self._path(entry.file, entry.sha256)
+            with _as_output_error(path.parent):
+                make_folder(path.parent)
+            named = dict(zip(_COLUMNS, entry.cells(), strict=True))
+            text = json.dumps(named, indent=1, ensure_ascii=False) + "\n"
+            data = enveloped(text.encode("utf-8", "surrogatepass"), self.recipients)
             write_verified(path, data, lambda _: None, replace=True)
 
     def finder(self) -> Finder:
-        """See `Vault`."""
-        # Path's own raises for a name too long, and the names are from a file.
+        """See `PasswordStore`."""
+        # Path.is_file raises if a name is too long, and the names come from a file.
         return lambda file, sha256: os.path.isfile(self._path(file, sha256))  # noqa: PTH113 - see above
 
     def _path(self, file: str, sha256: str) -> Path:
         return self.folder / ESCROW_FOLDER / f"{file}.{sha256[:16]}.p7m"
 
 
-def vault_of(orders: Orders) -> Vault:
-    """Where the passwords that are made up go."""
-    if orders.escrow:
-        return Escrow(orders.folder, orders.escrow)
-    return PasswordsFile(orders.folder)
+def store_for(options: BatchOptions) -> PasswordStore:
+    """Return where a batch keeps the passwords that it generates."""
+    if options.escrow:
+        return EscrowFolder(options.folder, options.escrow)
+    return PasswordsFile(options.folder)
 
 
 def enveloped(data: bytes, recipients: Iterable[bytes]) -> bytes:
-    """A CMS EnvelopedData, DER, that the holder of any of these certificates' keys can open."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives.ciphers.algorithms import AES256
-    from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
-
+    """Return a DER CMS EnvelopedData that the key of any of these DER certificates opens."""
     builder = pkcs7.PKCS7EnvelopeBuilder().set_data(data)
     builder = builder.set_content_encryption_algorithm(AES256)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of old certificates' sins, which are not ours to tell
+        warnings.simplefilter("ignore")  # about old certificates, which are not ours to judge
         for der in recipients:
             builder = builder.add_recipient(x509.load_der_x509_certificate(der))
         return builder.encrypt(Encoding.DER, [pkcs7.PKCS7Options.Binary])
 
 
 def recipients_in(paths: Sequence[Path]) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
-    """The certificates in files, DER, each once, and what is to be said about them.
+    """Return the escrow certificates in files, DER, each once, and notes about them.
 
     Raises:
         UsageError: a file holds none, or one that nothing can be encrypted to.
     """
-    from cryptography.exceptions import UnsupportedAlgorithm
-
-    from nssbackup.identity.pem import read_certificates
-
     found: dict[bytes, None] = {}
     notes = []
     for path in paths:
         certificates = read_certificates(path)
-        # The chain that may be in the file is not the department.
+        # A file may hold the chain as well, whose CAs get no passwords.
         issuers = {one.issuer for one in certificates if one.issuer != one.subject}
         people = [one for one in certificates if not one.is_ca] or [
             one for one in certificates if one.subject not in issuers
@@ -284,34 +275,31 @@ def recipients_in(paths: Sequence[Path]) -> tuple[tuple[bytes, ...], tuple[str, 
         ]
         for certificate in people:
             _check_recipient(certificate)
-            if certificate.status() != "valid":
-                notes.append(
-                    f"the escrow certificate of `{certificate.display_name}` is"
-                    f" {certificate.status()}"
-                )
+            if (status := certificate.status()) != "valid":
+                name = certificate.display_name
+                notes.append(f"the escrow certificate of `{name}` is {status}")
             found.setdefault(certificate.der)
     try:
         enveloped(b"", found)
     except (ValueError, UnsupportedAlgorithm) as error:
-        message = "this system's cryptography can't put passwords into escrow"
-        raise UsageError(message, hint="RSA encryption is switched off here") from error
+        message = "passwords can't be encrypted for escrow on this system"
+        hint = "its cryptography has RSA encryption switched off"
+        raise UsageError(message, hint=hint) from error
     return tuple(found), tuple(notes)
 
 
 def _check_recipient(certificate: StoredCertificate) -> None:
-    """As far as `cryptography` goes (PKCS7EnvelopeBuilder.add_recipient), which is PKCS#1 v1.5.
+    """Check that passwords can be encrypted to a certificate.
+
+    `cryptography` encrypts with PKCS#1 v1.5 only (PKCS7EnvelopeBuilder.add_recipient).
 
     Raises:
-        UsageError: nothing can be encrypted to it, or nobody should.
+        UsageError: it has no RSA key, one for signatures only, or one that is too short.
     """
-    from cryptography import x509
-    from cryptography.x509.oid import PublicKeyAlgorithmOID
-
     who = certificate.display_name
     if certificate.key.type != "RSA":
         message = f"the certificate of `{who}` has no RSA key"
-        hint = "passwords can be put into escrow for RSA certificates only"
-        raise UsageError(message, hint=hint)
+        raise UsageError(message, hint="escrow needs a certificate with an RSA key")
     algorithm = x509.load_der_x509_certificate(certificate.der).public_key_algorithm_oid
     if algorithm != PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5:  # the name for RSA of any kind
         message = f"the RSA key of `{who}` is for signatures only"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.batch.tables import Owner, PasswordTable
+from nssbackup.batch.password_table import Owner, PasswordTable
 from nssbackup.errors import UsageError
 from nssbackup.secret import Secret
 
@@ -73,28 +73,34 @@ def test_the_path_of_a_profile_says_more_than_its_user_and_its_name_less(
         ("\ufeffUser, Password\r\njane,päss wörd \r\n", "päss wörd "),
         ('password,user\n"a,""b""",jane\n\n', 'a,"b"'),
         ("user,password\n\n , \njane,x", "x"),
+        ("user;password\r\njane;a,b\r\n", "a,b"),
+        ("user\tpassword\njane\ta;b\n", "a;b"),
+        ("user;password\r\njane;päss\r\n".encode("utf-16"), "päss"),
+        ("\ufeffuser,password\njane,x".encode("utf-16-be"), "x"),
     ],
 )
-def test_what_programs_write(tmp_path: Path, content: str, expected: str) -> None:
+def test_what_programs_write(tmp_path: Path, content: str | bytes, expected: str) -> None:
     assert found(table(tmp_path, content)) == expected
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "line 1 of the file of `--passwords` is not the names of its columns"),
+        (b"", "line 1 of the file of `--passwords` doesn't name its columns"),
         (b"jane,SECRET\n", "line 1 "),
         (b"password\nSECRET\n", "line 1 "),
         (b"user,user,password\nSECRET,a,b\n", "line 1 "),
-        (b"user;password\njane;SECRET\n", "line 1 "),
         (b"user,password\njane,SECRET,SECRET\n", "line 2 of the file of `--passwords` has 3 cells"),
         (b"user,password\n\njane,\n", "line 3 of the file of `--passwords` has no password"),
-        (b"user,password\n,SECRET\n", "line 2 of the file of `--passwords` does not say whose"),
+        (b"user,password\n,SECRET\n", "line 2 of the file of `--passwords` doesn't say whose"),
         (b"user,password\nSECRET,a\nsecret,SECRET\n", "line 3 "),
         (b"fingerprint,password\nSECRET,SECRET\n", "line 2 "),
         (b"fingerprint,password\n1234567,SECRET\n", "line 2 "),
-        (b'user,password\n"SECRET"x,SECRET\n', "line 2 of the file of `--passwords` is not CSV"),
-        (b'user,password\n"SECRET', "is not CSV"),
+        (
+            b'user,password\n"SECRET"x,SECRET\n',
+            "line 2 of the file of `--passwords` is not valid CSV",
+        ),
+        (b'user,password\n"SECRET', "is not valid CSV"),
         (b"user,password\njane,SECRET\xff\n", "line 2 of the file of `--passwords` is not UTF-8"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Naming: what the folders of users and the files in them are called, each once."""
+"""The layout of the output folder: what the folders and files in it are called."""
 
 from __future__ import annotations
 
@@ -9,46 +9,47 @@ from itertools import count
 
 from nssbackup.system.files import safe_name
 
-# What lies beside the folders of the users; `state` for what a night leaves for the next.
 STATE_FOLDER = ".nssbackup"
+"""Beside the folders of the users: what one run leaves for the next."""
+
 ESCROW_FOLDER = "escrow"
 PASSWORDS_FILE = "passwords.csv"
-# In the folder of the state: the passwords that were made up are not to be looked for here.
 PASSWORDS_ELSEWHERE = "passwords-elsewhere"
+"""In the state folder: a mark that the generated passwords are kept on another machine."""
+
 REPORT_FILES = ("report.json", "report.csv", "report.html")
 _RESERVED = frozenset({ESCROW_FOLDER, PASSWORDS_FILE, *REPORT_FILES})
 
-# Windows puts the version of a roaming profile behind the user's name, since Vista.
+# Windows appends the version of a roaming profile to the user's name, since Vista.
 _ROAMING = re.compile(r"\.V[2-6]$", re.IGNORECASE)
 
-# As many digits of a fingerprint as tell a person's own certificates apart beyond doubt, and no
-# more than a file name has room for.
+# As many digits of a fingerprint as tell one person's certificates apart.
 _DIGITS = (8, 16, 32)
 
 
 def user_of_home(folder: str) -> str:
-    """The user whose home is called so: `jane` for the roaming profile `jane.V6` too."""
+    """Return the user of a home's name: `jane` for the roaming profile `jane.V6` too."""
     return _ROAMING.sub("", folder) or folder
 
 
 def folder_of_user(user: str) -> str:
-    """The name of a user's folder, in one spelling where file systems know but one.
+    """Return the name of a user's folder; users of one spelling share it.
 
-    Two users who share it share the folder: their files are told apart by the certificates.
+    The files of two people who share a folder are told apart by their certificates.
     """
     name = safe_name(user)
     return f"{name}_" if name.casefold() in _RESERVED else name
 
 
-def alike(folder: str) -> str:
-    """What is the same for names that some file system takes for one."""
+def folded(folder: str) -> str:
+    """Return a text that is the same for all names that some file system takes for one."""
     if folder.isascii():
         return folder.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", folder).casefold())
 
 
 def unused_name(name: str, fingerprint: str, taken: Collection[str]) -> str:
-    """A file name that isn't taken: the name itself, else with the fingerprint behind it.
+    """Return a file name that isn't taken, with digits of the fingerprint appended if need be.
 
     Args:
         name: with its ending, such as `Jane Doe-WIPO-2028-03-01.pfx`.

@@ -1,0 +1,198 @@
+"""The PFX files of a user: made in memory, then written in an order that loses no password.
+
+First the generated passwords are put where they are kept; then the state says which files there
+will be; only then is each file written under a temporary name, read back, verified and renamed.
+Wherever a run is cut off, no file with its final name is without its password, and the next run
+finds out what is left to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nssbackup.backups.verify import Expected, verify_written
+from nssbackup.batch.layout import ESCROW_FOLDER
+from nssbackup.batch.options import BatchOptions, password_for
+from nssbackup.batch.password_store import Entry, store_for
+from nssbackup.batch.password_table import Owner
+from nssbackup.batch.report import BatchItem
+from nssbackup.batch.state import WrittenBackup
+from nssbackup.errors import NssBackupError, OutputError, UsageError, reason
+from nssbackup.identity.model import Identity, PasswordFor, PrivateKey
+from nssbackup.pkcs12 import PfxWriters, format_named, friendly_name_of
+from nssbackup.report import error_fields, rfc3339
+from nssbackup.secret import Secret, generate
+from nssbackup.stores.unlocking import read_key
+from nssbackup.system.files import make_folder, remove_leftovers, write_verified
+
+
+class NoBackupPasswordError(UsageError):
+    """The table of passwords has none for a backup."""
+
+    code = "no-backup-password"
+    default_hint = "add a line for it to the file of `--passwords`"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingFile:
+    """A PFX in memory that is to be written.
+
+    Attributes:
+        data: its bytes.
+        password: what opens it.
+        expected: what must be found when it is read back.
+        backup: what the state will say of it.
+        item: what the report will say of it.
+        replaces: whether the file of that name is one of ours.
+    """
+
+    data: bytes = field(repr=False)
+    password: Secret
+    expected: Expected
+    backup: WrittenBackup
+    item: BatchItem
+    replaces: bool
+
+
+def content_hash(identity: Identity, format_name: str, options: BatchOptions) -> str:
+    """Return a hash of what a file would hold; if it differs, the file has to be made again."""
+    written = _as_written(identity, options)
+    certificates = [each.sha256 for each in (written.certificate, *written.chain)]
+    name = friendly_name_of(written)
+    text = json.dumps([certificates, name, format_name, options.protection])
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def read_key_or_copy(
+    identity: Identity, copies: Sequence[Identity], user: str, options: BatchOptions
+) -> tuple[PrivateKey, Identity, list[str]]:
+    """Return the key, the copy of the identity that it came from, and notes.
+
+    Raises:
+        NssBackupError: no copy gives it; what is wrong with the first.
+    """
+    refused: list[NssBackupError] = []
+    for copy in (identity, *copies):
+        primary = password_for(_owner(copy, user), options.primary)
+        try:
+            key = read_key(copy, options.engine, _answer(primary))
+        except NssBackupError as error:
+            refused.append(error)
+            continue
+        notes = []
+        if refused and copy.profile is not None:
+            why = refused[0].message
+            notes = [f"the key was taken from its copy in `{copy.profile.path}`: {why}"]
+        return key, replace(identity, profile=copy.profile), notes
+    raise refused[0]
+
+
+def backup_password(identity: Identity, user: str, options: BatchOptions) -> Secret:
+    """Return the password for a new file: the given one, or a newly generated one.
+
+    Raises:
+        NoBackupPasswordError: the table has none for it.
+    """
+    if options.passwords is None:
+        return generate()
+    password = password_for(_owner(identity, user), options.passwords)
+    if password is None:
+        message = f"there is no password for the backup of `{identity.display_name}`"
+        raise NoBackupPasswordError(message)
+    return password
+
+
+def encode_pfx(
+    identity: Identity, key: PrivateKey, password: Secret, format_name: str, options: BatchOptions
+) -> tuple[bytes, Expected]:
+    """Return the bytes of a PFX, and what must be found in them when they are read back."""
+    written = _as_written(identity, options)
+    format_ = format_named(format_name)
+    writers = PfxWriters.start(password, (format_,), options.rounds, frugal=True)
+    data = writers.by_format[format_].encode(written, key)
+    return data, Expected(written, key, friendly_name_of(written), format_, writers.rounds)
+
+
+def write_files(
+    pending: Sequence[PendingFile],
+    user_folder: str,
+    options: BatchOptions,
+    save_state: Callable[[], None],
+) -> list[BatchItem]:
+    """Write a user's files; what can't be written becomes a failure.
+
+    Args:
+        pending: the files.
+        user_folder: the name of their folder.
+        options: say where that is, and where passwords are kept.
+        save_state: puts the state on the disk.
+    """
+    folder = options.folder / user_folder
+    try:
+        if pending:
+            make_folder(folder)
+            remove_leftovers(folder)
+            remove_leftovers(options.folder / ESCROW_FOLDER / user_folder)
+        if options.passwords is None:
+            store_for(options).keep([_entry(one) for one in pending])
+        save_state()
+    except OSError as error:
+        wrapped = OutputError(f"`{folder}` can't be written to: {reason(error)}")
+        return [failed(one.item, wrapped) for one in pending]
+    except NssBackupError as error:
+        return [failed(one.item, error) for one in pending]
+    return [_write(one, folder, force=options.force) for one in pending]
+
+
+def failed(item: BatchItem, error: NssBackupError) -> BatchItem:
+    """Return an item as a failure, without a file."""
+    return replace(
+        item, status="failed", error=error_fields(error), file=None, sha256=None, size=None
+    )
+
+
+def _write(one: PendingFile, folder: Path, *, force: bool) -> BatchItem:
+    """Write a file, read it back, verify it, and give it its name."""
+    warnings = list(one.item.warnings)
+
+    def check(path: Path) -> None:
+        warnings.extend(verify_written(path, one.password, one.expected))
+
+    path = folder / one.backup.file
+    try:
+        write_verified(path, one.data, check, replace=one.replaces or force)
+    except NssBackupError as error:
+        return failed(one.item, error)
+    return replace(one.item, warnings=tuple(warnings))
+
+
+def _entry(one: PendingFile) -> Entry:
+    return Entry(
+        user=one.item.user,
+        profile=one.item.profile or "",
+        fingerprint=one.expected.identity.certificate.sha256,
+        file=one.item.file or "",
+        sha256=one.backup.sha256,
+        created=rfc3339(datetime.now(UTC)),
+        password=one.password,
+    )
+
+
+def _as_written(identity: Identity, options: BatchOptions) -> Identity:
+    return identity if options.chain else replace(identity, chain=())
+
+
+def _answer(password: Secret | None) -> PasswordFor:
+    """Return what answers the first question for a primary password, and no other."""
+    return lambda _, attempt: None if attempt else password
+
+
+def _owner(identity: Identity, user: str) -> Owner:
+    profile, certificate = identity.profile, identity.certificate
+    names = (profile.name, profile.path.name, str(profile.path)) if profile else ()
+    return Owner(user, names, (certificate.sha256, certificate.sha1))
