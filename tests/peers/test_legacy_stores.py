@@ -244,7 +244,7 @@ def test_300_certificates_are_those_that_nss_lists(tmp_path: Path, nss: Nss) -> 
 
 
 @every_nss
-@pytest.mark.parametrize("size", [13_000, 15_000, 20_000, 70_000, 140_000])
+@pytest.mark.parametrize("size", [13_000, 15_000, 140_000])
 def test_a_large_certificate_is_the_one_that_was_added(
     release: str, size: int, tmp_path: Path, require_peers: bool, unchanged: Unchanged
 ) -> None:
@@ -390,13 +390,9 @@ def test_after_a_migration_the_new_pair_counts(tmp_path: Path, nss: Nss) -> None
     ("case", "page_size", "byte_order"),
     [
         ("legacy-ec", 512, "big"),
-        ("legacy-ec", 1024, "little"),
-        ("legacy-password", 4096, "big"),
         ("legacy-password", 32768, "little"),
-        ("legacy-renewed", 512, "little"),
         ("legacy-renewed", 1024, "big"),
         ("legacy-renewed", 4096, "little"),
-        ("legacy-renewed", 32768, "big"),
     ],
 )
 def test_a_store_written_anew_by_the_builder_is_the_same_to_nss(
@@ -498,11 +494,6 @@ def test_what_the_builder_writes_the_library_reads(
 # --- the command line
 
 
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path / "cli")
-
-
 @pytest.mark.parametrize(
     "case", [name for name, one in CASES.items() if one["identities"] and name != "legacy-dsa"]
 )
@@ -528,21 +519,8 @@ def test_an_export_is_what_pk12util_exports(
         assert len(read.certificates) == identity["chain_length"]
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_the_list_is_that_of_the_makers(case: str, cli: Cli) -> None:
-    document = cli.run("list", "--json", "--profile", FIXTURES / "profiles" / case).document
-    assert document["errors"] == []
-    expected = CASES[case]["identities"]
-    assert sorted(one["sha256"] for one in document["identities"]) == sorted(
-        one["fingerprint"] for one in expected
-    )
-    assert all(one["key"]["present"] for one in document["identities"])
-
-
-@pytest.mark.parametrize("wrong", ["", "wrong", "Ünï-пароль-密码 ", "Uni-пароль-密码"])
-def test_a_wrong_primary_password_exports_nothing(
-    wrong: str, cli: Cli, tmp_path: Path, nss: Nss
-) -> None:
+def test_a_wrong_primary_password_exports_nothing(cli: Cli, tmp_path: Path, nss: Nss) -> None:
+    wrong = "Ünï-пароль-密码 "
     folder = FIXTURES / "profiles" / "legacy-password-unicode"
     file = cli.file("primary", f"{wrong}\n")
     result = cli.export(folder, "--output", tmp_path / "out.pfx", "--primary-password-file", file)
@@ -553,23 +531,3 @@ def test_a_wrong_primary_password_exports_nothing(
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     with pytest.raises(PeerError, match=r"(?i)password"):
         nss.database(copy, password=wrong, kind="dbm").keys()
-
-
-def test_a_primary_password_that_is_not_needed_does_no_harm(cli: Cli, tmp_path: Path) -> None:
-    folder = FIXTURES / "profiles" / "legacy-nopassword"
-    file = cli.file("primary", "anything\n")
-    result = cli.export(folder, "--output", tmp_path / "out.pfx", "--primary-password-file", file)
-    assert result.status == 0
-
-
-@pytest.mark.parametrize("name", DBM)
-def test_a_damaged_database_is_an_error_in_words(name: str, cli: Cli, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(FIXTURES / "profiles" / "legacy-ec", tmp_path / "profile"))
-    data = (folder / name).read_bytes()
-    (folder / name).write_bytes(data[: len(data) // 3])
-    for command in ("list", "export"):
-        result = cli.run(command, "--json", "--profile", folder, stdin=b"")
-        assert result.status == 11
-        assert result.error["code"] == "store-damaged"
-        assert f"`{name}` is damaged" in result.error["message"]
-        assert "Traceback" not in result.stderr

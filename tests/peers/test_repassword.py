@@ -1,8 +1,7 @@
-"""Files that old programs made are opened, and every reader opens what becomes of them.
+"""`repassword` opens what old programs wrote, and every reader opens what it makes of that.
 
-The files are made by the programs themselves, in the encryption of their time: RC2-40 above all,
-which Firefox before 85, the macOS Keychain, Windows, OpenSSL before 3.0 and Java before 8u301
-wrote.
+The programs themselves make the files, most with RC2-40: Firefox before 85, the macOS Keychain,
+Windows, OpenSSL before 3.0 and Java before 8u301 used it.
 """
 
 from __future__ import annotations
@@ -114,11 +113,6 @@ def workshop(tmp_path: Path) -> Workshop:
     return Workshop(tmp_path / "workshop", case_of("rsa-2048"))
 
 
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path / "user")
-
-
 def repassword(cli: Cli, file: Path, *words: str, old: str = OLD) -> Result:
     before, after = cli.file("old", f"{old}\n"), cli.file("new", f"{NEW}\n")
     passwords = ("--old-password-file", before, "--password-file", after)
@@ -199,8 +193,9 @@ def test_files_of_openssl(cli: Cli, workshop: Workshop, variant: str, require_pe
     check_in_place(cli, workshop, file)
 
 
-@pytest.mark.parametrize("password", ["", "🔑 und 日本"], ids=["empty", "emoji"])
-@pytest.mark.parametrize("variant", ["keychain", "rc2-40 key", "mac of md5", "no mac"])
+@pytest.mark.parametrize(
+    ("variant", "password"), [("keychain", ""), ("mac of md5", "🔑 und 日本"), ("no mac", "")]
+)
 def test_other_passwords_of_openssl(
     cli: Cli, workshop: Workshop, variant: str, password: str, require_peers: bool
 ) -> None:
@@ -212,14 +207,8 @@ def test_other_passwords_of_openssl(
 NSS = {
     "today": ((), "AES-128-CBC"),
     "firefox 60": (FIREFOX_60, "RC2-40"),
-    "rc2-40 key": (("-c", PBE_RC2_40, "-C", PBE_RC2_40, "-M", "SHA-1"), "RC2-40"),
     "rc2-128": (("-c", PBE_RC2_128, "-C", PBE_RC2_128, "-M", "SHA-1"), "RC2-128"),
-    "3des": (("-c", PBE_3DES, "-C", PBE_3DES, "-M", "SHA-1"), "3DES"),
 }
-
-
-def test_both_generations_of_nss_are_here(require_peers: bool) -> None:
-    need(None if len(available()) > 1 else "only one NSS is here", required=require_peers)
 
 
 @pytest.mark.parametrize("variant", NSS)
@@ -242,7 +231,7 @@ def test_a_file_of_nss_with_pbmac1(cli: Cli, workshop: Workshop, require_peers: 
     check_in_place(cli, workshop, file)
 
 
-@pytest.mark.parametrize("cipher", ["rc2-40", "arcfour", "3des-pkcs12", "aes-128"])
+@pytest.mark.parametrize("cipher", ["arcfour", "aes-128"])
 def test_files_of_gnutls(cli: Cli, workshop: Workshop, cipher: str, require_peers: bool) -> None:
     need(None if shutil.which("certtool") else "no certtool", required=require_peers)
     check_in_place(cli, workshop, workshop.gnutls("--pkcs-cipher", cipher))
@@ -297,9 +286,7 @@ def test_every_key_of_an_rc2_file_is_seen(backup_of_all: Path) -> None:
     assert set(_fingerprints(contents)) == expected
 
 
-def test_of_an_rc2_file_with_renewals_the_valid_one_is_taken_and_nothing_is_lost(
-    cli: Cli, backup_of_all: Path
-) -> None:
+def test_of_renewals_in_an_rc2_file_none_is_lost(cli: Cli, backup_of_all: Path) -> None:
     before = backup_of_all.read_bytes()
     refused = repassword(cli, backup_of_all, "--force", "--json")
     assert refused.status == 2
@@ -326,7 +313,7 @@ def _fingerprints(contents: PfxContents) -> Iterator[str]:
 # --- where OpenSSL has no old algorithms
 
 
-def test_without_the_legacy_provider_the_error_says_what_is_missing_and_what_to_do(
+def test_without_the_legacy_provider_the_error_says_what_to_do(
     cli: Cli, workshop: Workshop, require_peers: bool
 ) -> None:
     need(OpenSsl().missing(), required=require_peers)
@@ -345,26 +332,24 @@ def test_without_the_legacy_provider_the_error_says_what_is_missing_and_what_to_
 # --- the readers
 
 
-@pytest.mark.parametrize("format_", ["modern", "compatible"])
 @pytest.mark.parametrize("reader", _OTHERS, ids=lambda reader: reader.name)
-def test_a_reader_opens_it_with_the_new_password_and_not_with_the_old(
-    cli: Cli, workshop: Workshop, reader: Reader, format_: str, require_peers: bool
+def test_a_reader_opens_it_with_the_new_password_alone(
+    cli: Cli, workshop: Workshop, reader: Reader, require_peers: bool
 ) -> None:
     need(reader.missing() or OpenSsl().missing(), required=require_peers)
     file = workshop.openssl("-legacy")
-    assert repassword(cli, file, "--format", format_, "--force").status == 0
+    assert repassword(cli, file, "--force").status == 0
     _check(reader, file, workshop.case)
     with pytest.raises(PeerError):
         reader.open(file, OLD)
 
 
-@pytest.mark.parametrize("format_", ["modern", "compatible"])
 def test_firefox_imports_it_with_the_new_password(
-    cli: Cli, workshop: Workshop, tmp_path: Path, format_: str, require_peers: bool
+    cli: Cli, workshop: Workshop, tmp_path: Path, require_peers: bool
 ) -> None:
     need(Firefox.missing() or OpenSsl().missing(), required=require_peers)
     file = workshop.openssl("-legacy")
-    assert repassword(cli, file, "--format", format_, "--force").status == 0
+    assert repassword(cli, file, "--force").status == 0
     with Firefox(tmp_path / "profile") as firefox:
         firefox.import_pfx(file, NEW)
         (own,) = firefox.certificates()

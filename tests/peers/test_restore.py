@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -92,15 +94,16 @@ def _verify(nss: Nss, copy: Path, primary: str, expected: Expected, nickname: st
 
 
 def _hash_is_current(folder: Path) -> bool:
-    import sqlite3
-    from contextlib import closing
-
     with closing(sqlite3.connect(f"file:{folder / 'key4.db'}?mode=ro", uri=True)) as database:
         (salt,) = database.execute("SELECT item1 FROM metaData WHERE id = 'password'").fetchone()
     return len(salt) == 48
 
 
-@pytest.mark.parametrize("case", _IDENTITIES)
+@pytest.mark.parametrize(
+    ("case", "engine"),
+    [*((case, "native") for case in _IDENTITIES), ("chain3", "nss"), ("ec-p521", "nss")],
+    indirect=["engine"],
+)
 def test_nss_lists_verifies_and_exports_it_from_a_new_store(
     case: str, engine: EngineName, tmp_path: Path
 ) -> None:
@@ -113,15 +116,18 @@ def test_nss_lists_verifies_and_exports_it_from_a_new_store(
 
 
 @pytest.mark.parametrize(
-    ("target", "case"),
+    ("target", "case", "engine"),
     [
-        pytest.param(target, case, id=f"{target}-{case}")
-        for target, case in zip(
+        (target, case, engine)
+        for target, case, engine in zip(
             (each for each in TARGETS.values() if each.name != "no-databases"),
             itertools.cycle(("chain3", "ec-p256")),
+            itertools.cycle(("native", "native", "nss")),
             strict=False,
         )
     ],
+    indirect=["engine"],
+    ids=str,
 )
 def test_and_from_stores_of_every_origin(
     case: str, target: Target, engine: EngineName, tmp_path: Path
@@ -216,8 +222,12 @@ def test_a_renewal_gets_the_name_of_the_certificate_before(
 _ROOTS = ("CT,C,C", ",,", "p,p,p", "T,,", "P,P,P")
 
 
-@pytest.mark.parametrize("flags", [None, *_ROOTS])
-def test_a_root_is_trusted_only_when_asked_and_then_whatever_was_said_of_it(
+@pytest.mark.parametrize(
+    ("flags", "engine"),
+    [*((flags, "native") for flags in (None, *_ROOTS)), ("p,p,p", "nss")],
+    indirect=["engine"],
+)
+def test_a_root_is_trusted_only_when_asked(
     flags: str | None, engine: EngineName, tmp_path: Path
 ) -> None:
     found = toolkits()
@@ -256,9 +266,6 @@ def test_a_certificate_and_a_key_that_nss_does_not_join_are_joined(
     engine: EngineName, tmp_path: Path
 ) -> None:
     """CKA_ID is empty on certificates that were migrated from cert8.db without their key."""
-    import sqlite3
-    from contextlib import closing
-
     expected = identity_of("nss387-nopassword")
     folder = Path(shutil.copytree(FIXTURES / "profiles" / expected.case, tmp_path / "profile"))
     with closing(sqlite3.connect(folder / "cert9.db")) as database, database:
