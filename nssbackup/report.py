@@ -101,16 +101,18 @@ class ExportReport:
     """What `export` or `repassword` wrote.
 
     Attributes:
-        identity: what is in the files.
+        identity: what is in the files, the first of `identities`.
         files: one per format.
         password: the generated password; None if the user gave one.
         eml: the mail draft; None without `--eml`.
+        identities: all that `repassword` wrote; empty for `export`.
     """
 
     identity: Identity
     files: tuple[WrittenFile, ...]
     password: Secret | None = None
     eml: Path | None = None
+    identities: tuple[Identity, ...] = ()
 
     def to_json(self) -> Json:
         """Return the contract's `export` document; `files` is added if there are several."""
@@ -120,6 +122,8 @@ class ExportReport:
             **_written(first),
             "verified": True,
         }
+        if self.identities:
+            document["identities"] = [identity_json(each) for each in self.identities]
         if len(self.files) > 1:
             document["files"] = [_written(file) for file in self.files]
         if self.eml is not None:
@@ -138,6 +142,7 @@ class VerifiedFile:
 
     path: Path
     identity: Identity | None = None
+    identities: tuple[Identity, ...] = ()
     encryption: str | None = None
     kdf_rounds: int | None = None
     certificate_encryption: str | None = None
@@ -230,6 +235,7 @@ def _verified(file: VerifiedFile) -> Json:
         "file": str(file.path),
         "ok": file.ok,
         "identity": identity_json(file.identity) if file.identity else None,
+        "identities": [identity_json(each) for each in file.identities],
         "encryption": file.encryption,
         "kdf_rounds": file.kdf_rounds,
         "certificate_encryption": file.certificate_encryption,

@@ -1,6 +1,6 @@
-"""Export: one identity of one store into a verified PFX. The use case from step 1 to step 5.
+"""Export one identity of a store to a verified PFX.
 
-A certificate alone goes into a PEM file the same way, without the step that takes the key.
+A certificate alone is exported to a PEM file the same way, without the private key.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nssbackup.backups.mail import MailDraft, MailOptions
-from nssbackup.backups.outputs import PEM_ENDINGS, Outputs, Target
-from nssbackup.backups.writing import Backup, Dialogue, telling_placed
+from nssbackup.backups.writing import PEM_ENDINGS, Backup, Dialogue, Outputs, telling_placed
 from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import (
     CancelledError,
@@ -20,17 +19,18 @@ from nssbackup.errors import (
     NssBackupError,
     UsageError,
 )
+from nssbackup.identity import pem
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import choose
 from nssbackup.identity.model import Identity, PrivateKey, Profile
-from nssbackup.pkcs12 import MODERN, Format
+from nssbackup.pkcs12 import MODERN, Format, entries_of
 from nssbackup.report import ExportReport, WrittenFile
 from nssbackup.stores import EngineName
 from nssbackup.stores.inventory import Inventory, no_more_profiles, take_inventory
 from nssbackup.stores.unlocking import KEY_DAMAGE, read_key
-from nssbackup.system.files import check_writable, write_verified
+from nssbackup.system.files import write_verified
 
-# What the reports of certificates alone call their format.
+# The format in the report of a certificate without its key.
 PEM_FORMAT = "pem"
 
 
@@ -40,15 +40,15 @@ class ExportOptions:
 
     Attributes:
         certificate: the user's CERT argument; None for the WIPO identity.
-        given: certificates from files, the one to export first: its key is looked for in the
-            profiles. With them there is no `certificate`.
+        given: certificates from a file, the one to export first; its key is looked for in the
+            profiles. Not together with `certificate`.
         output: a file, or a folder if it exists or ends with a separator; "" is the current one.
         formats: one file is written for each.
         copies: folders that get a verified copy each.
         friendly_name: None for the certificate's nickname or common name.
-        chain: whether the CA certificates go along.
+        chain: whether the CA certificates are included.
         replace: whether existing files may be replaced.
-        mail: the message to draft with the files attached; None for none.
+        mail: the mail draft to make; None for none.
         engine: what reads the store.
     """
 
@@ -72,17 +72,17 @@ def export_identity(
 ) -> ExportReport:
     """Write one identity to a PFX for each format, verified before it gets its name.
 
-    Nothing is asked before it is known that the files can be written and the key can be read.
+    Nothing is asked before the files are known to be writable and the key to be readable.
 
     Args:
         profiles: where to look, in the order of their rank.
         options: what to export and how.
-        dialogue: how to ask and tell.
-        left_behind: gives the profiles to look in as well where these hold no certificate with
-            its key, or a key without its certificate: `profiles.find_left_behind`.
+        dialogue: asks and tells.
+        left_behind: returns further profiles to search if these lack a certificate with its key:
+            `profiles.find_left_behind`.
 
     Raises:
-        NssBackupError: any of them; then no file was written, or only whole and verified ones.
+        NssBackupError: it failed; then only whole and verified files were written, if any.
     """
     outputs = Outputs.of(
         options.output,
@@ -92,14 +92,15 @@ def export_identity(
     )
     draft = MailDraft.of(options.mail, replace=options.replace) if options.mail else None
     chosen, copies = _choice(profiles, options, dialogue, left_behind)
-    targets = _writable_targets(outputs, chosen, options)
+    targets = outputs.targets(chosen, replace=options.replace)
     eml = draft.path(chosen) if draft else None
     key, profile = _key(chosen, copies, options.engine, dialogue)
     identity = replace(_as_written(chosen, options), profile=profile)
     writers = dialogue.pfx_writers()
     if options.mail:
         options.mail.check_password(writers.password)
-    backup = Backup(identity, key, writers, options.friendly_name, options.replace)
+    entries = entries_of([(identity, key)], options.friendly_name)
+    backup = Backup(entries, writers, options.replace)
     files = backup.write(targets, dialogue)
     if draft and eml:
         with telling_placed([path for target in targets for path in target.paths], dialogue):
@@ -114,26 +115,24 @@ def export_certificate(
     dialogue: Dialogue,
     left_behind: Callable[[], Sequence[Profile]] = no_more_profiles,
 ) -> ExportReport:
-    """Write one certificate and its chain to a PEM file: no key, and no password is asked for.
+    """Write one certificate and its chain to a PEM file, without the private key.
 
-    It needs no private key. Formats, friendly name and mail are no matter here.
+    Formats, friendly name and mail don't apply, and no password is asked for.
 
     Args:
         profiles: where to look, in the order of their rank.
         options: what to export and how.
-        dialogue: how to ask and tell; no password is asked for.
+        dialogue: asks and tells.
         left_behind: as of `export_identity`.
 
     Raises:
-        NssBackupError: any of them; then no file was written, or only whole and verified ones.
+        NssBackupError: it failed; then only whole and verified files were written, if any.
     """
-    from nssbackup.identity import pem
-
     outputs = Outputs.of(
         options.output, copies=options.copies, endings=PEM_ENDINGS, replace=options.replace
     )
     chosen, _ = _choice(profiles, options, dialogue, left_behind, need_key=False)
-    (target,) = _writable_targets(outputs, chosen, options)
+    (target,) = outputs.targets(chosen, replace=options.replace)
     identity = _as_written(chosen, options)
     certificates = (identity.certificate, *identity.chain)
     data = pem.encode(certificates)
@@ -163,13 +162,13 @@ def _choice(
 ) -> tuple[Identity, tuple[Identity, ...]]:
     """Return the identity to export and its copies in other profiles; say what there is to say."""
     if options.given and options.certificate is not None:
-        message = "a certificate from a file and CERT exclude each other"
+        message = "`--certificate` and CERT can't be combined"
         raise UsageError(message)
     inventory = take_inventory(
         profiles, options.engine, given=options.given, left_behind=left_behind
     )
     for failure in inventory.failures:
-        dialogue.warn(f"profile `{failure.profile.name}` was passed over: {failure.error.message}")
+        dialogue.warn(f"profile `{failure.profile.name}` was skipped: {failure.error.message}")
     if options.given and need_key:
         _check_key_of(options.given[0], inventory)
     wanted = options.given[0].sha256 if options.given else options.certificate
@@ -183,26 +182,15 @@ def _choice(
 
 
 def _check_key_of(certificate: StoredCertificate, inventory: Inventory) -> None:
-    """Say that the key of the certificate given is nowhere, and not that it is not in a store."""
+    """Raise KeyMissingError unless a profile has the key of the certificate given."""
     for identity in inventory.identities:
         known = identity.certificate
         if known.sha256 == certificate.sha256 and known.has_private_key:
             return
     name = certificate.display_name
-    message = f"no profile holds the private key of `{name}`, the certificate in the file given"
-    hint = "`nssbackup doctor` shows which keys there are, and where else one may be"
+    message = f"no profile holds the private key of `{name}`, the certificate in the given file"
+    hint = "`nssbackup doctor` shows which keys there are and where else to look"
     raise KeyMissingError(message, hint=hint)
-
-
-def _writable_targets(
-    outputs: Outputs, identity: Identity, options: ExportOptions
-) -> tuple[Target, ...]:
-    """The files of an identity, when all of them can be written."""
-    targets = outputs.targets(identity)
-    for target in targets:
-        for path in target.paths:
-            check_writable(path, replace=options.replace)
-    return targets
 
 
 def _as_written(identity: Identity, options: ExportOptions) -> Identity:

@@ -1,28 +1,25 @@
-"""Repassword: the identity of a PFX under a new password or in another format."""
+"""Write the identities of a PFX under a new password or in another format."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nssbackup.backups.opening import (
     BackupPasswordFor,
-    Pairs,
-    choose_pair,
+    Pair,
+    chosen_pairs,
     open_backup,
     pairs_of,
     read_pfx,
 )
-from nssbackup.backups.outputs import Outputs, Target
-from nssbackup.backups.writing import Backup, Dialogue
+from nssbackup.backups.writing import Backup, Dialogue, Outputs, Target
 from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import UsageError
-from nssbackup.identity.model import Identity
-from nssbackup.pkcs12 import MODERN, Format, PfxContents
+from nssbackup.pkcs12 import MODERN, Format, PfxContents, entries_of
 from nssbackup.report import ExportReport
-from nssbackup.system.files import check_writable
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +27,13 @@ class RepasswordOptions:
     """What to make of a file.
 
     Attributes:
-        certificate: which one, if the file holds several with their keys; as CERT of an export.
+        certificate: the identity to write, as CERT of an export; None for all.
         output: a file, or a folder if it exists or ends with a separator; None for the file
-            itself, which `replace` has to allow.
+            itself, which requires `replace`.
         formats: one file is written for each.
         copies: folders that get a verified copy each.
         friendly_name: None for the one in the file, or the certificate's common name.
-        chain: whether the CA certificates go along.
+        chain: whether the CA certificates are included.
         replace: whether existing files may be replaced.
     """
 
@@ -52,50 +49,49 @@ class RepasswordOptions:
 def repassword_backup(
     path: Path, options: RepasswordOptions, old_password: BackupPasswordFor, dialogue: Dialogue
 ) -> ExportReport:
-    """Write the identity of a PFX anew, verified before it gets its name.
+    """Write the identities of a PFX anew, verified before the file gets its name.
 
-    The file opened stays as it is, or is replaced as a whole by what was verified. Nothing is
-    asked before it is known that it is a PFX and that the new one can be written.
+    The file stays as it is, or is replaced as a whole. Nothing is asked before the file is known
+    to be a PFX and the new one to be writable.
 
     Args:
-        path: any PFX that works as a backup, in whatever encryption.
+        path: any PFX that works as a backup, whatever its encryption.
         options: what to make of it.
-        old_password: asked for its password, again as long as it is wrong.
-        dialogue: how to ask for the new password, and tell; no primary password is needed.
+        old_password: asks for its password, again as long as it is wrong.
+        dialogue: asks for the new password, and tells; no primary password is needed.
 
     Raises:
-        NssBackupError: any of them; then no file was written, or only whole and verified ones.
+        NssBackupError: it failed; then only whole and verified files were written, if any.
     """
     data = read_pfx(path)
     outputs = _outputs(path, options)
     contents = open_backup(path, data, old_password)
     pairs = pairs_of(contents)
-    if outputs.name is not None:
-        # The names don't depend on the identity, so that nothing has to be chosen in vain.
-        _check_loss(path, contents, pairs, outputs.targets(next(iter(pairs.values()))[0]))
-    choice = choose_pair(path, pairs, options.certificate, dialogue.select)
-    identity, key = pairs[choice.identity.certificate.sha256]
-    for warning in (*choice.notes, *_left_out(contents, pairs), *identity_warnings(identity)):
-        dialogue.warn(warning)
+    chosen, notes = chosen_pairs(path, pairs, options.certificate, dialogue.select)
+    targets = outputs.targets(chosen[0][0], replace=options.replace)
+    lost = len(pairs) - len(chosen) + len(_orphans(contents, pairs))
+    _check_loss(path, lost, targets)
+    for note in (*notes, *_left_out(contents, pairs)):
+        dialogue.warn(note)
+    for identity, _ in chosen:
+        for warning in identity_warnings(identity):
+            dialogue.warn(warning)
     if not options.chain:
-        identity = Identity(None, identity.certificate)
-    targets = outputs.targets(identity)
-    _check_loss(path, contents, pairs, targets)
-    for target in targets:
-        for each in target.paths:
-            check_writable(each, replace=options.replace)
-    backup = Backup(identity, key, dialogue.pfx_writers(), options.friendly_name, options.replace)
-    return ExportReport(identity, backup.write(targets, dialogue))
+        chosen = tuple((replace(identity, chain=()), key) for identity, key in chosen)
+    entries = entries_of(chosen, options.friendly_name)
+    backup = Backup(entries, dialogue.pfx_writers(), options.replace)
+    identities = tuple(identity for identity, _ in chosen)
+    return ExportReport(identities[0], backup.write(targets, dialogue), identities=identities)
 
 
 def _outputs(path: Path, options: RepasswordOptions) -> Outputs:
-    """Where the new file goes; errors as of `Outputs.of`."""
-    variants = [format_.name for format_ in options.formats]
+    """Return where the new file goes; errors as of `Outputs.of`."""
+    variants = [each.name for each in options.formats]
     if options.output is not None:
         return Outputs.of(
             options.output, copies=options.copies, variants=variants, replace=options.replace
         )
-    # A link stays one, and what it points to is replaced. The name is kept, whatever its ending.
+    # A link stays one, and its target is replaced. The name is kept, whatever its ending.
     itself = path.resolve() if os.path.islink(path) else path  # noqa: PTH114 - Path's own raises
     return Outputs.of(
         str(itself),
@@ -106,46 +102,47 @@ def _outputs(path: Path, options: RepasswordOptions) -> Outputs:
     )
 
 
-def _left_out(contents: PfxContents, pairs: Pairs) -> Iterator[str]:
-    """What there is to say of what goes with no identity of the file."""
+def _left_out(contents: PfxContents, pairs: Sequence[Pair]) -> Iterator[str]:
+    """Say what belongs to no identity of the file."""
     count = len(_orphans(contents, pairs))
     if count:
-        yield f"left out: {count} private key{'s' if count > 1 else ''} without certificate"
-    kept = {each.sha256 for identity, _ in pairs.values() for each in identity.chain}
-    kept.update(pairs)
+        yield f"left out: {count} private key{'s' if count > 1 else ''} without a certificate"
+    kept = {each.sha256 for identity, _ in pairs for each in identity.chain}
+    kept.update(identity.certificate.sha256 for identity, _ in pairs)
     others = {found.certificate.sha256: found.certificate for found in contents.certificates}
     for digest, other in others.items():
         if digest not in kept:
-            name = other.display_name
-            yield f"left out: `{name}`, a certificate without key and in no certification path"
+            yield (
+                f"left out: `{other.display_name}`, a certificate without a key that is not part"
+                " of a chain here"
+            )
 
 
-def _orphans(contents: PfxContents, pairs: Pairs) -> set[bytes]:
-    """The keys that have no certificate in the file, by their public halves."""
-    paired = {key.public_key for _, key in pairs.values()}
+def _orphans(contents: PfxContents, pairs: Sequence[Pair]) -> set[bytes]:
+    """Return the keys without a certificate in the file, by their public halves."""
+    paired = {key.public_key for _, key in pairs}
     return {found.key.public_key for found in contents.keys} - paired
 
 
-def _check_loss(path: Path, contents: PfxContents, pairs: Pairs, targets: Sequence[Target]) -> None:
-    """Let no file be replaced that holds more than the one identity of the new file.
+def _check_loss(path: Path, lost: int, targets: Sequence[Target]) -> None:
+    """Refuse to replace a file by one with fewer identities or keys.
 
     Raises:
-        UsageError: one would be.
+        UsageError: `lost` of them would be lost.
     """
-    count = len(pairs) + len(_orphans(contents, pairs))
-    if count > 1 and any(_is(each, path) for target in targets for each in target.paths):
+    if lost and any(_is(each, path) for target in targets for each in target.paths):
         message = (
-            f"`{path.name}` holds {count} personal certificates or keys,"
-            " and only one would be left in it"
+            f"`{path.name}` contains {lost} more personal certificate{'s' if lost > 1 else ''} or"
+            f" key{'s' if lost > 1 else ''}, which would be lost"
         )
-        hint = "write the one to a file of its own with `--output FILE`"
+        hint = "write to another file with `--output FILE`"
         raise UsageError(message, hint=hint)
 
 
 def _is(target: Path, path: Path) -> bool:
-    """Whether replacing `target` would replace the file that `path` leads to."""
+    """Return whether replacing `target` would replace the file that `path` leads to."""
     try:
-        # A link in the place of the target would be replaced itself.
+        # A link at the target would itself be replaced.
         return os.path.samestat(target.lstat(), path.stat())
-    except OSError:  # nothing is there yet
+    except OSError:  # there is no such file yet
         return False

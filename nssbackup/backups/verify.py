@@ -1,28 +1,28 @@
-"""Verification: a PFX is read back from the disk and held against what it should be."""
+"""Verify a PFX: read it back from the disk and compare it with what it should be."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import BackupError, NssBackupError, VerificationError, reason
-from nssbackup.identity.model import Identity, PrivateKey
-from nssbackup.pkcs12 import Format, PfxContents, Protection, open_pfx
+from nssbackup.identity.model import Identity
+from nssbackup.pkcs12 import Format, PfxContents, PfxEntry, Protection, issuers_of, open_pfx
 from nssbackup.pkcs12.ber import FILE_BYTES
 from nssbackup.report import VerifiedFile
 from nssbackup.secret import Secret
 from nssbackup.system.files import PRIVATE_MODE
 from nssbackup.system.reading import read_bounded
 
-# Fewer rounds than these make a guess at a password that a person chose too cheap: OpenSSL's
-# 2,048 and Java's 10,000 are below, .NET's 300,000 and NSS's 600,000 above.
+# Below this a guess at a person's password is too cheap: OpenSSL's 2,048 and Java's 10,000 are
+# below, .NET's 300,000 and NSS's 600,000 above.
 _FEW_ROUNDS = 100_000
 
-# Beginnings of the names that encryptions have which no longer protect.
+# How the names of encryptions begin that no longer protect, and of old ones.
 _BROKEN = ("RC2-40", "RC2-64", "RC4", "DES ", "not encrypted")
 _OLD = ("3DES", "2-key 3DES", "RC2-128")
 
@@ -35,27 +35,25 @@ class UnreadableBackupError(BackupError):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a PFX that was just written must hold."""
+    """What a PFX that was just written must contain."""
 
-    identity: Identity
-    key: PrivateKey = field(repr=False)
-    friendly_name: str | None
+    entries: tuple[PfxEntry, ...]
     format: Format
     rounds: int
 
 
 def verify_written(path: Path, password: Secret, expected: Expected) -> tuple[str, ...]:
-    """Read a PFX back from the disk and hold it against what it was made from.
+    """Read a PFX back from the disk and compare it with what it was made from.
 
     The checks: (1) mode 0600; (2) the MAC, its algorithm and rounds; (3) key and certificates
-    decrypt, by the algorithm and rounds asked for; (4) the key fits the certificate; (5) both
+    decrypt, with the algorithm and rounds asked for; (4) the key fits the certificate; (5) both
     are the ones asked for; (6) the chain is the one found; (7) friendlyName and localKeyID.
 
     Returns:
-        Warnings: that the file system knows no modes.
+        A warning if the file system keeps no modes.
 
     Raises:
-        VerificationError: a check failed; it names every one that did.
+        VerificationError: a check failed; it names all that did.
         BackupError: the file can't be opened at all.
     """
     contents = open_pfx(read_backup(path), password)
@@ -67,17 +65,17 @@ def verify_written(path: Path, password: Secret, expected: Expected) -> tuple[st
         message = f"the file written is not what it should be: {'; '.join(mismatches)}"
         raise VerificationError(message, tuple(mismatches))
     if private is None:
-        return ("this drive keeps no file permissions: whoever can use it can copy the file",)
+        return ("this drive keeps no file permissions: anyone who can use it can copy the file",)
     return ()
 
 
 def verify_backup(path: Path, password: Secret) -> VerifiedFile:
-    """Open a PFX of any origin and say whether it would work.
+    """Open a PFX of any origin and report whether it would work.
 
-    The checks are those of `verify_written` as far as nothing is known of the file beforehand.
+    The checks are those of `verify_written` that need no knowledge of the file.
 
     Returns:
-        What is in it and warnings; `error` is set where it would not work.
+        What is in it, and warnings; `error` is set if it would not work.
     """
     try:
         contents = open_pfx(read_backup(path), password)
@@ -86,9 +84,11 @@ def verify_backup(path: Path, password: Secret) -> VerifiedFile:
     description = contents.description
     key = description.keys[0] if description.keys else None
     certificates = description.certificates[0] if description.certificates else None
+    identities = tuple(pair.identity for pair in contents.pairs if pair.identity is not None)
     return VerifiedFile(
         path,
         identity=contents.identity,
+        identities=identities,
         encryption=key.name if key else None,
         kdf_rounds=key.rounds if key else None,
         certificate_encryption=certificates.name if certificates else None,
@@ -98,17 +98,17 @@ def verify_backup(path: Path, password: Secret) -> VerifiedFile:
         warnings=(
             *_mode_warnings(path),
             *_protection_warnings(contents),
-            *_identity_warnings(contents),
+            *_identity_warnings(contents, identities),
         ),
         error=flaw(contents),
     )
 
 
 def read_backup(path: Path) -> bytes:
-    """The bytes of a regular file, as many as one PFX can have.
+    """Return the bytes of a regular file, up to the size of a PFX.
 
     Raises:
-        UnreadableBackupError: it is none, is too large or can't be read.
+        UnreadableBackupError: it can't be read.
     """
     try:
         return read_bounded(path, FILE_BYTES)
@@ -118,24 +118,25 @@ def read_backup(path: Path) -> bytes:
 
 
 def flaw(contents: PfxContents) -> VerificationError | None:
-    """Why a file that opens would not work as a backup."""
+    """Return why a file that opens would not work as a backup, or None."""
+    pairs = contents.pairs
+    misfits = [pair.identity.display_name for pair in pairs if pair.identity and not pair.fits]
     if not contents.keys:
-        reason = "it holds no private key"
-    elif contents.identity is None or contents.key is None:
-        reason = "it holds no certificate for its private key"
-    elif contents.key.public_key != contents.identity.certificate.public_key:
-        reason = "its private key does not fit its certificate"
+        cause = "it contains no private key"
+    elif not any(pair.identity for pair in pairs):
+        cause = "it contains no certificate for its private key"
+    elif misfits:
+        cause = f"the private key of `{misfits[0]}` does not fit the certificate"
     else:
         return None
-    message = f"the file opens, but {reason}"
-    return VerificationError(message, (reason,))
+    return VerificationError(f"the file opens, but {cause}", (cause,))
 
 
 def _is_private(path: Path) -> bool | None:
-    """Whether only the owner may read a file; None where the file system keeps no modes.
+    """Return whether only the owner may read a file; None if the file system keeps no modes.
 
-    A file that was made with mode 0600 and has another one, which can't be changed back, lies on
-    vfat or the like. Windows has access lists instead, which a file is made with (access.py).
+    A file made with mode 0600 whose mode is another and can't be changed is on vfat or the like.
+    On Windows the access list it was made with protects it (`system.windows_access`).
     """
     if os.name != "posix" or stat.S_IMODE(path.stat().st_mode) == PRIVATE_MODE:
         return True
@@ -148,31 +149,32 @@ def _is_private(path: Path) -> bool | None:
 
 def _mode_warnings(path: Path) -> Iterator[str]:
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        yield "others on this computer may read the file: `chmod 600` keeps them out"
+        yield "other users of this computer may read the file: `chmod 600` prevents that"
 
 
 def _mismatches(contents: PfxContents, expected: Expected) -> Iterator[str]:
-    """Every check of a file just written that failed, in words, by its number."""
+    """Yield every check of a file just written that failed, in words, by its number."""
     yield from _protection_mismatches(contents, expected)
-    identity, key = contents.identity, contents.key
-    if identity is None or key is None or len(contents.keys) != 1:
-        yield "(4) it does not hold one key with its certificate"
+    if len(contents.keys) != len(expected.entries) or not all(p.fits for p in contents.pairs):
+        yield "(4) it does not contain one fitting key for each certificate"
         return
-    own = expected.identity.certificate
-    if key.public_key != identity.certificate.public_key:
-        yield "(4) its key does not fit its certificate"
-    if identity.certificate.der != own.der:
+    for found, entry in zip(contents.keys, expected.entries, strict=True):
+        if not found.fits(entry.identity.certificate):
+            yield "(4) its key does not fit its certificate"
+        if found.key.pkcs8 != entry.key.pkcs8:
+            yield "(5) its key is another one"
+    ders = [found.certificate.der for found in contents.certificates]
+    if ders[: len(expected.entries)] != [e.identity.certificate.der for e in expected.entries]:
         yield "(5) its certificate is another one"
-    if key.pkcs8 != expected.key.pkcs8:
-        yield "(5) its key is another one"
-    chain = [issuer.der for issuer in expected.identity.chain]
-    if [found.certificate.der for found in contents.certificates] != [own.der, *chain]:
+    if ders[len(expected.entries) :] != [issuer.der for issuer, _ in issuers_of(expected.entries)]:
         yield "(6) its chain is not the one found"
-    paired = (contents.keys[0], contents.certificates[0])
-    if {found.friendly_name for found in paired} != {expected.friendly_name}:
-        yield "(7) its friendlyName is another one"
-    if {found.local_key_id for found in paired} != {bytes.fromhex(own.sha1)}:
-        yield "(7) its localKeyID is not the certificate's"
+    for key, certificate, entry in zip(
+        contents.keys, contents.certificates, expected.entries, strict=False
+    ):
+        if {key.friendly_name, certificate.friendly_name} != {entry.friendly_name}:
+            yield "(7) its friendlyName is another one"
+        if {key.local_key_id, certificate.local_key_id} != {entry.local_key_id}:
+            yield "(7) its localKeyID is not the certificate's"
 
 
 def _protection_mismatches(contents: PfxContents, expected: Expected) -> Iterator[str]:
@@ -198,19 +200,24 @@ def _protection_warnings(contents: PfxContents) -> Iterator[str]:
             elif protection.name.startswith(_OLD):
                 yield f"old encryption of the {part}: {protection.name}"
     if description.mac is None:
-        yield "weak: no MAC, so a change of the file would not be noticed"
+        yield "weak: no MAC, so changes to the file would not be noticed"
     rounds = [
         protection.rounds
         for protection in (*description.keys, *description.certificates, description.mac)
         if protection is not None and protection.rounds is not None
     ]
-    # Whoever guesses at the password attacks whatever takes the fewest rounds.
+    # An attacker guesses where it costs the fewest rounds.
     if rounds and min(rounds) < _FEW_ROUNDS:
         yield f"weak: a guess at the password costs only {min(rounds):,} rounds"
 
 
-def _identity_warnings(contents: PfxContents) -> Iterator[str]:
-    if contents.identity is not None:
-        yield from identity_warnings(contents.identity)
+def _identity_warnings(contents: PfxContents, identities: Sequence[Identity]) -> Iterator[str]:
+    for identity in identities:
+        prefix = f"`{identity.display_name}`: " if len(identities) > 1 else ""
+        for warning in identity_warnings(identity):
+            yield f"{prefix}{warning}"
+    orphans = sum(pair.identity is None for pair in contents.pairs)
+    if orphans:
+        yield f"{orphans} of its private keys {'has' if orphans == 1 else 'have'} no certificate"
     if len(contents.keys) > 1:
-        yield f"it holds {len(contents.keys)} private keys: some programs see only the first"
+        yield f"it contains {len(contents.keys)} private keys: some programs see only the first"

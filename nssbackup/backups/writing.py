@@ -1,34 +1,37 @@
-"""Backup: an identity and its key, sealed, written and verified where they lie."""
+"""Write the files of one backup: where they go, what they are called, and how they are checked."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nssbackup.backups.outputs import Target
 from nssbackup.backups.verify import Expected, verify_written
-from nssbackup.errors import NssBackupError
+from nssbackup.errors import NssBackupError, UsageError
 from nssbackup.identity.choosing import Select
-from nssbackup.identity.model import Identity, PasswordFor, PrivateKey
-from nssbackup.pkcs12 import Format, PfxWriters, friendly_name_of
+from nssbackup.identity.model import Identity, PasswordFor
+from nssbackup.pkcs12 import Format, PfxEntry, PfxWriters
 from nssbackup.report import WrittenFile
-from nssbackup.system.files import write_verified
+from nssbackup.system.files import check_writable, safe_name, write_verified
+
+PFX_ENDINGS = (".pfx", ".p12")
+PEM_ENDINGS = (".pem", ".crt", ".cer")
 
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """How a backup asks and tells; the library itself never does either.
+    """How a use case asks and tells; the library itself never does either.
 
     Attributes:
-        primary_password: asked for a profile's primary password, again as long as it is wrong.
-        pfx_writers: asked once for the backup password, when all else is settled. Where that is
-            known beforehand, the derivations have better begun already.
-        select: asked which of several identities is meant; None where nobody can be asked.
-        warn: told what the user should know.
-        detail: told what is done.
+        primary_password: asks for a profile's primary password, again as long as it is wrong.
+        pfx_writers: asks for the backup password, once all else is settled. If the password is
+            known earlier, the writers should have been started already.
+        select: asks which of several identities is meant; None if nobody can be asked.
+        warn: is told what the user should know.
+        detail: is told what is done.
     """
 
     primary_password: PasswordFor
@@ -38,9 +41,113 @@ class Dialogue:
     detail: Callable[[str], None] = field(default=lambda _: None)
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One file to write, and its copies."""
+
+    path: Path
+    copies: tuple[Path, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The file and its copies."""
+        return (self.path, *self.copies)
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where files go.
+
+    Attributes:
+        folder: the folder of the file; it exists.
+        name: the name of the file with its ending; None for the default name.
+        copies: folders that get a copy each.
+        variants: one file is written for each; the first has the plain name, the others have
+            theirs before the ending.
+        ending: what a default name ends in.
+    """
+
+    folder: Path
+    name: str | None
+    copies: tuple[Path, ...] = ()
+    variants: tuple[str, ...] = ("",)
+    ending: str = PFX_ENDINGS[0]
+
+    @classmethod
+    def of(
+        cls,
+        output: str,
+        *,
+        copies: Sequence[Path] = (),
+        variants: Sequence[str] = ("",),
+        endings: Sequence[str] = PFX_ENDINGS,
+        replace: bool = False,
+    ) -> Outputs:
+        """Read what the user asked for, and check it before anything else is asked.
+
+        Args:
+            output: a file, or a folder if it exists or ends with a separator; "" is the current
+                folder.
+            copies: folders.
+            variants: as of the class.
+            endings: those that a name may have; the first is added to any other name.
+            replace: whether existing files may be replaced.
+
+        Raises:
+            OutputExistsError: the file exists and may not be replaced.
+            OutputError: a folder is missing or closed to us.
+            UsageError: a copy would be the file itself.
+        """
+        separators = tuple(filter(None, (os.sep, os.altsep)))
+        if not output or output.endswith(separators) or os.path.isdir(output):  # noqa: PTH112 - see files
+            folder, name = Path(output or "."), None
+        else:
+            folder, name = Path(output).parent, with_ending(Path(output).name, endings)
+        outputs = cls(folder, name, tuple(copies), tuple(variants), endings[0])
+        outputs._check_distinct()
+        for target in outputs._targets(name or endings[0]):
+            for path in target.paths:
+                check_writable(path, replace=replace or name is None)
+        return outputs
+
+    def targets(self, identity: Identity, *, replace: bool) -> tuple[Target, ...]:
+        """Return the files to write for an identity, one per variant.
+
+        Raises:
+            OutputExistsError: a file exists and may not be replaced.
+            OutputError: a file can't be written.
+        """
+        targets = self._targets(self.name or default_name(identity, self.ending))
+        for target in targets:
+            for path in target.paths:
+                check_writable(path, replace=replace)
+        return targets
+
+    def _targets(self, name: str) -> tuple[Target, ...]:
+        names = [self._variant_name(name, variant) for variant in self.variants]
+        return tuple(
+            Target(self.folder / each, tuple(copy / each for copy in self.copies)) for each in names
+        )
+
+    def _variant_name(self, name: str, variant: str) -> str:
+        if variant == self.variants[0]:
+            return name
+        stem, dot, ending = name.rpartition(".")
+        return f"{stem}.{variant}{dot}{ending}" if dot else f"{name}.{variant}"
+
+    def _check_distinct(self) -> None:
+        folders = [self.folder]
+        for copy in self.copies:
+            if any(_is_same(copy, other) for other in folders):
+                message = f"two of the files would be written to `{copy}`"
+                hint = "give each `--copy-to` a folder of its own, different from `--output`"
+                raise UsageError(message, hint=hint)
+            folders.append(copy)
+
+
 @contextmanager
 def telling_placed(placed: Sequence[Path], dialogue: Dialogue) -> Iterator[None]:
-    """Tell of the files that are in their places, whole and verified, when what follows fails."""
+    """Name the files that were written and verified if a later step fails."""
     try:
         yield
     except NssBackupError:
@@ -51,51 +158,42 @@ def telling_placed(placed: Sequence[Path], dialogue: Dialogue) -> Iterator[None]
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What the files of one backup have in common.
+    """What all files of one backup have in common.
 
     Attributes:
-        identity: what goes in; its chain is the one written.
-        key: its private key.
+        entries: the identities with their keys.
         writers: the password, with a writer for each format: one file each.
-        friendly_name: None for the certificate's nickname or common name.
         replace: whether existing files may be replaced.
     """
 
-    identity: Identity
-    key: PrivateKey = field(repr=False)
+    entries: tuple[PfxEntry, ...]
     writers: PfxWriters
-    friendly_name: str | None = None
     replace: bool = False
 
     def write(self, targets: Sequence[Target], dialogue: Dialogue) -> tuple[WrittenFile, ...]:
-        """Write a file for each format, in the order of the writers', each with its copies.
+        """Write a file for each format, in the order of the writers, each with its copies.
 
         Every file and copy is read back from the disk and verified before it gets its name.
 
         Raises:
-            NssBackupError: any of them; what was written before it is whole and verified, and the
-                dialogue is told of it.
+            NssBackupError: a file can't be written or does not verify; the dialogue is told of
+                those written before.
         """
         placed: list[Path] = []
         with telling_placed(placed, dialogue):
-            pairs = zip(self.writers.by_format, targets, strict=True)
             return tuple(
-                [self._written(format_, target, dialogue, placed) for format_, target in pairs]
+                [
+                    self._written(pfx_format, target, dialogue, placed)
+                    for pfx_format, target in zip(self.writers.by_format, targets, strict=True)
+                ]
             )
 
     def _written(
-        self, format_: Format, target: Target, dialogue: Dialogue, placed: list[Path]
+        self, pfx_format: Format, target: Target, dialogue: Dialogue, placed: list[Path]
     ) -> WrittenFile:
-        """Write one file and its copies; `placed` gets the path of each that is in its place."""
-        writer = self.writers.by_format[format_]
-        data = writer.encode(self.identity, self.key, friendly_name=self.friendly_name)
-        expected = Expected(
-            identity=self.identity,
-            key=self.key,
-            friendly_name=friendly_name_of(self.identity, self.friendly_name),
-            format=format_,
-            rounds=self.writers.rounds,
-        )
+        """Write one file and its copies; add the path of each to `placed`."""
+        data = self.writers.by_format[pfx_format].encode_all(self.entries)
+        expected = Expected(self.entries, pfx_format, self.writers.rounds)
 
         def check(path: Path) -> None:
             for warning in verify_written(path, self.writers.password, expected):
@@ -106,4 +204,24 @@ class Backup:
             placed.append(path)
             dialogue.detail(f"written and verified: {path}")
         digest = hashlib.sha256(data).hexdigest()
-        return WrittenFile(target.path, target.copies, format_.name, digest, len(data))
+        return WrittenFile(target.path, target.copies, pfx_format.name, digest, len(data))
+
+
+def default_name(identity: Identity, ending: str = PFX_ENDINGS[0]) -> str:
+    """Return `<CN>-<issuer>-<end date>` and the ending, safe for every file system."""
+    certificate = identity.certificate
+    # The names are shortened before the date is added.
+    names = safe_name(f"{certificate.display_name}-{certificate.issuer_name}")
+    return f"{names}-{certificate.not_after:%Y-%m-%d}{ending}"
+
+
+def with_ending(name: str, endings: Sequence[str] = PFX_ENDINGS) -> str:
+    """Return the name with the first ending, unless it has one of them already."""
+    return name if name.casefold().endswith(tuple(endings)) else f"{name}{endings[0]}"
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one is missing; `check_writable` says so
+        return False

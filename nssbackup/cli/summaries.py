@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nssbackup.cli.output import Output
+from nssbackup.identity.model import Identity
 from nssbackup.report import ExportReport, VerifiedFile
 
 if TYPE_CHECKING:
@@ -19,13 +20,13 @@ _IMPORT = (
 
 def show_export(report: ExportReport, output: Output) -> None:
     """The paths on stdout; on stderr what they are, and what to do with them."""
-    certificate = report.identity.certificate
-    who = certificate.display_name
-    output.say(
-        f"Backed up {who} ({certificate.issuer_name}, valid until"
-        f" {certificate.not_after:%Y-%m-%d}) with its private key and"
-        f" {_issuers(report)}; verified."
-    )
+    for identity in report.identities or (report.identity,):
+        certificate = identity.certificate
+        output.say(
+            f"Backed up {certificate.display_name} ({certificate.issuer_name}, valid until"
+            f" {certificate.not_after:%Y-%m-%d}) with its private key and"
+            f" {_issuers(identity)}; verified."
+        )
     for file in report.files:
         for path in (file.path, *file.copies):
             output.data(str(path))
@@ -48,18 +49,23 @@ def show_export(report: ExportReport, output: Output) -> None:
 
 def show_restore(report: RestoreReport, output: Output) -> None:
     """The profile on stdout; on stderr what was done to it."""
-    certificate, profile = report.identity.certificate, report.identity.profile
-    who = certificate.display_name
-    if profile is None:  # a restore has always one
+    profile = report.identity.profile
+    if profile is None:  # a restore always has one
         return
     output.data(str(profile.path))
-    if not report.changed:
-        output.say(f"Profile `{profile.name}` has {who} already: nothing was changed.")
-        return
-    output.say(
-        f"Restored {who} ({certificate.issuer_name}, valid until {certificate.not_after:%Y-%m-%d})"
-        f" to profile `{profile.name}` as `{certificate.nickname}`; verified."
-    )
+    for identity in report.identities:
+        certificate = identity.certificate
+        if not report.changed:
+            output.say(
+                f"Profile `{profile.name}` has {certificate.display_name} already: nothing was"
+                " changed."
+            )
+            continue
+        output.say(
+            f"Restored {certificate.display_name} ({certificate.issuer_name}, valid until"
+            f" {certificate.not_after:%Y-%m-%d}) to profile `{profile.name}` as"
+            f" `{certificate.nickname}`; verified."
+        )
     if report.aside is not None:
         output.say(f"The databases as they were are in {report.aside}")
 
@@ -70,7 +76,7 @@ def show_certificate(report: ExportReport, output: Output) -> None:
     who = certificate.display_name
     output.say(
         f"Wrote the certificate of {who} ({certificate.issuer_name}, valid until"
-        f" {certificate.not_after:%Y-%m-%d}) and {_issuers(report)}; verified."
+        f" {certificate.not_after:%Y-%m-%d}) and {_issuers(report.identity)}; verified."
     )
     for file in report.files:
         for path in (file.path, *file.copies):
@@ -86,8 +92,7 @@ def show_verified(file: VerifiedFile, output: Output) -> None:
             output.say(f"hint: {file.error.hint}")
     else:
         output.data(f"{file.path}: ok")
-    identity = file.identity
-    if identity is not None:
+    for identity in file.identities:
         certificate = identity.certificate
         output.data(f"  certificate   {certificate.subject}")
         output.data(f"  issuer        {certificate.issuer}")
@@ -119,6 +124,6 @@ def _on_macos(report: ExportReport) -> str:
     return f"double-click {which} to open it in Keychain Access"
 
 
-def _issuers(report: ExportReport) -> str:
-    count = len(report.identity.chain)
+def _issuers(identity: Identity) -> str:
+    count = len(identity.chain)
     return f"{count} CA certificate{'' if count == 1 else 's'}"

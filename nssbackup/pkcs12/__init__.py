@@ -24,7 +24,14 @@ from nssbackup.pkcs12.formats import (
     password_warnings,
 )
 from nssbackup.pkcs12.read import describe, open_pfx
-from nssbackup.pkcs12.write import PfxWriter, PfxWriters, friendly_name_of
+from nssbackup.pkcs12.write import (
+    PfxEntry,
+    PfxWriter,
+    PfxWriters,
+    entries_of,
+    friendly_name_of,
+    issuers_of,
+)
 
 __all__ = [
     "COMPATIBLE",
@@ -39,14 +46,17 @@ __all__ = [
     "Pair",
     "PfxContents",
     "PfxDescription",
+    "PfxEntry",
     "PfxWriter",
     "PfxWriters",
     "Protection",
     "checked_rounds",
     "describe",
     "destination_named",
+    "entries_of",
     "format_named",
     "friendly_name_of",
+    "issuers_of",
     "open_pfx",
     "password_warnings",
 ]

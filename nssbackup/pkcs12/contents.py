@@ -23,6 +23,7 @@ from nssbackup.identity.certificate import (
 )
 from nssbackup.identity.chain import find_chain
 from nssbackup.identity.model import Identity, PrivateKey
+from nssbackup.pkcs12 import structure
 from nssbackup.pkcs12.safes import Bag, KeyBag
 
 
@@ -55,11 +56,20 @@ class PfxDescription:
 
 @dataclass(frozen=True, slots=True)
 class FoundKey:
-    """A private key of a PFX with its attributes."""
+    """A private key of a PFX with its attributes; `algorithm` is that of its PKCS#8."""
 
     key: PrivateKey
     friendly_name: str | None
     local_key_id: bytes | None
+    algorithm: x509.ObjectIdentifier | None = None
+
+    def fits(self, certificate: StoredCertificate) -> bool:
+        """Return whether OpenSSL takes it for the key of a certificate with the same public key.
+
+        An RSA key does not fit a certificate for RSASSA-PSS, and the other way round.
+        """
+        wanted = structure.key_algorithm(certificate.der)
+        return self.algorithm is None or wanted is None or wanted.algorithm == self.algorithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +83,16 @@ class FoundCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A private key and its identity; None if its certificate is missing.
-
-    A pair by localKeyID alone does not fit yet: compare the public keys.
-    """
+    """A private key and its identity; None if its certificate is missing."""
 
     key: FoundKey
     identity: Identity | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether key and certificate belong together, or only their localKeyIDs say so."""
+        own = self.identity.certificate if self.identity else None
+        return own is not None and own.public_key == self.key.key.public_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +105,29 @@ class PfxContents:
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
-        """Every key with its identity."""
-        return tuple(Pair(key, self._identity(key)) for key in self.keys)
+        """Every key with its identity; one key may serve several certificates (renewals)."""
+        pairs: list[Pair] = []
+        seen: set[str] = set()
+        for key in self.keys:
+            same_id = [
+                each
+                for each in self.certificates
+                if key.local_key_id is not None and each.local_key_id == key.local_key_id
+            ]
+            same_key = [
+                each
+                for each in self.certificates
+                if each.certificate.public_key == key.key.public_key
+            ]
+            # The certificate of the same localKeyID comes first.
+            same_key.sort(key=lambda each: each not in same_id)
+            found = {each.certificate.sha256: each for each in same_key or same_id[:1]}
+            new = [each for sha256, each in found.items() if sha256 not in seen]
+            pairs += [Pair(key, self._identity(each)) for each in new]
+            seen.update(found)
+            if not found:
+                pairs.append(Pair(key, None))
+        return tuple(pairs)
 
     @property
     def key(self) -> PrivateKey | None:
@@ -111,17 +145,11 @@ class PfxContents:
         pairs = self.pairs
         return next((pair for pair in pairs if pair.identity), pairs[0] if pairs else None)
 
-    def _identity(self, key: FoundKey) -> Identity | None:
-        found = self.certificates
-        same_key = [each for each in found if each.certificate.public_key == key.key.public_key]
-        if key.local_key_id is not None:
-            same_id = [each for each in found if each.local_key_id == key.local_key_id]
-            # If two certificates have one localKeyID, the public key decides.
-            same_key = [each for each in same_id if each in same_key] or same_id or same_key
-        if not same_key:
-            return None
-        own = replace(same_key[0].certificate, has_private_key=True)
-        return Identity(None, own, find_chain(own, [each.certificate for each in found]))
+    def _identity(self, found: FoundCertificate) -> Identity:
+        own = replace(found.certificate, has_private_key=True)
+        return Identity(
+            None, own, find_chain(own, [each.certificate for each in self.certificates])
+        )
 
 
 def contents_of(bags: Iterable[Bag], description: PfxDescription) -> PfxContents:
@@ -136,7 +164,9 @@ def contents_of(bags: Iterable[Bag], description: PfxDescription) -> PfxContents
         name, key_id = bag.friendly_name, bag.local_key_id
         try:
             if isinstance(bag, KeyBag):
-                found_keys.append(FoundKey(private_keys.from_pkcs8(bag.data), name, key_id))
+                key = private_keys.from_pkcs8(bag.data)
+                algorithm = structure.pkcs8_algorithm(bag.data)
+                found_keys.append(FoundKey(key, name, key_id, algorithm))
             else:
                 certificate = replace(from_der(bag.der), nickname=name)
                 found_certificates.append(FoundCertificate(certificate, name, key_id))

@@ -136,6 +136,15 @@ class EncryptedPrivateKeyInfo:
 
 
 @asn1.sequence
+class PrivateKeyInfo:
+    """RFC 5208, section 5; `attributes` is [0] and, in RFC 5958, followed by [1]."""
+
+    version: int
+    algorithm: AlgorithmIdentifier
+    private_key: bytes
+
+
+@asn1.sequence
 class Attribute:
     """RFC 7292, 4.2 (PKCS12Attribute)."""
 
@@ -200,6 +209,11 @@ class _Bags:
 @asn1.sequence
 class _Pieces:
     items: list[bytes]
+
+
+@asn1.sequence
+class _Elements:
+    items: list[asn1.TLV]
 
 
 def decode(kind: type[T], der: bytes) -> T:
@@ -299,6 +313,33 @@ def encode_contents(items: list[ContentInfo]) -> bytes:
 def encode_bags(items: list[SafeBag]) -> bytes:
     """Encode a SafeContents as DER."""
     return bytes(opened(_Bags(items=items)).data)
+
+
+def key_algorithm(certificate: bytes) -> AlgorithmIdentifier | None:
+    """Return the algorithm identifier of a certificate's public key (RFC 5280, 4.1).
+
+    None if it can't be found.
+    """
+    try:
+        tbs = _elements(_elements(certificate)[0])
+        # The version, [0], is OPTIONAL.
+        spki = tbs[6 if tbs[0][:1] == b"\xa0" else 5]
+        return decode(AlgorithmIdentifier, _elements(spki)[0])
+    except (DamagedBackupError, IndexError):
+        return None
+
+
+def pkcs8_algorithm(pkcs8: bytes) -> ObjectIdentifier | None:
+    """Return the algorithm of a PrivateKeyInfo (RFC 5208, section 5), or None."""
+    try:
+        return decode(AlgorithmIdentifier, _elements(pkcs8)[1]).algorithm
+    except (DamagedBackupError, IndexError):
+        return None
+
+
+def _elements(value: bytes) -> list[bytes]:
+    items = decode(_Elements, ber.encode(SEQUENCE, value)).items
+    return [asn1.encode_der(each) for each in items]
 
 
 def _damaged() -> DamagedBackupError:

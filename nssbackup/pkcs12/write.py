@@ -8,10 +8,9 @@ macOS takes nothing but strict DER.
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from cryptography.hazmat import asn1
@@ -29,7 +28,47 @@ from nssbackup.secret import Secret
 _FRIENDLY_NAME_UNITS = 255
 _PFX_VERSION = 3
 
+# RFC 8017, appendix C
+_RSASSA_PSS = ObjectIdentifier("1.2.840.113549.1.1.10")
+
 _Attributes = asn1.SetOf[structure.Attribute] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PfxEntry:
+    """An identity as a PFX contains it.
+
+    Attributes:
+        identity: the certificate, and the CA certificates to go with it.
+        key: its private key.
+        friendly_name: on the certificate and its key; None for none.
+    """
+
+    identity: Identity
+    key: PrivateKey = field(repr=False)
+    friendly_name: str | None
+
+    @property
+    def local_key_id(self) -> bytes:
+        """What pairs certificate and key: SHA-1 of the certificate, as in NSS and Windows."""
+        return bytes.fromhex(self.identity.certificate.sha1)
+
+    @property
+    def pkcs8(self) -> bytes:
+        """The key with the algorithm identifier of the certificate if that is RSASSA-PSS.
+
+        A store and most programs call such a key an RSA key; OpenSSL and Node then refuse it as
+        the key of this certificate.
+        """
+        algorithm = structure.key_algorithm(self.identity.certificate.der)
+        if algorithm is None or algorithm.algorithm != _RSASSA_PSS:
+            return self.key.pkcs8
+        found = structure.decode(structure.PrivateKeyInfo, self.key.pkcs8)
+        return asn1.encode_der(
+            structure.PrivateKeyInfo(
+                version=found.version, algorithm=algorithm, private_key=found.private_key
+            )
+        )
 
 
 class PfxWriter:
@@ -69,6 +108,7 @@ class PfxWriter:
             if frugal
             else protection.new_encryption(pfx_format, count)
         )
+        self._used = False
         self._mac = protection.new_mac(pfx_format, count)
         self._derivations = kdf.Derivations("nssbackup-write")
         needed = (*self._certificates.kdfs, *self._key.kdfs, self._mac.kdf)
@@ -82,7 +122,7 @@ class PfxWriter:
     def encode(
         self, identity: Identity, key: PrivateKey, *, friendly_name: str | None = None
     ) -> bytes:
-        """Return the PFX.
+        """Return the PFX of one identity.
 
         Args:
             identity: the certificate, and the CA certificates to go with it.
@@ -92,31 +132,42 @@ class PfxWriter:
         Raises:
             KeyMismatchError: the key does not fit the certificate.
         """
-        own = identity.certificate
-        if own.public_key is not None and own.public_key != key.public_key:
-            message = "the private key does not fit the certificate"
-            raise KeyMismatchError(message)
-        # As NSS, OpenSSL and Windows do: SHA-1 of the certificate, on it and its key only.
-        key_id = hashlib.sha1(own.der, usedforsecurity=False).digest()
-        attributes = _attributes(friendly_name_of(identity, friendly_name), key_id)
-        certificates = [
-            _certificate_bag(own, attributes),
-            *(_certificate_bag(each, _attributes(each.nickname)) for each in identity.chain),
-        ]
+        return self.encode_all(entries_of([(identity, key)], friendly_name))
+
+    def encode_all(self, entries: Sequence[PfxEntry]) -> bytes:
+        """Return the PFX of several identities, each with its key.
+
+        Raises:
+            KeyMismatchError: a key does not fit its certificate.
+        """
+        certificates, keys = [], []
+        for entry in entries:
+            own = entry.identity.certificate
+            if own.public_key is not None and own.public_key != entry.key.public_key:
+                message = "the private key does not fit the certificate"
+                raise KeyMismatchError(message)
+            attributes = _attributes(entry.friendly_name, entry.local_key_id)
+            certificates.append(_certificate_bag(own.der, attributes))
+            keys.append(self._key_bag(entry.pkcs8, attributes))
+        for issuer, name in issuers_of(entries):
+            certificates.append(_certificate_bag(issuer.der, _attributes(name)))
         safe = structure.encrypted_info(
             self._certificates.algorithm(),
             self._encrypt(self._certificates, structure.encode_bags(certificates)),
         )
-        keys = structure.data_info(structure.encode_bags([self._key_bag(key, attributes)]))
-        return self._authenticated(structure.encode_contents([safe, keys]))
+        content = [safe, structure.data_info(structure.encode_bags(keys))]
+        return self._authenticated(structure.encode_contents(content))
 
     def _encrypt(self, encryption: Encryption, plaintext: bytes) -> bytes:
         derived = self._derivations.result(encryption.kdfs, self._password)
         return encryption.key(derived).encrypt(plaintext)
 
-    def _key_bag(self, key: PrivateKey, attributes: _Attributes) -> structure.SafeBag:
+    def _key_bag(self, pkcs8: bytes, attributes: _Attributes) -> structure.SafeBag:
+        # The keys of one file share a salt. That is safe with a random IV for each.
+        encryption = protection.sharing_salt(self._key) if self._used else self._key
+        self._used = True
         shrouded = structure.EncryptedPrivateKeyInfo(
-            algorithm=self._key.algorithm(), data=self._encrypt(self._key, key.pkcs8)
+            algorithm=encryption.algorithm(), data=self._encrypt(encryption, pkcs8)
         )
         return structure.SafeBag(
             id=structure.SHROUDED_KEY_BAG, value=structure.opened(shrouded), attributes=attributes
@@ -164,8 +215,51 @@ def friendly_name_of(identity: Identity, wanted: str | None = None) -> str | Non
     return _writable(wanted or own.nickname or own.common_name or "") or None
 
 
-def _certificate_bag(certificate: StoredCertificate, attributes: _Attributes) -> structure.SafeBag:
-    bag = structure.CertBag(id=structure.X509_CERTIFICATE, value=structure.opened(certificate.der))
+def entries_of(
+    pairs: Iterable[tuple[Identity, PrivateKey]], friendly_name: str | None = None
+) -> tuple[PfxEntry, ...]:
+    """Return identities and keys as a PFX will contain them, each with a name of its own.
+
+    Of several entries with one name, Java and Firefox show only one.
+
+    Args:
+        pairs: the identities and their keys.
+        friendly_name: as of `PfxWriter.encode`.
+    """
+    entries: list[PfxEntry] = []
+    taken: set[str | None] = set()
+    for identity, key in pairs:
+        name = base = friendly_name_of(identity, friendly_name)
+        number = 1
+        while name is not None and name.casefold() in taken:
+            number += 1
+            suffix = f" #{number}"
+            name = f"{_writable(base or '', _FRIENDLY_NAME_UNITS - len(suffix))}{suffix}"
+        taken.add(name and name.casefold())
+        entries.append(PfxEntry(identity, key, name))
+    return tuple(entries)
+
+
+def issuers_of(entries: Sequence[PfxEntry]) -> tuple[tuple[StoredCertificate, str | None], ...]:
+    """Return each CA certificate of a PFX once with its friendlyName.
+
+    One whose name is taken goes without: NSS and Bouncy Castle confuse certificates of one name.
+    """
+    taken = {(entry.friendly_name or "").casefold() for entry in entries}
+    ders = {entry.identity.certificate.der for entry in entries}
+    found: list[tuple[StoredCertificate, str | None]] = []
+    for issuer in (each for entry in entries for each in entry.identity.chain):
+        if issuer.der in ders:
+            continue
+        ders.add(issuer.der)
+        name = _writable(issuer.nickname or "")
+        found.append((issuer, None if name.casefold() in taken else name))
+        taken.add(name.casefold())
+    return tuple(found)
+
+
+def _certificate_bag(der: bytes, attributes: _Attributes) -> structure.SafeBag:
+    bag = structure.CertBag(id=structure.X509_CERTIFICATE, value=structure.opened(der))
     return structure.SafeBag(
         id=structure.CERT_BAG, value=structure.opened(bag), attributes=attributes
     )
@@ -174,9 +268,8 @@ def _certificate_bag(certificate: StoredCertificate, attributes: _Attributes) ->
 def _attributes(name: str | None, key_id: bytes | None = None) -> _Attributes:
     """Return friendlyName and localKeyID (RFC 2985, 5.5) in DER order, or None for neither."""
     attributes = []
-    units = _writable(name or "").encode("utf-16-be")
-    if units:
-        value = structure.tlv(structure.BMP_STRING, units)
+    if name:
+        value = structure.tlv(structure.BMP_STRING, name.encode("utf-16-be"))
         attributes.append(_attribute(structure.FRIENDLY_NAME, value))
     if key_id is not None:
         attributes.append(_attribute(structure.LOCAL_KEY_ID, structure.opened(key_id)))
@@ -188,8 +281,8 @@ def _attribute(oid: ObjectIdentifier, value: asn1.TLV) -> structure.Attribute:
     return structure.Attribute(id=oid, values=asn1.SetOf([value]))
 
 
-def _writable(name: str) -> str:
-    """Return what a BMPString can hold: at most 255 units, no controls, no half pairs.
+def _writable(name: str, units: int = _FRIENDLY_NAME_UNITS) -> str:
+    """Return what a BMPString can hold: at most `units`, no controls, no half pairs.
 
     A character outside the BMP goes as a surrogate pair, as Windows and Java write and read it.
     NSS refuses a name that ends in a blank.
@@ -197,5 +290,5 @@ def _writable(name: str) -> str:
     kept = "".join(
         character for character in name if unicodedata.category(character) not in {"Cc", "Cs"}
     )
-    units = kept.strip().encode("utf-16-be")[: 2 * _FRIENDLY_NAME_UNITS]
-    return units.decode("utf-16-be", "ignore").rstrip()
+    encoded = kept.strip().encode("utf-16-be")[: 2 * units]
+    return encoded.decode("utf-16-be", "ignore").rstrip()

@@ -73,6 +73,11 @@ class Additions:
     signatures: Mapping[str, bytes] = field(repr=False)
     changes: tuple[Change, ...] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is added."""
+        return not (self.objects or self.signatures or self.changes)
+
 
 class Maker:
     """Makes objects for one store.

@@ -1,4 +1,4 @@
-"""Restore: the identity of a PFX put into a profile, so that Firefox has it.
+"""Put the identities of a PFX into a profile, so that Firefox has them.
 
 The only use case that writes to a profile. It works on a copy of the databases, reads the result
 back, and only then adds the very same objects to the profile, in one transaction over both.
@@ -17,7 +17,8 @@ from pathlib import Path
 
 from nssbackup.backups.opening import (
     BackupPasswordFor,
-    choose_pair,
+    Pair,
+    chosen_pairs,
     open_backup,
     pairs_of,
     read_pfx,
@@ -26,7 +27,7 @@ from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import NssBackupError, RestoreError, StoreError, StoreUnwritableError, reason
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import Select
-from nssbackup.identity.model import Identity, PasswordFor, PrivateKey, Profile, StoreKind
+from nssbackup.identity.model import Identity, PasswordFor, Profile, StoreKind
 from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, PfxWriters, friendly_name_of
 from nssbackup.profiles.lock import is_in_use
 from nssbackup.report import Json, identity_json
@@ -53,9 +54,9 @@ class RestoreOptions:
     """What to restore and how.
 
     Attributes:
-        certificate: which one, if the file holds several with their keys; as CERT of an export.
-        nickname: what the profile will call it; None for the name in the file.
-        trust_ca: whether the root of its chain is made a trusted one.
+        certificate: the identity to restore, as CERT of an export; None for all.
+        nickname: the name in the profile; None for the name in the file.
+        trust_ca: whether the root of its chain becomes a trusted one.
         engine: what writes the databases.
     """
 
@@ -70,11 +71,11 @@ class RestoreDialogue:
     """How a restore asks and tells.
 
     Attributes:
-        backup_password: asked for the file's password, again as long as it is wrong.
-        primary_password: asked for the profile's, the same way.
-        select: asked which of several identities is meant; None where nobody can be asked.
-        warn: told what the user should know.
-        detail: told what is done.
+        backup_password: asks for the file's password, again as long as it is wrong.
+        primary_password: asks for the profile's, the same way.
+        select: asks which of several identities is meant; None if nobody can be asked.
+        warn: is told what the user should know.
+        detail: is told what is done.
     """
 
     backup_password: BackupPasswordFor
@@ -89,73 +90,75 @@ class RestoreReport:
     """What `restore` did.
 
     Attributes:
-        identity: with the profile and the nickname that it has there.
-        changed: whether anything was added; False where all of it was there already.
-        aside: the folder with the databases as they were; None where there were none.
+        identities: each with the profile and the nickname that it has there; at least one.
+        changed: False if all of it was there already.
+        aside: the folder with the databases as they were; None if there were none.
     """
 
-    identity: Identity
+    identities: tuple[Identity, ...]
     changed: bool
     aside: Path | None = None
 
+    @property
+    def identity(self) -> Identity:
+        """The first of them."""
+        return self.identities[0]
+
     def to_json(self) -> Json:
-        """The document of `restore`."""
+        """Return the document of `restore`."""
         return {
             "identity": identity_json(self.identity),
+            "identities": [identity_json(each) for each in self.identities],
             "changed": self.changed,
             "verified": True,
             "aside": str(self.aside) if self.aside else None,
         }
 
 
-def restore_identity(
+def restore_backup(
     path: Path, profile: Profile, options: RestoreOptions, dialogue: RestoreDialogue
 ) -> RestoreReport:
-    """Put the identity of a PFX, with its chain, into a profile.
+    """Put the identities of a PFX, with their chains, into a profile.
 
     Args:
         path: a PFX of any program.
-        profile: where to; databases are made where it has none.
+        profile: the target; databases are made if it has none.
         options: what to restore and how.
-        dialogue: how to ask and tell.
+        dialogue: asks and tells.
 
     Raises:
-        RestoreError: the profile is in use, has databases of the old kind only, or the result was
-            not what it should be; the profile is as it was.
-        NssBackupError: any other; then too.
+        RestoreError: the profile is in use, has only old databases, or the result is wrong; the
+            profile is as it was.
+        NssBackupError: another failure; the profile is as it was.
     """
     _check_target(profile)
     if options.engine != "auto":
-        engine_named(options.engine)  # not here, it would be in vain to ask for passwords
+        engine_named(options.engine)  # before a password is asked for in vain
     data = read_pfx(path)
     pairs = pairs_of(open_backup(path, data, dialogue.backup_password))
-    choice = choose_pair(path, pairs, options.certificate, dialogue.select)
-    identity, key = pairs[choice.identity.certificate.sha256]
-    for note in (*choice.notes, *identity_warnings(identity)):
+    chosen, notes = chosen_pairs(path, pairs, options.certificate, dialogue.select)
+    for note in (*notes, *(each for pair in chosen for each in identity_warnings(pair[0]))):
         dialogue.warn(note)
-    work = _Work(identity, key, options, Remembered(dialogue.primary_password))
+    work = _Work(chosen, options, Remembered(dialogue.primary_password))
     with _in_words(), private_copy(profile.path) as copy:
         _check_kind(profile, copy.kind)
         made = writer.create_missing(copy.folder)
         staged = replace(profile, path=copy.folder, store="sqlite")
         with work.opened(staged) as store:
-            plan = work.plan(store, copy.folder)
-            restored = work.restored(profile, plan)
-            if plan.is_empty:
-                return RestoreReport(restored, changed=False)
             before, salt = store.certificates(), store.global_salt
-        for note in _notes(plan, identity, options):
-            dialogue.warn(note)
         rows = Rows.read(copy.folder)
-        work.apply(staged)
+        restored, planned = work.apply(staged, profile)
         additions = Rows.read(copy.folder).since(rows)
+        if additions.is_empty:
+            return RestoreReport(restored, changed=False)
+        for note in planned:
+            dialogue.warn(note)
         with work.opened(staged) as store:
-            _check(store, before, restored, key)
-            if not work.plan(store, copy.folder).is_empty:
-                raise _not_right()
+            work.check(store, before, restored)
+            work.check_complete(store, copy.folder)
         dialogue.detail("tried on a copy of the databases: read back, all is right")
         _check_target(profile)
-        # Root writes with the rights of the profile's owner, who may have links lie in wait.
+        # Root writes with the rights of the profile's owner, who may have placed links there.
         with homes_of([profile.path]), as_owner(), _set_aside(profile, copy) as aside:
             try:
                 writer.place(profile.path, made)
@@ -165,9 +168,9 @@ def restore_identity(
                 raise
     try:
         with _in_words(), work.opened(profile) as store:
-            _check(store, before, restored, key)
+            work.check(store, before, restored)
     except NssBackupError as error:
-        message = f"the identity was written, and then could not be read back: {error.message}"
+        message = f"the certificate was written, but could not be read back: {error.message}"
         hint = f"the databases as they were are in `{aside}`" if aside else IMPORT_CLICKS
         raise RestoreError(message, hint=hint) from error
     return RestoreReport(restored, changed=True, aside=aside)
@@ -175,7 +178,7 @@ def restore_identity(
 
 @contextmanager
 def _in_words() -> Iterator[None]:
-    """Say what the operating system or SQLite refused, wherever in the middle that was."""
+    """Turn what the operating system or SQLite refuses into an error of ours."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:
@@ -185,16 +188,15 @@ def _in_words() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What is to be restored, and the primary password of where to."""
+    """What is to be restored, and the primary password of the target."""
 
-    identity: Identity
-    key: PrivateKey
+    pairs: tuple[Pair, ...]
     options: RestoreOptions
     passwords: Remembered
 
     @contextmanager
     def opened(self, profile: Profile) -> Iterator[NativeStore]:
-        """The store of a profile, unlocked.
+        """Open and unlock the store of a profile.
 
         Raises:
             NssBackupError: it can't be opened.
@@ -206,64 +208,106 @@ class _Work:
             unlock(store, profile, self.passwords)
             yield store
 
-    def plan(self, store: NativeStore, folder: Path) -> Plan:
-        """What a store lacks; the folder is that of its databases."""
-        return Plan(
-            store,
-            Rows.read(folder),
-            self.identity,
-            self.key,
-            nickname=friendly_name_of(self.identity, self.options.nickname),
-            trust_ca=self.options.trust_ca,
-        )
+    def apply(
+        self, copy: Profile, profile: Profile
+    ) -> tuple[tuple[Identity, ...], tuple[str, ...]]:
+        """Add what is missing to a copy of the databases.
 
-    def restored(self, profile: Profile, plan: Plan) -> Identity:
-        """The identity as the profile will have it."""
-        own = replace(self.identity.certificate, nickname=plan.nickname, has_private_key=True)
-        return Identity(profile, own, self.identity.chain)
+        NSS adds it if it is the engine, and we what its import leaves out: it makes no CA a
+        trusted one, and adds no second half to a key.
 
-    def apply(self, copy: Profile) -> None:
-        """Add all that is lacking to a copy of the databases.
-
-        Through NSS if it is to be, and natively what NSS's import leaves out: it makes no CA a
-        trusted one, and no second half of a key that is there.
+        Returns:
+            The identities as the profile will have them, and what to tell the user.
 
         Raises:
             NssBackupError: it can't be done.
         """
-        if self.options.engine == "nss":
-            self._import(copy)
-        with self.opened(copy) as store:
-            plan = self.plan(store, copy.path)
-            additions = plan.additions(Rows.read(copy.path).free_ids())
-            salt = store.global_salt
-        writer.add(copy.path, additions, salt)
+        restored: list[Identity] = []
+        notes: list[str] = []
+        for pair in self.pairs:
+            with self.opened(copy) as store:
+                plan = self._plan(store, copy.path, pair)
+            identity = pair[0]
+            own = replace(identity.certificate, nickname=plan.nickname, has_private_key=True)
+            restored.append(Identity(profile, own, identity.chain))
+            if plan.is_empty:
+                continue
+            notes += _notes(plan, identity, self.options)
+            if self.options.engine == "nss":
+                self._import(copy, pair, plan)
+            with self.opened(copy) as store:
+                plan = self._plan(store, copy.path, pair)
+                additions = plan.additions(Rows.read(copy.path).free_ids())
+                salt = store.global_salt
+            writer.add(copy.path, additions, salt)
+        return tuple(restored), tuple(notes)
 
-    def _import(self, copy: Profile) -> None:
-        """Let NSS import the identity into a copy of the databases; errors are its own."""
+    def check(
+        self,
+        store: NativeStore,
+        before: Sequence[StoredCertificate],
+        restored: Sequence[Identity],
+    ) -> None:
+        """Compare databases that were read back with what they should be.
+
+        Raises:
+            RestoreError: they are different.
+            StoreError: they are damaged.
+        """
+        after = {one.sha256: one for one in store.certificates()}
+        if not all(_is_kept(one, after.get(one.sha256)) for one in before):
+            raise _not_right()
+        for identity, (_, key) in zip(restored, self.pairs, strict=True):
+            found = after.get(identity.certificate.sha256)
+            issuers = all(issuer.sha256 in after for issuer in identity.chain)
+            if not issuers or found is None or not found.has_private_key:
+                raise _not_right()
+            check_key(store, found, key)
+
+    def check_complete(self, store: NativeStore, folder: Path) -> None:
+        """Raise RestoreError if a store still lacks something."""
+        if not all(self._plan(store, folder, pair).is_empty for pair in self.pairs):
+            raise _not_right()
+
+    def _plan(self, store: NativeStore, folder: Path, pair: Pair) -> Plan:
+        """Return what a store lacks of an identity; the folder is that of its databases."""
+        identity, key = pair
+        return Plan(
+            store,
+            Rows.read(folder),
+            identity,
+            key,
+            nickname=friendly_name_of(identity, self.options.nickname),
+            trust_ca=self.options.trust_ca,
+        )
+
+    def _import(self, copy: Profile, pair: Pair, plan: Plan) -> None:
+        """Let NSS import an identity into a copy of the databases; it raises its own errors."""
         from nssbackup.stores.nss import import_identity
 
-        with self.opened(copy) as store:
-            plan = self.plan(store, copy.path)
         password = Secret(secrets.token_urlsafe(32))
         issuers = tuple(replace(issuer, nickname=nickname) for issuer, nickname in plan.issuers)
-        identity = Identity(None, self.identity.certificate, issuers)
-        writer = PfxWriters.start(password, (MODERN,), FEWEST_ROUNDS).by_format[MODERN]
+        identity = Identity(None, pair[0].certificate, issuers)
+        pfx_writer = PfxWriters.start(password, (MODERN,), FEWEST_ROUNDS).by_format[MODERN]
         pfx = copy.path / "identity.pfx"
-        write_private(pfx, writer.encode(identity, self.key, friendly_name=plan.nickname))
+        write_private(pfx, pfx_writer.encode(identity, pair[1], friendly_name=plan.nickname))
         import_identity(copy.path, pfx, password, self.passwords.answer)
+        pfx.unlink()
 
 
 def _notes(plan: Plan, identity: Identity, options: RestoreOptions) -> Iterator[str]:
-    """What there is to say of what will be done."""
+    """Say what the user would not expect."""
     if plan.renamed:
-        yield (f"it is called `{plan.nickname}` in the profile, because of the certificates there")
+        yield (
+            f"`{identity.display_name}` is called `{plan.nickname}` in the profile, because of the"
+            " certificates there"
+        )
     if options.trust_ca and not identity.chain_complete:
-        yield "no CA is made a trusted one: the root of the chain is not in the file"
+        yield "no CA becomes a trusted one: the root of the chain is not in the file"
 
 
 def _check_target(profile: Profile) -> None:
-    """Refuse what must not be written to.
+    """Refuse a profile that must not be written to.
 
     Raises:
         RestoreError: the profile is in use, or may be.
@@ -274,7 +318,7 @@ def _check_target(profile: Profile) -> None:
         hint = f"close {profile.application} and try again; or {IMPORT_CLICKS}"
         raise RestoreError(message, hint=hint)
     if in_use is None:
-        message = f"it can't be told whether profile `{profile.name}` is in use on another computer"
+        message = f"can't tell whether profile `{profile.name}` is in use on another computer"
         hint = (
             f"start and close {profile.application} once on this computer, then try again;"
             f" or {IMPORT_CLICKS}"
@@ -283,39 +327,18 @@ def _check_target(profile: Profile) -> None:
 
 
 def _check_kind(profile: Profile, kind: StoreKind | None) -> None:
-    """Refuse a profile that has the old databases alone.
+    """Refuse a profile that has only the old databases.
 
-    A Firefox that uses them would not see new ones beside them. A current one reads the old ones
-    no more: its NSS is built without them, and it makes new and empty ones.
+    A Firefox that uses them would not see new ones beside them. A current Firefox no longer reads
+    them (its NSS is built without them) and makes new, empty ones.
 
     Raises:
-        RestoreError: it is one.
+        RestoreError: the profile has only old ones.
     """
     if kind == "legacy":
         message = f"profile `{profile.name}` has only databases of Firefox 57 or earlier"
         hint = f"start a current Firefox once with this profile, then try again; or {IMPORT_CLICKS}"
         raise RestoreError(message, hint=hint)
-
-
-def _check(
-    store: NativeStore,
-    before: Sequence[StoredCertificate],
-    restored: Identity,
-    key: PrivateKey,
-) -> None:
-    """Hold databases that were read back against what they should be.
-
-    Raises:
-        RestoreError: they are not.
-        StoreError: they are damaged.
-    """
-    after = {one.sha256: one for one in store.certificates()}
-    found = after.get(restored.certificate.sha256)
-    kept = all(_is_kept(one, after.get(one.sha256)) for one in before)
-    issuers = all(issuer.sha256 in after for issuer in restored.chain)
-    if not kept or not issuers or found is None or not found.has_private_key:
-        raise _not_right()
-    check_key(store, found, key)
 
 
 def _not_right() -> RestoreError:
@@ -324,7 +347,7 @@ def _not_right() -> RestoreError:
 
 
 def _is_kept(before: StoredCertificate, after: StoredCertificate | None) -> bool:
-    """Whether a certificate that was there is there still, with its nickname and its key."""
+    """Return whether a certificate is still there with its nickname and its key."""
     return (
         after is not None
         and after.nickname == before.nickname
@@ -334,12 +357,13 @@ def _is_kept(before: StoredCertificate, after: StoredCertificate | None) -> bool
 
 @contextmanager
 def _set_aside(profile: Profile, copy: StagedStore) -> Iterator[Path | None]:
-    """Keep a copy of the databases in the profile: for good, unless the `with` block fails.
+    """Keep a copy of the databases in the profile; remove it if the `with` block fails.
 
-    None where there are no databases yet.
+    Yields:
+        Its folder, or None if there are no databases yet.
 
     Raises:
-        RestoreError: the databases can't be kept.
+        RestoreError: the databases can't be copied.
     """
     if copy.kind is None:
         yield None
@@ -357,7 +381,7 @@ def _set_aside(profile: Profile, copy: StagedStore) -> Iterator[Path | None]:
             for path in (folder, *folder.iterdir()):
                 writer.adopt(path, profile.path)
         except (OSError, StoreError) as error:
-            message = f"the databases can't be kept as they are: {error}"
+            message = f"the databases can't be copied: {error}"
             raise StoreUnwritableError(message) from error
         yield folder
     except BaseException:

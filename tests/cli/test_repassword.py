@@ -32,11 +32,10 @@ from tests.cli.runner import (
 from tests.conftest import MakeProfile, SnapshotOf
 from tests.unit.pkcs12.identities import pfx_of, pkcs8_of
 
-OLD, NEW, AGAIN, WHICH = (
+OLD, NEW, AGAIN = (
     "Old password of a.pfx",
     "New password for the backup",
     "The same again",
-    "Which one?",
 )
 GIVEN = "WIPO-made-this-up-4711"
 WRONG = "Wrong-Guess-77"
@@ -366,18 +365,14 @@ def test_nothing_is_asked_where_the_answer_could_not_help(cli: Cli, words: tuple
 
 
 @pytest.mark.parametrize("key", [CTRL_D, CTRL_C])
-@pytest.mark.parametrize("at", [OLD, NEW, AGAIN, WHICH])
+@pytest.mark.parametrize("at", [OLD, NEW, AGAIN])
 def test_the_way_out_of_each_question_leaves_everything_as_it_was(
     cli: Cli, snapshot_of: SnapshotOf, at: str, key: str
 ) -> None:
-    where: tuple[str, ...] = ("--force",)
-    if at == WHICH:
-        two_people(cli)
-        where = ("-o", "b.pfx")
     before = snapshot_of(cli.here)
-    asked = (OLD, NEW, AGAIN) if at != WHICH else (OLD, WHICH)
+    asked = (OLD, NEW, AGAIN)
     answers = [(one, f"{GIVEN}\n") for one in asked[: asked.index(at)]]
-    talk = cli.talk("repassword", "a.pfx", *where, answers=[*answers, (at, key)])
+    talk = cli.talk("repassword", "a.pfx", "--force", answers=[*answers, (at, key)])
     assert talk.status == (130 if key == CTRL_C else 4)
     assert "Traceback" not in talk.text
     assert snapshot_of(cli.here) == before
@@ -397,45 +392,25 @@ def test_the_old_password_can_be_asked_for_and_the_new_one_made(cli: Cli) -> Non
 # --- several in one file
 
 
-def test_several_people_are_a_numbered_choice(cli: Cli) -> None:
+def test_several_people_are_all_written_or_the_one_named(cli: Cli, snapshot_of: SnapshotOf) -> None:
     two_people(cli)
-    talk = cli.talk(
-        *("repassword", "a.pfx", "-o", "b.pfx", *FAST),
-        answers=[
-            (OLD, f"{GIVEN}\n"),
-            (WHICH, "2\n"),
-            (NEW, f"{STRONG}\n"),
-            (AGAIN, f"{STRONG}\n"),
-        ],
-    )
-    assert talk.status == 0
-    second = next(line for line in talk.text.splitlines() if line.startswith("2 "))
-    assert cli.verify(cli.here / "b.pfx")[0]["identity"]["common_name"] in second
-
-
-def test_without_a_terminal_several_people_are_21_and_can_be_named(cli: Cli) -> None:
-    two_people(cli)
-    result = repassword(cli, "a.pfx", "-o", "b.pfx", "--json")
-    assert result.status == 21
-    candidates = result.error["candidates"]
-    assert {one["common_name"] for one in candidates} == {"Jane Doe", "Zoë Müller"}
-    assert "--cert" in result.error["hint"]
-    for number, one in enumerate(candidates):
-        made = repassword(
+    made = repassword(cli, "a.pfx", "-o", "b.pfx", "--json").document
+    assert {one["common_name"] for one in made["identities"]} == {"Jane Doe", "Zoë Müller"}
+    found = cli.verify(cli.here / "b.pfx")[0]["identities"]
+    assert [one["sha256"] for one in found] == [one["sha256"] for one in made["identities"]]
+    for number, one in enumerate(made["identities"]):
+        only = repassword(
             cli, "a.pfx", "-o", f"{number}.pfx", "--json", "--cert", one["sha256"][:8]
         )
-        assert made.document["identity"]["sha256"] == one["sha256"]
+        assert only.document["identities"] == [only.document["identity"]]
+        assert only.document["identity"]["sha256"] == one["sha256"]
     assert repassword(cli, "a.pfx", "-o", "c.pfx", "--cert", "nobody").status == 20
-
-
-def test_a_file_of_several_people_is_never_replaced(cli: Cli, snapshot_of: SnapshotOf) -> None:
-    two_people(cli)
     before = snapshot_of(cli.here)
-    for words in ((), ("-o", "a.pfx"), ("--cert", "Jane Doe")):
-        result = repassword(cli, "a.pfx", "--force", *words)
-        assert result.status == 2
-        assert "`--output FILE`" in result.stderr
+    result = repassword(cli, "a.pfx", "--force", "--cert", "Jane Doe")
+    assert result.status == 2
+    assert "`--output FILE`" in result.stderr
     assert snapshot_of(cli.here) == before
+    assert repassword(cli, "a.pfx", "--force").status == 0
 
 
 # --- secrets

@@ -259,19 +259,22 @@ def test_what_is_missing_without_a_terminal_is_named(cli: Cli) -> None:
     assert cli.run("restore", "a.pfx", "--engine", "none").status == 2
 
 
-def test_of_several_certificates_in_the_file_one_is_named(cli: Cli, tmp_path: Path) -> None:
+def test_all_certificates_are_restored_or_the_one_named(cli: Cli, tmp_path: Path) -> None:
     people = [(ec_key(0), own()), (ec_key(1), issue(ec_key(1), "Zoë", WIPO, ec_key(9)))]
     file = pfx_of([key for key, _ in people], [der for _, der in people], Secret(GIVEN))
     (cli.here / "a.pfx").write_bytes(file)
     folder = tmp_path / "fresh"
     folder.mkdir()
-    several = restore(cli, "--profile", folder, "--json")
-    assert (several.status, several.error["code"]) == (21, "ambiguous")
-    assert "--cert FINGERPRINT" in several.error["hint"]
     assert restore(cli, "--profile", folder, "--cert", "nobody", "--json").status == 20
     assert names(folder) == []
     done = restore(cli, "--profile", folder, "--cert", "Zoë", "--json")
-    assert done.document["identity"]["common_name"] == "Zoë"
+    assert [one["common_name"] for one in done.document["identities"]] == ["Zoë"]
+    done = restore(cli, "--profile", folder, "--json")
+    assert [one["common_name"] for one in done.document["identities"]] == ["Jane Doe", "Zoë"]
+    assert done.document["identity"] == done.document["identities"][0]
+    said = restore(cli, "--profile", folder).stderr
+    assert "Jane Doe" in said
+    assert "Zoë" in said
 
 
 def test_the_password_may_come_through_a_pipe(cli: Cli, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from nssbackup.backups.verify import Expected
-from nssbackup.pkcs12 import MODERN, PfxWriters
+from nssbackup.pkcs12 import MODERN, PfxWriters, entries_of
 from nssbackup.profiles import resolve_profile
 from nssbackup.report import ExportReport
 from nssbackup.secret import Secret
@@ -234,7 +234,7 @@ def values(profile: MakeProfile, tmp_path: Path) -> list[object]:
     key = read_key(identity, "auto", lambda _profile, _attempt: Secret(PRIMARY))
     secret = Secret(BACKUP)
     pfx_writers = PfxWriters.start(secret, (MODERN,), 2048)
-    expected = Expected(identity, key, "name", MODERN, 2048)
+    expected = Expected(entries_of([(identity, key)]), MODERN, 2048)
     report = ExportReport(identity, (), secret)
     writer = pfx_writers.by_format[MODERN]
     assert len(writer.encode(identity, key)) > 0

@@ -11,8 +11,8 @@ from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from nssbackup.backups.opening import pairs_of
-from nssbackup.backups.outputs import default_name
 from nssbackup.backups.verify import flaw
+from nssbackup.backups.writing import default_name
 from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import NssBackupError
 from nssbackup.identity import pem, private_keys

@@ -11,7 +11,7 @@ from typing import cast
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from nssbackup.backups.outputs import default_name
+from nssbackup.backups.writing import default_name
 from nssbackup.cli.tables import identity_table
 from nssbackup.errors import NssBackupError
 from nssbackup.identity.choosing import assemble, choose, listed, matching

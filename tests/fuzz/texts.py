@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from nssbackup.backups.outputs import default_name
+from nssbackup.backups.writing import default_name
 from nssbackup.batch import state
 from nssbackup.batch.password_table import Owner, PasswordTable
 from nssbackup.batch.rendering.page import page

@@ -16,7 +16,7 @@ from nssbackup.restore.restore import (
     RestoreDialogue,
     RestoreOptions,
     RestoreReport,
-    restore_identity,
+    restore_backup,
 )
 from nssbackup.secret import Secret
 from nssbackup.stores import EngineName
@@ -105,7 +105,7 @@ def restore(
     nickname: str | None = None,
 ) -> RestoreReport:
     """Restore our export of a fixture's identity to the profile in a folder."""
-    return restore_identity(
+    return restore_backup(
         exported(expected, BACKUP_PASSWORD, "modern"),
         Profile(folder, "target", "Firefox", store=store_in(folder)),
         RestoreOptions(engine=engine, trust_ca=trust_ca, nickname=nickname),

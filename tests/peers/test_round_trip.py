@@ -16,7 +16,7 @@ from nssbackup.backups.writing import Dialogue
 from nssbackup.identity.model import Profile
 from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, PfxContents, PfxWriters, open_pfx
 from nssbackup.profiles import resolve_profile
-from nssbackup.restore.restore import RestoreDialogue, RestoreOptions, restore_identity
+from nssbackup.restore.restore import RestoreDialogue, RestoreOptions, restore_backup
 from nssbackup.secret import Secret
 from nssbackup.stores import EngineName
 from nssbackup.stores.nss import NssEngine
@@ -86,7 +86,7 @@ def test_a_restored_store_gives_the_file_it_was_made_of(
     first.write_bytes(_first(expected, reader))
     restored = tmp_path / "restored"
     restored.mkdir()
-    report = restore_identity(
+    report = restore_backup(
         first,
         Profile(restored, "restored", "Firefox"),
         RestoreOptions(engine=writer),

@@ -79,9 +79,9 @@ def restore(  # noqa: PLR0913 - one parameter an option
 
     from nssbackup.cli.guided.questions import select
     from nssbackup.cli.summaries import show_restore
-    from nssbackup.restore.restore import RestoreDialogue, RestoreOptions, restore_identity
+    from nssbackup.restore.restore import RestoreDialogue, RestoreOptions, restore_backup
 
-    report = restore_identity(
+    report = restore_backup(
         file,
         _target(profile, talk),
         RestoreOptions(certificate=cert, nickname=name, trust_ca=trust_ca, engine=engine),

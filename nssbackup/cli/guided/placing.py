@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from nssbackup.backups.outputs import PFX_ENDINGS, default_name, with_ending
+from nssbackup.backups.writing import PFX_ENDINGS, default_name, with_ending
 from nssbackup.cli.guided.places import Kind, Place, backup_places, connected_drives, current_folder
 from nssbackup.cli.guided.questions import agreed, pick
 from nssbackup.cli.output import Output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from nssbackup.errors import (
     WrongBackupPasswordError,
 )
 from nssbackup.identity.certificate import from_der
-from nssbackup.identity.choosing import AmbiguousError, NoMatchError, Select
+from nssbackup.identity.choosing import NoMatchError, Select
 from nssbackup.identity.model import Identity
 from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.pkcs12 import (
@@ -52,6 +51,7 @@ EXPIRED = issue(JANE, "Jane Doe", "CA", CA_KEY, days=(-90, -3))
 
 
 JANES_FILE = pfx_of([JANE], [JANES, CA], OLD)
+SHARED_KEY = pfx_of([JANE], [EXPIRED, JANES, CA], OLD)
 TWO_PEOPLE = pfx_of([JANE, ZOE], [JANES, CA, ZOES], OLD)
 RENEWED = pfx_of([ZOE, JANE], [EXPIRED, JANES, CA, issue(ZOE, "Jane Doe", "CA", CA_KEY)], OLD)
 
@@ -370,42 +370,25 @@ def test_any_bytes_are_an_error_and_stay(
 # --- several in one file
 
 
-def first(identities: Sequence[Identity], _reason: str) -> Identity:
-    return identities[0]
+def ders_of(path: Path) -> list[bytes]:
+    return [found.certificate.der for found in contents_of(path).certificates]
 
 
-def test_of_renewals_the_newest_valid_one_is_taken_and_that_is_said(tmp_path: Path) -> None:
-    path, output = written(tmp_path, RENEWED), tmp_path / "new.pfx"
-    asked = Asked()
-    asked.run(path, RepasswordOptions(output=str(output)))
-    own = identity_of(output).certificate
-    assert own.status() == "valid"
-    assert any("of 3 renewals" in warning for warning in asked.warnings)
-    assert not any("left out" in warning for warning in asked.warnings)
-    assert path.read_bytes() == RENEWED
-
-
-def test_two_renewals_that_share_a_key_are_two(tmp_path: Path) -> None:
-    path = written(tmp_path, pfx_of([JANE], [EXPIRED, JANES, CA], OLD))
-    with pytest.raises(UsageError, match="only one would be left"):
-        Asked().run(path, IN_PLACE)
-    output = tmp_path / "new.pfx"
-    Asked().run(path, RepasswordOptions(output=str(output)))
-    assert identity_of(output).certificate.der == JANES
-
-
-def test_several_people_are_listed_with_the_option_to_name_one(tmp_path: Path) -> None:
-    path = written(tmp_path, TWO_PEOPLE)
-    with pytest.raises(AmbiguousError) as caught:
-        Asked().run(path, RepasswordOptions(output=str(tmp_path / "new.pfx")))
-    assert len(caught.value.candidates) == 2
-    assert "--cert" in str(caught.value.hint)
-
-
-def test_several_people_are_asked_about(tmp_path: Path) -> None:
-    path, output = written(tmp_path, TWO_PEOPLE), tmp_path / "new.pfx"
-    report = Asked(select=first).run(path, RepasswordOptions(output=str(output)))
-    assert identity_of(output).certificate.der == report.identity.certificate.der
+@pytest.mark.parametrize(
+    ("content", "count"), [(TWO_PEOPLE, 2), (RENEWED, 3), (SHARED_KEY, 2)], ids=str
+)
+def test_all_identities_of_a_file_are_written(tmp_path: Path, content: bytes, count: int) -> None:
+    path = written(tmp_path, content)
+    before = open_pfx(content, OLD)
+    report = Asked().run(path, IN_PLACE)
+    assert len(report.identities) == count
+    assert report.identity == report.identities[0]
+    after = contents_of(path)
+    assert [pair.fits for pair in after.pairs] == [True] * count
+    assert {pair.key.key.pkcs8 for pair in after.pairs} == {each.key.pkcs8 for each in before.keys}
+    assert sorted(ders_of(path)) == sorted(each.certificate.der for each in before.certificates)
+    names = [each.friendly_name for each in after.keys]
+    assert len(set(names)) == count
 
 
 @pytest.mark.parametrize(("text", "der"), [("zoë", ZOES), ("Jane", JANES)])
@@ -427,12 +410,15 @@ def test_a_name_that_nobody_has_lists_who_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "options"),
     [
-        (TWO_PEOPLE, IN_PLACE),
         (TWO_PEOPLE, replace(IN_PLACE, certificate="Jane Doe")),
-        (TWO_PEOPLE, replace(IN_PLACE, output="{}/old.p12")),
         (TWO_PEOPLE, replace(IN_PLACE, output="{}/sub/../old.p12", certificate="Jane Doe")),
-        (TWO_PEOPLE, replace(IN_PLACE, output="{}/sub/old.p12", copies=(Path("{}"),))),
-        (RENEWED, IN_PLACE),
+        (
+            TWO_PEOPLE,
+            replace(
+                IN_PLACE, output="{}/sub/old.p12", copies=(Path("{}"),), certificate="Jane Doe"
+            ),
+        ),
+        (RENEWED, replace(IN_PLACE, certificate="Jane Doe")),
         (pfx_of([JANE, ZOE], [JANES, CA], OLD), IN_PLACE),
     ],
 )
@@ -442,17 +428,13 @@ def test_a_file_is_never_replaced_by_less_than_it_held(
     path = written(tmp_path, content)
     (tmp_path / "sub").mkdir()
     before = snapshot_of(tmp_path)
-
-    def never(_identities: Sequence[Identity], _reason: str) -> Identity:
-        pytest.fail("the choice would be in vain")
-
-    asked = Asked(select=never)
+    asked = Asked()
     given_ = replace(
         options,
         output=options.output and options.output.format(tmp_path),
         copies=tuple(Path(str(copy).format(tmp_path)) for copy in options.copies),
     )
-    with pytest.raises(UsageError, match="only one would be left") as caught:
+    with pytest.raises(UsageError, match="which would be lost") as caught:
         asked.run(path, given_)
     assert "--output" in str(caught.value.hint)
     assert "new" not in asked.questions
@@ -462,8 +444,8 @@ def test_a_file_is_never_replaced_by_less_than_it_held(
 def test_a_default_name_that_is_the_files_own_replaces_no_more(tmp_path: Path) -> None:
     (file,) = Asked().run(written(tmp_path), RepasswordOptions(output=str(tmp_path))).files
     path = written(tmp_path, TWO_PEOPLE, name=file.path.name)
-    with pytest.raises(UsageError, match="only one would be left"):
-        Asked(select=first).run(
+    with pytest.raises(UsageError, match="which would be lost"):
+        Asked().run(
             path, RepasswordOptions(output=str(tmp_path), certificate="Jane Doe", replace=True)
         )
     assert path.read_bytes() == TWO_PEOPLE
@@ -476,5 +458,5 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     asked.run(path, RepasswordOptions(output=str(tmp_path / "new.pfx")))
     said = [warning for warning in asked.warnings if warning.startswith("left out")]
     assert len(said) == 2
-    assert "1 private key without certificate" in said[0]
+    assert "1 private key without a certificate" in said[0]
     assert "A Stranger" in said[1]

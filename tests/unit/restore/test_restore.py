@@ -28,7 +28,6 @@ from nssbackup.errors import (
     WrongPrimaryPasswordError,
 )
 from nssbackup.identity.certificate import from_der
-from nssbackup.identity.choosing import AmbiguousError
 from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
 from nssbackup.restore import writer
@@ -37,7 +36,7 @@ from nssbackup.restore.restore import (
     RestoreDialogue,
     RestoreOptions,
     RestoreReport,
-    restore_identity,
+    restore_backup,
 )
 from nssbackup.restore.rows import Rows
 from nssbackup.secret import Secret
@@ -87,7 +86,7 @@ class User:
         self.told: list[str] = []
 
     def restore(self, file: Path, folder: Path, **options: object) -> RestoreReport:
-        return restore_identity(
+        return restore_backup(
             file,
             Profile(folder, "target", "Firefox", store=store_in(folder)),
             RestoreOptions(**options),  # type: ignore[arg-type]  # each test names what it means
@@ -378,7 +377,7 @@ def test_a_name_of_somebody_else_gets_a_number_and_that_is_said(
     user = User()
     report = user.restore(files / "jane.pfx", builder.write())
     assert report.identity.certificate.nickname == "Jane Doe #3"
-    assert any("it is called `Jane Doe #3` in the profile" in line for line in user.told)
+    assert any("is called `Jane Doe #3` in the profile" in line for line in user.told)
     assert read_back(builder.folder)[sha256(CA)] == ("CA #2", False)
 
 
@@ -471,7 +470,7 @@ def test_a_profile_with_old_databases_alone_is_refused(
     folder = profile("legacy-nopassword")
     for store in (store_in(folder), None):  # whatever was known of it before
         with unchanged(folder), pytest.raises(RestoreError, match="Firefox 57 or earlier"):
-            restore_identity(
+            restore_backup(
                 files / "jane.pfx",
                 Profile(folder, "target", "Firefox", store=store),
                 RestoreOptions(),
@@ -520,14 +519,19 @@ def test_a_file_that_is_no_backup_is_refused_before_the_profile_is_asked_for(
         assert "primary" not in user.asked
 
 
-def test_of_several_identities_one_is_named(files: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "profile"
-    folder.mkdir()
-    with pytest.raises(AmbiguousError):
-        User().restore(files / "two.pfx", folder)
-    assert list(folder.iterdir()) == []
-    User().restore(files / "two.pfx", folder, certificate="Zoë")
-    assert read_back(folder).keys() == {sha256(ZOES), sha256(CA)}
+def test_all_identities_are_restored_or_the_one_named(files: Path, tmp_path: Path) -> None:
+    one, both = tmp_path / "one", tmp_path / "both"
+    for folder in (one, both):
+        folder.mkdir()
+    User().restore(files / "two.pfx", one, certificate="Zoë")
+    assert read_back(one).keys() == {sha256(ZOES), sha256(CA)}
+    report = User().restore(files / "two.pfx", both)
+    assert read_back(both).keys() == {sha256(JANES), sha256(ZOES), sha256(CA)}
+    assert [each.certificate.der for each in report.identities] == [JANES, ZOES]
+    # What one profile has already stays as it is, and the other is added.
+    assert User().restore(files / "two.pfx", one).changed
+    assert read_back(one) == read_back(both)
+    assert not User().restore(files / "two.pfx", one).changed
 
 
 @pytest.mark.parametrize("key", [ed25519.Ed25519PrivateKey.generate()], ids=["Ed25519"])
@@ -663,7 +667,7 @@ def test_what_can_not_be_read_back_is_said_with_the_way_back(
             (folder / "key4.db").write_bytes(b"spoiled" * 1000)
 
     monkeypatch.setattr(writer, "add", add_and_spoil)
-    with pytest.raises(RestoreError, match="was written, and then could not be read") as refused:
+    with pytest.raises(RestoreError, match="was written, but could not be read") as refused:
         User().restore(files / "jane.pfx", folder)
     (aside,) = (path for path in folder.iterdir() if path.is_dir())
     assert refused.value.hint == f"the databases as they were are in `{aside}`"
