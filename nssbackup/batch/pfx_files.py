@@ -24,7 +24,7 @@ from nssbackup.batch.report import BatchItem
 from nssbackup.batch.state import WrittenBackup
 from nssbackup.errors import NssBackupError, OutputError, UsageError, reason
 from nssbackup.identity.model import Identity, PasswordFor, PrivateKey
-from nssbackup.pkcs12 import PfxWriters, format_named, friendly_name_of
+from nssbackup.pkcs12 import PfxWriters, entries_of, format_named, friendly_name_of
 from nssbackup.report import error_fields, rfc3339
 from nssbackup.secret import Secret, generate
 from nssbackup.stores.unlocking import read_key
@@ -114,8 +114,9 @@ def encode_pfx(
     written = _as_written(identity, options)
     format_ = format_named(format_name)
     writers = PfxWriters.start(password, (format_,), options.rounds, frugal=True)
-    data = writers.by_format[format_].encode(written, key)
-    return data, Expected(written, key, friendly_name_of(written), format_, writers.rounds)
+    entries = entries_of([(written, key)])
+    data = writers.by_format[format_].encode_all(entries)
+    return data, Expected(entries, format_, writers.rounds)
 
 
 def write_files(
@@ -175,7 +176,7 @@ def _entry(one: PendingFile) -> Entry:
     return Entry(
         user=one.item.user,
         profile=one.item.profile or "",
-        fingerprint=one.expected.identity.certificate.sha256,
+        fingerprint=one.expected.entries[0].identity.certificate.sha256,
         file=one.item.file or "",
         sha256=one.backup.sha256,
         created=rfc3339(datetime.now(UTC)),

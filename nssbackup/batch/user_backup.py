@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nssbackup.backups.outputs import default_name
+from nssbackup.backups.writing import default_name
 from nssbackup.batch.layout import unused_name
 from nssbackup.batch.options import BatchOptions
 from nssbackup.batch.pfx_files import (
