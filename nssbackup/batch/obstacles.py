@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -43,15 +44,12 @@ class Obstacles:
         return bool(self.closed or self.links_out)
 
     def follow(self, path: Path, below: tuple[str, ...], application: str) -> None:
-        """Walk from a folder down to the roots that its names and patterns lead to."""
-        mode = self._mode(path)
-        if not stat.S_ISDIR(mode) or not self.system.holds(path):
-            if _may_lead_to_profiles(path, below) and not self.system.holds(path):
-                self.links_out.setdefault(path, set()).add(application)
-            return
+        """Walk from a folder of the home down to the roots that names and patterns lead to."""
         if (path, below) in self._seen:
             return
         self._seen.add((path, below))
+        if not stat.S_ISDIR(self._mode(path, below, application)):
+            return
         if not below:
             self._look_into_root(path)
         elif _is_pattern(below[0]):
@@ -62,42 +60,56 @@ class Obstacles:
         else:
             self.follow(path / below[0], below[1:], application)
 
+    def _mode(self, path: Path, below: Sequence[str], application: str) -> int:
+        """Return the mode of what lies at a path; 0 if nothing does, or nothing of this home."""
+        try:
+            mode = path.lstat().st_mode
+            if not stat.S_ISLNK(mode):
+                return mode
+            if self.system.holds(path):
+                return path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return 0
+        except OSError as error:
+            self.closed[path.parent] = error
+            return 0
+        if _may_lead_to_profiles(path, below):
+            self.links_out.setdefault(path, set()).add(application)
+        return 0
+
     def _look_into_root(self, root: Path) -> None:
         for parent in (root, root / "Profiles"):
-            if stat.S_ISDIR(self._mode(parent)) and self.system.holds(parent):
+            if self.system.holds(parent):
                 for child in self._folders(parent):
                     if store_in(child) is None:
                         list(self._folders(child))
 
     def _folders(self, path: Path) -> Iterator[Path]:
+        """Yield the folders in a folder, without links; note it if it is closed."""
         try:
             with os.scandir(path) as entries:
-                found = [entry.name for entry in islice(entries, _MOST_CHILDREN) if entry.is_dir()]
-        except FileNotFoundError:
+                found = [
+                    entry.name
+                    for entry in islice(entries, _MOST_CHILDREN)
+                    if entry.is_dir(follow_symlinks=False)
+                ]
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            if self.system.holds(path):
-                self.closed[path] = error
+            self.closed[path] = error
             return
         yield from (path / name for name in found)
-
-    def _mode(self, path: Path) -> int:
-        try:
-            return path.stat().st_mode
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            return 0
-        except OSError as error:
-            if self.system.holds(path):
-                self.closed[path.parent] = error
-            return 0
 
 
 def obstacles(system: System) -> Obstacles:
     """Return what may hide profiles in another user's home."""
     found = Obstacles(system)
+    holds = cache(system.holds)
     for candidate in candidate_roots(system):
-        below = tuple(name for name in candidate.below.split("/") if name)
-        found.follow(Path(candidate.base), below, candidate.application)
+        base = Path(candidate.base)
+        if base == system.home or holds(base.parent):
+            below = tuple(name for name in candidate.below.split("/") if name)
+            found.follow(base, below, candidate.application)
     return found
 
 

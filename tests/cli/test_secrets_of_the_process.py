@@ -132,7 +132,7 @@ def test_nobody_but_root_looks_into_the_memory(tmp_path: Path) -> None:
 def test_every_process_sees_to_it_before_it_is_told_anything(require_peers: bool) -> None:
     """Also where a limit was not inherited: each is started with none."""
     need(_limit_kept(), required=require_peers)
-    for script in ("batch/worker.py", "stores/nss/worker.py"):
+    for script in ("stores/nss/worker.py",):
         words = [*_NO_LIMIT, sys.executable, "-I", str(PACKAGE / script), str(PACKAGE.parent)]
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             limits = Path(f"/proc/{process.pid}/limits")

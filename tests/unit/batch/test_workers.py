@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import signal
 import sys
 import time
@@ -48,7 +50,10 @@ def tell_secrets(_: User, options: BatchOptions) -> Outcome:
     assert found is not None
     environment = Path("/proc/self/environ").read_text() if sys.platform == "linux" else ""
     arguments = Path("/proc/self/cmdline").read_text() if sys.platform == "linux" else ""
-    return Outcome(notes=(found.reveal(), primary.reveal(), environment, arguments))
+    dumpable = ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) if sys.platform == "linux" else 0
+    limit = resource.getrlimit(resource.RLIMIT_CORE)
+    private = f"{dumpable} {limit}"
+    return Outcome(notes=(found.reveal(), primary.reveal(), private, environment, arguments))
 
 
 def users(*names: str) -> list[User]:
@@ -108,5 +113,5 @@ def test_secrets_reach_a_worker_through_the_pipe_only() -> None:
         Roots(), Path("/b"), "h", passwords=table, primary=Secret("hunter3"), jobs=1
     )
     (found,) = Workers(options, back_up=tell_secrets).outcomes(users("a"))
-    assert found.notes[:2] == ("hunter2", "hunter3")
-    assert "hunter" not in "".join(found.notes[2:]) + repr(options)
+    assert found.notes[:3] == ("hunter2", "hunter3", "0 (0, 0)")
+    assert "hunter" not in "".join(found.notes[3:]) + repr(options)
