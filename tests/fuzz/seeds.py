@@ -14,12 +14,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from nssbackup.identity.choosing import assemble
 from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.secret import Secret
 from nssbackup.stores.native import NativeEngine
-from tests import FIXTURES
-
-PROFILES = FIXTURES / "profiles"
+from tests import FIXTURES, PROFILES
 
 # One of each kind that there is: maker, key, encryption of the store.
 CURRENT = ("nss387-nopassword", "ec-p256", "tripledes", "dsa", "key-without-certificate")
@@ -41,26 +40,12 @@ def compact(profile: str, name: str) -> bytes:
         with closing(source):
             copy.executescript("PRAGMA page_size=512; VACUUM")
             copy.executescript("".join(source.iterdump()))
-        return image_of(copy)
-
-
-def image_of(database: sqlite3.Connection) -> bytes:
-    """The bytes that a database in memory would have as a file."""
-    # Connection.serialize is of Python 3.11.
-    from tests.fuzz import scratch
-
-    path = scratch.place() / "image"
-    database.execute(f"VACUUM INTO '{path}'")
-    data = path.read_bytes()
-    path.unlink()
-    return data
+        return copy.serialize()
 
 
 @cache
 def identities() -> tuple[tuple[Identity, PrivateKey], ...]:
     """Identities with their keys and chains."""
-    from nssbackup.identity.choosing import assemble
-
     found: list[tuple[Identity, PrivateKey]] = []
     for name in _READABLE:
         with NativeEngine().open(Profile(PROFILES / name, name, "Firefox")) as store:

@@ -123,7 +123,7 @@ def _group_seeds() -> tuple[bytes, ...]:
             database.executemany(
                 "INSERT INTO Profiles (id, path, name, avatar) VALUES (?, ?, ?, ?)", rows
             )
-            found.append(seeds.image_of(database))
+            found.append(database.serialize())
     return tuple(found)
 
 
