@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from nssbackup.batch.rendering import write_reports
+from nssbackup.batch.report import HostResult, totals_of
 from tests.peers import need
 from tests.peers.firefox import Firefox
 from tests.unit.batch.rendering_documents import (
@@ -199,7 +200,10 @@ def people() -> list[Document]:
 
 
 def many(count: int = 350) -> list[Document]:
-    return [item(n, status="unchanged" if n % 10 else "backed-up") for n in range(count)]
+    return [
+        item(n, user=f"user{n:03}", status="unchanged" if n % 10 else "backed-up")
+        for n in range(count)
+    ]
 
 
 # --- sorting and filtering
@@ -211,7 +215,7 @@ def test_every_column_sorts_both_ways_and_says_so(browser: Browser, tmp_path: Pa
     assert browser.sorted_by() == []
     # The failure has no certificate and no file: what is empty comes last, whichever way.
     orders = {
-        "Status": ["Zoë", "Émile", "10", "Ömer", "user7", "anna", "Bob", "9"],
+        "Status": ["10", "Zoë", "Émile", "Ömer", "user7", "9", "anna", "Bob"],
         "Ends": ["Zoë", "Bob", "Ömer", "Émile", "9", "anna", "10", "user7"],
         "Certificate": ["9", "10", "anna", "Bob", "Émile", "Ömer", "Zoë", "user7"],
         "Issuer": ["Ömer", "9", "10", "Bob", "Émile", "anna", "Zoë", "user7"],
@@ -230,7 +234,7 @@ def test_every_column_sorts_both_ways_and_says_so(browser: Browser, tmp_path: Pa
         browser.click(f"#items th:nth-child({place}) button")
         assert browser.sorted_by() == [(name, "descending")]
         if name == "Status":  # where they are alike, they stay as they were
-            assert browser.rows() == ["anna", "Bob", "9", "user7", "Zoë", "Émile", "10", "Ömer"]
+            assert browser.rows() == ["9", "anna", "Bob", "user7", "10", "Zoë", "Émile", "Ömer"]
         elif expected[-1] == "user7":
             assert browser.rows() == [*expected[-2::-1], "user7"], name
         else:
@@ -267,7 +271,7 @@ def test_the_text_box_and_the_status_narrow_the_table(browser: Browser, tmp_path
     browser.read("document.getElementById('text').value = ''")
     browser.type("#text", "doe")
     browser.click("#status option[value=unchanged]")
-    assert browser.rows() == ["anna", "Bob", "9"]
+    assert browser.rows() == ["9", "anna", "Bob"]
     browser.click("#items th:nth-child(5) button")
     assert browser.rows() == ["9", "anna", "Bob"]
     browser.type("#text", "\ue003\ue003\ue003")  # backspace
@@ -297,7 +301,7 @@ def test_only_so_many_rows_are_laid_out_until_more_are_asked_for(
     # Who reads on with the keyboard goes on where the new rows begin.
     assert browser.read("return document.activeElement.cells[4].textContent") == "user100"
     browser.click("#everything")
-    assert browser.rows() == [f"user{n}" for n in range(350)]
+    assert browser.rows() == [f"user{n:03}" for n in range(350)]
     assert browser.counted() == "350 rows"
     assert browser.read("return document.activeElement.cells[4].textContent") == "user200"
     assert not browser.read("return document.getElementById('more').checkVisibility()")
@@ -334,7 +338,7 @@ def test_without_javascript_all_is_there_and_nothing_that_does_not_work(
     browser.allow_scripts(allowed=False)
     try:
         browser.open(path)
-        assert browser.rows() == [f"user{n}" for n in range(350)]
+        assert browser.rows() == [f"user{n:03}" for n in range(350)]
         assert (
             browser.read("""
             return document.querySelectorAll("#items button").length
@@ -407,9 +411,9 @@ def fetched(browser: Browser) -> object:
 def test_what_others_named_does_nothing(
     browser: Browser, tmp_path: Path, listener: Listener
 ) -> None:
-    names = [*HOSTILE, *payloads(listener.url)]
+    names = [*HOSTILE, *payloads(listener.url), "more than are laid out at once"]
     items = [each for name in names for each in hostile(name)]
-    path = report(tmp_path, items, roots=names, folder=names[0])
+    path = report(tmp_path, items, roots=tuple(names))
     elements = "return document.querySelectorAll('#items *').length"
     browser.open(path)
     browser.click("#everything")
@@ -422,7 +426,7 @@ def test_what_others_named_does_nothing(
     assert len(browser.rows()) == len(items)
     found = browser.read(elements)
     plain = [each for name in names for each in hostile("`x` `" if "`" in name else "plain")]
-    browser.open(report(tmp_path, plain, roots=["x"] * len(names), folder="x"))
+    browser.open(report(tmp_path, plain, roots=("x",) * len(names)))
     browser.click("#everything")
     assert browser.read(elements) == found
 
@@ -511,10 +515,10 @@ def everything(folder: Path) -> Path:
         item(50, status="planned", host="ws-2"),
         item(51, identity=identity(51, not_after="2026-01-01T00:00:00Z")),
     ]
-    hosts = [
-        {"host": "ws-1", "reached": True, "error": None},
-        {"host": "ws-2", "reached": False, "error": "no route to `ws-2`"},
-    ]
+    hosts = (
+        HostResult("ws-1", reached=True, error=None, totals=totals_of(())),
+        HostResult("ws-2", reached=False, error="no route to `ws-2`", totals=totals_of(())),
+    )
     return report(folder, items, hosts=hosts, dry_run=True)
 
 
