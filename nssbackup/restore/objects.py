@@ -1,9 +1,9 @@
-"""Objects: the PKCS#11 objects that an identity becomes in cert9.db and key4.db.
+"""The PKCS#11 objects that an identity becomes in cert9.db and key4.db.
 
-What `pk12util` and Firefox make of a PKCS#12 file, attribute by attribute (lib/softoken/pkcs11.c
-and sftkdb.c; compared with the stores that they write): the certificate, both halves of the key,
-and what the signatures in metaData cover. Values here are as stored: big-endian, `EMPTY` where an
-attribute is present without a value.
+They are what `pk12util` and Firefox make of a PKCS#12 file, attribute by attribute
+(lib/softoken/pkcs11.c and sftkdb.c; compared with stores that they wrote): the certificate, both
+halves of the key, and the signatures in metaData. Values are as stored: big-endian, and `EMPTY` for
+an attribute that is present without a value.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CURVES = {
     "secp521r1": bytes.fromhex("06052b81040023"),
 }
 
-# What a key may be used for: an RSA key for all but deriving, an EC key for what stands here.
+# The usages of an EC key; an RSA key may be used for everything but deriving.
 # CKA_ENCRYPT, WRAP, VERIFY, VERIFY_RECOVER; SENSITIVE, DECRYPT, UNWRAP, SIGN, SIGN_RECOVER.
 _PUBLIC_USAGES = {"a104": False, "a106": False, "a10a": True, "a10b": False}
 _PRIVATE_USAGES = {"a103": True, "a105": False, "a107": False, "a108": True, "a109": True}
@@ -48,7 +48,7 @@ Columns = Mapping[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """A row to be: its database, its id, and the columns that are not NULL."""
+    """A row to add: its database, its id, and the columns that are not NULL."""
 
     private: bool
     id: int
@@ -57,7 +57,7 @@ class NewObject:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row that is there gets other values: what is in its columns (None for NULL) and will be."""
+    """A row to change: the values of its columns before (None for NULL) and after."""
 
     private: bool
     id: int
@@ -67,7 +67,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Additions:
-    """What is added to a store: objects, changes, and the signatures of metaData by their names."""
+    """What to add to a store: objects, changes, and the signatures of metaData by name."""
 
     objects: tuple[NewObject, ...]
     signatures: Mapping[str, bytes] = field(repr=False)
@@ -84,8 +84,8 @@ class Maker:
 
     Args:
         key: the unlocked store's intermediate key.
-        rounds: how many rounds its password record has; every new value gets as many.
-        ids: object ids that are free.
+        rounds: the rounds of its password record, used for every new value.
+        ids: free object ids.
     """
 
     def __init__(self, key: pbe.IntermediateKey, rounds: int, ids: Iterator[int]) -> None:
@@ -97,13 +97,13 @@ class Maker:
         self._signatures: dict[str, bytes] = {}
 
     def additions(self) -> Additions:
-        """All that was made."""
+        """Return everything that was made."""
         return Additions(tuple(self._objects), dict(self._signatures), tuple(self._changes))
 
     def add_certificate(
         self, certificate: StoredCertificate, nickname: str | None, key_id: bytes
     ) -> None:
-        """A certificate; `nickname` is what the store will call it, `key_id` its key's CKA_ID."""
+        """Add a certificate with its nickname and the CKA_ID of its key."""
         columns = {
             **_common(_CERTIFICATE, private=False),
             "a3": _label(nickname),
@@ -117,7 +117,7 @@ class Maker:
         self._add(columns, private=False)
 
     def add_trusted_ca(self, certificate: StoredCertificate) -> None:
-        """A trust object: the CA is trusted for servers and e-mail, as by `certutil -t C,C,`."""
+        """Add a trust object: trusted for servers and e-mail, as by `certutil -t C,C,`."""
         values = {
             "ace536358": _TRUSTED_CA,  # servers
             "ace536359": _VALID_CA,  # clients
@@ -142,11 +142,11 @@ class Maker:
             self._sign("cert", made.id, column, made.id, value)
 
     def change_to_trusted_ca(self, number: int, row: Columns) -> None:
-        """Let a trust object that is there say the same; the rest of it stays.
+        """Change a trust object to say the same; its other attributes stay.
 
         Args:
             number: its id.
-            row: its columns; of NSS's kind, or of PKCS#11's, which NSS writes since 3.114.
+            row: its columns, of NSS's kind or of PKCS#11's, which NSS writes since 3.114.
         """
         trusted = _TRUSTED_CA if row["a0"] == NSS_TRUST else _TRUST_ANCHOR
         columns = ("ace536358", "ace53635b") if row["a0"] == NSS_TRUST else ("a62c", "a62f")
@@ -162,11 +162,11 @@ class Maker:
             self._sign("cert", number, column, number, trusted)
 
     def change(self, change: Change) -> None:
-        """Give a row that is there other values."""
+        """Change a row."""
         self._changes.append(change)
 
     def add_public_key(self, key: PrivateKey, key_id: bytes) -> None:
-        """The public half of a key pair: what tells NSS of the private one while it is locked.
+        """Add the public half of a key pair, which tells NSS of the private one while locked.
 
         Raises:
             RestoreError: NSS can't use a key of this type.
@@ -191,7 +191,7 @@ class Maker:
     def add_private_key(
         self, key: PrivateKey, key_id: bytes, nickname: str | None, subject: bytes
     ) -> None:
-        """The private half.
+        """Add the private half.
 
         Args:
             key: the private key.
@@ -232,7 +232,7 @@ class Maker:
         return made
 
     def _sign_numbers(self, kind: str, made: NewObject) -> None:
-        """The modulus and the public exponent lie in clear under a signature."""
+        """Sign the modulus and the public exponent, which are not encrypted."""
         for column in ("a120", "a122"):
             if column in made.columns:
                 self._sign(kind, made.id, column, made.id, made.columns[column])
@@ -245,23 +245,23 @@ class Maker:
 
 
 def _usages(columns: Mapping[str, bool], *, rsa_key: bool) -> dict[str, bytes]:
-    """The columns of what a key may be used for, CKA_DERIVE among them."""
+    """Return the columns of the usages of a key, including CKA_DERIVE."""
     usages = {column: _TRUE if rsa_key or each else _FALSE for column, each in columns.items()}
     return {**usages, "a10c": _FALSE if rsa_key else _TRUE}
 
 
 def _common(kind: bytes, *, private: bool) -> dict[str, bytes]:
-    """CKA_CLASS, CKA_TOKEN, CKA_PRIVATE and CKA_MODIFIABLE."""
+    """Return CKA_CLASS, CKA_TOKEN, CKA_PRIVATE and CKA_MODIFIABLE."""
     return {"a0": kind, "a1": _TRUE, "a2": _TRUE if private else _FALSE, "a170": _TRUE}
 
 
 def _shared(key_id: bytes) -> dict[str, bytes]:
-    """What both halves have: CKA_ID, CKA_START_DATE, CKA_END_DATE and CKA_LOCAL."""
+    """Return what both halves have: CKA_ID, CKA_START_DATE, CKA_END_DATE and CKA_LOCAL."""
     return {"a102": key_id, "a110": EMPTY, "a111": EMPTY, "a163": _FALSE}
 
 
 def names(certificate: bytes) -> dict[str, bytes]:
-    """Issuer, serial number and subject, byte for byte as the certificate (DER) has them.
+    """Return issuer, serial number and subject, byte for byte as in the certificate (DER).
 
     NSS looks certificates up by these bytes.
     """
@@ -273,7 +273,7 @@ def names(certificate: bytes) -> dict[str, bytes]:
 
 
 def _elements(value: bytes) -> list[bytes]:
-    """What is in a constructed value of a certificate, each with its tag and length."""
+    """Return the elements of a constructed value, each with its tag and length."""
     at, end = _content(value, 0)
     found = []
     while at < end:
@@ -284,7 +284,7 @@ def _elements(value: bytes) -> list[bytes]:
 
 
 def _content(data: bytes, at: int) -> tuple[int, int]:
-    """Where the content of the value at a place begins and ends (X.690, 8.1.3)."""
+    """Return where the content of the value at an offset begins and ends (X.690, 8.1.3)."""
     length, start = data[at + 1], at + 2
     if length & _LONG:
         size = length & ~_LONG
@@ -294,7 +294,7 @@ def _content(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _parts(key: PrivateKey) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """What lies in clear of a key, and what is encrypted, by column."""
+    """Return the clear and the encrypted columns of a key."""
     loaded = load_der_private_key(key.pkcs8, None, unsafe_skip_rsa_key_validation=True)
     if isinstance(loaded, rsa.RSAPrivateKey):
         n = loaded.private_numbers()
@@ -308,13 +308,13 @@ def _parts(key: PrivateKey) -> tuple[dict[str, bytes], dict[str, bytes]]:
         size = (loaded.curve.key_size + 7) // 8
         value = loaded.private_numbers().private_value.to_bytes(size, "big")
         return {"a100": _EC, "a180": _CURVES[loaded.curve.name]}, {"a11": value}
-    # NSS itself takes no Ed25519 key from a PFX, and lists none.
+    # NSS imports no Ed25519 key from a PFX, and lists none.
     message = f"Firefox can't use a private key of this type ({key.type})"
     raise RestoreError(message, hint="it takes RSA keys, and EC keys on P-256, P-384 and P-521")
 
 
 def _point(public: bytes) -> bytes:
-    """CKA_EC_POINT: an OCTET STRING around the point."""
+    """Return CKA_EC_POINT: an OCTET STRING around the point."""
     long = b"\x81" if len(public) > 0x7F else b""  # noqa: PLR2004 - DER's short form ends here
     return b"\x04" + long + bytes([len(public)]) + public
 

@@ -1,4 +1,4 @@
-"""Plan: what a store lacks of an identity, and what that will be called there."""
+"""Plan what to add to a store for an identity, and under which nicknames."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Plan:
 
     Args:
         store: unlocked.
-        rows: what is in it.
-        identity: the certificate and the CA certificates to go with it.
+        rows: its rows.
+        identity: the certificate and its CA certificates.
         key: its private key.
-        nickname: what it is to be called; None for the name that it has or its subject's.
-        trust_ca: whether the root of its chain is to be a trusted one.
+        nickname: the nickname to use; None for its subject.
+        trust_ca: whether the root of its chain becomes a trusted one.
 
     Raises:
-        DamagedStoreError: the store has another key in the place of this one.
-        StoreError: the key is there and can't be read.
+        DamagedStoreError: the store has another key in place of this one.
+        StoreError: the key is there but can't be read.
     """
 
-    def __init__(  # noqa: PLR0913 - all that is known
+    def __init__(  # noqa: PLR0913 - all are needed
         self,
         store: NativeStore,
         rows: Rows,
@@ -51,15 +51,15 @@ class Plan:
         known = present.get(own.sha256)
         taken = _Names(present.values())
         self.nickname = known.nickname if known else taken.free(own, nickname)
-        """What the store calls the certificate, or will; None if it is there without a name."""
+        """The certificate's nickname in the store; None if it is there without one."""
         self.renamed = known is None and nickname is not None and self.nickname != nickname
-        """Whether that is another name than the one asked for."""
+        """Whether it differs from the nickname asked for."""
         self.issuers = tuple(
             (issuer, taken.free(issuer, friendly_name_of(Identity(None, issuer))))
             for issuer in identity.chain
             if issuer.sha256 not in present
         )
-        """The CA certificates that are missing, and what they will be called."""
+        """The CA certificates that are missing, with their nicknames."""
         self._certificate = own
         self._needs_certificate = known is None
         held = store.key_object(own)
@@ -78,7 +78,7 @@ class Plan:
 
     @property
     def is_empty(self) -> bool:
-        """Whether all of it is there already."""
+        """Whether everything is there already."""
         return not (
             self._needs_certificate
             or self._needs_private
@@ -89,13 +89,13 @@ class Plan:
         )
 
     def additions(self, ids: Iterator[int]) -> Additions:
-        """What is to be added.
+        """Return what to add.
 
         Args:
-            ids: object ids that are free.
+            ids: free object ids.
 
         Raises:
-            RestoreError: NSS can't use such a key.
+            RestoreError: NSS can't use a key of this type.
             DamagedStoreError: the store has no password record.
         """
         maker = Maker(*self._store.encryption(), ids)
@@ -121,10 +121,10 @@ class Plan:
         return maker.additions()
 
     def _links(self, held: int | None) -> Iterator[Change]:
-        """What joins a certificate and a key that are there, for NSS, which goes by CKA_ID alone.
+        """Yield what joins a certificate and a key that are there: NSS joins by CKA_ID alone.
 
-        It is empty on certificates that came from cert8.db without their key, and on keys that
-        other programs made.
+        A certificate that came from cert8.db without its key has none, nor has a key that another
+        program made.
         """
         found = self._rows.certificate(self._certificate.der)
         if found is not None:
@@ -143,9 +143,9 @@ class Plan:
 
 
 class _Names:
-    """The nicknames of a store: one for all certificates of a subject, none for two subjects.
+    """The nicknames of a store: one for all certificates of a subject, never one for two subjects.
 
-    So NSS has it; its own import puts ` #2` behind a name that is taken.
+    That is NSS's rule; its own import adds ` #2` to a name that is taken.
     """
 
     def __init__(self, certificates: Iterable[StoredCertificate]) -> None:
@@ -156,7 +156,7 @@ class _Names:
                 self._keep(one, one.nickname)
 
     def free(self, certificate: StoredCertificate, wanted: str | None) -> str:
-        """What a certificate will be called, which is its name from now on."""
+        """Return and reserve the nickname of a certificate."""
         known = self._by_subject.get(names(certificate.der)["a101"])
         if known is not None:
             return known
@@ -174,18 +174,18 @@ class _Names:
 
 
 def check_key(store: NativeStore, of: StoredCertificate, key: PrivateKey) -> None:
-    """See that the key a store has for a certificate is this one, and can be read.
+    """Check that a store's key for a certificate is this one and can be read.
 
     Raises:
-        DamagedStoreError: it is another one.
+        DamagedStoreError: it is another key.
         StoreError: it can't be read.
     """
     try:
         same = store.private_key(of).pkcs8 == key.pkcs8
     except KeyNotExportableError:
-        return  # marked as one that stays where it is: its public half, which fits, has to do
+        return  # it may not be exported; its public half fits
     if not same:
-        message = "the key database has another private key in the place of this one"
+        message = "the key database has another private key in place of this one"
         raise DamagedStoreError(message)
 
 

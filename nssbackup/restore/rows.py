@@ -1,7 +1,7 @@
-"""Rows: all that is in the two databases of a folder, as it is stored.
+"""The rows of a folder's two databases, as they are stored.
 
-For what is to be added to them: which ids are free, what is there already, and what another
-program (NSS) has added to a copy. Only private copies are read this way.
+They tell which ids are free, what is there already, and what was added to a copy. Only private
+copies are read this way.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from nssbackup.errors import DamagedStoreError
 from nssbackup.restore.objects import NSS_TRUST, TRUST, Additions, Change, NewObject, names
+from nssbackup.system.budget import Budget
 from nssbackup.system.snapshot import database_uri
-from nssbackup.system.sqlite_schema import limit_time
 
 CERTIFICATES, KEYS = "cert9.db", "key4.db"
 TABLES = {CERTIFICATES: "nssPublic", KEYS: "nssPrivate"}
@@ -24,10 +24,10 @@ TABLES = {CERTIFICATES: "nssPublic", KEYS: "nssPrivate"}
 _CERTIFICATE, _PUBLIC_KEY = (number.to_bytes(4, "big") for number in (1, 2))
 _KEY_ID = "a102"
 _ID_MASK = 0x3FFFFFFF
-# Of a table, and twice as many as the reader takes for a store's: public keys are rows as well.
+# Twice as many as the reader accepts, because public keys are rows too.
 _MAX_ROWS = 20_000
 _MAX_ROW_BYTES = 32 * 1024 * 1024
-# Of the processor, for all of it.
+# Of processor time, for both databases.
 _SECONDS = 2.0
 
 Row = Mapping[str, bytes]
@@ -36,7 +36,7 @@ Row = Mapping[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The objects of a database by their ids, and the columns that there are."""
+    """The objects of a database by id, and its columns."""
 
     objects: Mapping[int, Row] = field(repr=False)
     columns: frozenset[str]
@@ -44,7 +44,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The objects of both databases by their ids, and the signatures by their names."""
+    """The objects of both databases by id, and the signatures by name."""
 
     public: Table
     private: Table
@@ -52,16 +52,16 @@ class Rows:
 
     @classmethod
     def read(cls, folder: Path) -> Rows:
-        """All of them.
+        """Read the rows of both databases.
 
         Raises:
-            DamagedStoreError: they can't be read, or hold what no NSS writes.
+            DamagedStoreError: they can't be read, or contain what NSS never writes.
         """
-        deadline = time.thread_time() + _SECONDS
+        budget = Budget(_SECONDS)
         try:
             with (
-                closing(_open(folder / CERTIFICATES, deadline)) as certificates,
-                closing(_open(folder / KEYS, deadline)) as keys,
+                closing(_open(folder / CERTIFICATES, budget)) as certificates,
+                closing(_open(folder / KEYS, budget)) as keys,
             ):
                 return cls(
                     _table(certificates, CERTIFICATES), _table(keys, KEYS), _signatures(keys)
@@ -71,7 +71,7 @@ class Rows:
             raise DamagedStoreError(message) from error
 
     def free_ids(self) -> Iterator[int]:
-        """Object ids that no object has, from the clock on, as NSS has them."""
+        """Yield free object ids, starting from the clock as NSS does."""
         used = self.public.objects.keys() | self.private.objects.keys()
         number = int(time.time() * 1000)
         while True:
@@ -80,14 +80,14 @@ class Rows:
                 yield number
 
     def certificate(self, der: bytes) -> tuple[int, Row] | None:
-        """The object of a certificate, with its id."""
+        """Return the object of a certificate with its id, or None."""
         for number, row in self.public.objects.items():
             if row.get("a0") == _CERTIFICATE and row.get("a11") == der:
                 return number, row
         return None
 
     def trust_of(self, certificate: bytes) -> Iterator[tuple[int, Row]]:
-        """What is said about a certificate (DER) in objects of trust, of either kind."""
+        """Yield the trust objects of a certificate (DER), of either kind, with their ids."""
         wanted = names(certificate)
         for number, row in self.public.objects.items():
             if row.get("a0") in (NSS_TRUST, TRUST) and all(
@@ -96,16 +96,16 @@ class Rows:
                 yield number, row
 
     def has_public_key(self, key_id: bytes) -> bool:
-        """Whether the public half of a key is there, which tells NSS of the private one."""
+        """Return whether the public half of a key is there, which tells NSS of the private one."""
         return any(
             row.get("a0") == _PUBLIC_KEY and row.get(_KEY_ID) == key_id
             for row in self.public.objects.values()
         )
 
     def since(self, before: Rows) -> Additions:
-        """All that is here and was not in an older copy of the same databases.
+        """Return what was added since an older copy of the same databases.
 
-        A column that the older copy lacks holds nothing that an older NSS would need.
+        Columns that the older copy lacks are left out; an older NSS doesn't need them.
         """
         objects: list[NewObject] = []
         changes: list[Change] = []
@@ -132,7 +132,7 @@ def _table(database: sqlite3.Connection, name: str) -> Table:
         if not isinstance(number, int):
             message = f"`{name}` is damaged: an object has an impossible id"
             raise DamagedStoreError(message)
-        # What is no BLOB is not of NSS.
+        # NSS writes nothing but BLOBs.
         objects[number] = {
             column: value
             for column, value in zip(columns, values, strict=True)
@@ -142,12 +142,12 @@ def _table(database: sqlite3.Connection, name: str) -> Table:
 
 
 def _bounded(rows: Iterable[tuple[object, ...]], name: str) -> Iterator[tuple[object, ...]]:
-    """Rows, of which a damaged file may have more than it has room for."""
+    """Yield rows up to a limit: a damaged file may claim more than it has room for."""
     left = _MAX_ROW_BYTES
     for count, row in enumerate(rows):
         left -= sum(len(value) for value in row if isinstance(value, bytes | str))
         if count == _MAX_ROWS or left < 0:
-            message = f"`{name}` is damaged: it holds more than any of NSS"
+            message = f"`{name}` has more objects than are read here"
             raise DamagedStoreError(message)
         yield row
 
@@ -161,8 +161,8 @@ def _signatures(database: sqlite3.Connection) -> Mapping[str, bytes]:
     }
 
 
-def _open(path: Path, deadline: float) -> sqlite3.Connection:
+def _open(path: Path, budget: Budget) -> sqlite3.Connection:
     connection = sqlite3.connect(database_uri(path.absolute()), uri=True, isolation_level=None)
     connection.execute("PRAGMA trusted_schema=OFF")
-    limit_time(connection, deadline)
+    budget.limit(connection)
     return connection

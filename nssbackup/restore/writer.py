@@ -1,8 +1,8 @@
-"""Writer: databases made where there are none, and objects added to both in one transaction.
+"""Make missing databases, and add objects to both in one transaction.
 
-SQLite's transaction over two attached databases is what keeps the pair together: a process that
-is killed in the middle leaves journals from which the next one to open them (NSS, Firefox or we)
-gets the old pair back (sqlite.org/atomiccommit, "Multi-file Commit").
+SQLite's transaction over two attached databases keeps the pair together: a process killed in the
+middle leaves journals, from which the next one to open them (NSS, Firefox or we) restores the old
+pair (sqlite.org/atomiccommit, "Multi-file Commit").
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import re
 import sqlite3
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import NamedTuple
 
 from nssbackup.errors import (
     DamagedStoreError,
+    OutputError,
     OutputExistsError,
     StoreChangedError,
     StoreUnwritableError,
@@ -27,13 +27,13 @@ from nssbackup.errors import (
 from nssbackup.restore.objects import NSS_TRUST, TRUST, Additions, Change, NewObject
 from nssbackup.restore.rows import CERTIFICATES, KEYS, TABLES
 from nssbackup.stores.native import pbe
-from nssbackup.system.files import remove_leftovers, rename_to_new, write_private
+from nssbackup.system.budget import Budget
+from nssbackup.system.files import write_private, write_verified
 from nssbackup.system.snapshot import database_uri
-from nssbackup.system.sqlite_schema import limit_time
 
 _INDEXES = {"issuer": "a81", "subject": "a101", "label": "a3", "ckaid": "a102"}
-# The attributes that every NSS has a column for (lib/softoken/sdb.c, known_attributes, as of 3.87);
-# newer ones add theirs when they open a database for writing.
+# The attributes that NSS 3.87 has columns for (lib/softoken/sdb.c, known_attributes). A newer NSS
+# adds its own when it opens a database for writing.
 _COLUMNS = (
     "a0 a1 a2 a3 a10 a11 a12 a80 a81 a82 a83 a84 a85 a86 a87 a88 a89 a8a a8b a90 a100 a101 a102"
     " a103 a104 a105 a106 a107 a108 a109 a10a a10b a10c a110 a111 a120 a121 a122 a123 a124 a125"
@@ -57,14 +57,14 @@ _SUPER_JOURNAL = re.compile(r"key4\.db-mj[0-9A-F]{9}")
 
 
 class _Unique(NamedTuple):
-    """Columns that no two objects of some classes have alike."""
+    """Columns that together are unique among the objects of some classes."""
 
     keys: frozenset[str]
     classes: frozenset[bytes]
 
 
 _CERTIFICATE, _PUBLIC_KEY, _PRIVATE_KEY = (number.to_bytes(4, "big") for number in (1, 2, 3))
-# NSS keeps issuer and serial number unique, and the CKA_ID of keys, and relies on it.
+# NSS relies on it: issuer and serial number, and the CKA_ID of keys.
 _UNIQUE = (
     _Unique(frozenset({"a0", "a81", "a82"}), frozenset({_CERTIFICATE, NSS_TRUST, TRUST})),
     _Unique(frozenset({"a0", "a102"}), frozenset({_PUBLIC_KEY, _PRIVATE_KEY})),
@@ -72,17 +72,15 @@ _UNIQUE = (
 
 # NSS waits about as long for another process.
 _BUSY_SECONDS = 5.0
-# Of the processor, for all that is done with a connection.
+# Of processor time, for everything done with one connection.
 _SECONDS = 2.0
 
 
 def create_missing(folder: Path) -> dict[str, bytes]:
-    """Make those of the two databases that a folder lacks, empty and without primary password.
-
-    They are the ones that Firefox makes in a fresh profile.
+    """Make the databases that a folder lacks, as Firefox makes them in a new profile.
 
     Returns:
-        The bytes of what was made, by the name of the file.
+        The bytes of what was made, by file name.
 
     Raises:
         StoreUnwritableError: the folder can't be written to.
@@ -100,31 +98,23 @@ def create_missing(folder: Path) -> dict[str, bytes]:
 
 
 def place(folder: Path, databases: Mapping[str, bytes]) -> None:
-    """Put databases into a folder that lacks them, each under its name only when it is whole.
+    """Put databases into a folder that lacks them; each gets its name when it is complete.
 
     Raises:
-        StoreChangedError: one is there by now.
+        StoreChangedError: the folder has one by now.
         StoreUnwritableError: the folder can't be written to.
     """
-    remove_leftovers(folder)
     for name, data in databases.items():
-        path = folder / name
-        temporary = folder / f".nssbackup-{os.urandom(8).hex()}.tmp"
         try:
-            write_private(temporary, data)
-            adopt(temporary, folder)
-            rename_to_new(temporary, path)
+            write_verified(folder / name, data, lambda temporary: adopt(temporary, folder))
         except OutputExistsError as error:
             raise _changed() from error
-        except OSError as error:
-            raise _unwritable(path, error) from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        except OutputError as error:
+            raise StoreUnwritableError(error.message) from error
 
 
 def take_back(folder: Path, databases: Mapping[str, bytes]) -> None:
-    """Remove databases that were placed, unless somebody has written to them since."""
+    """Remove databases that were placed, unless another program has written to them."""
     for name, data in databases.items():
         path = folder / name
         with suppress(OSError):
@@ -133,24 +123,24 @@ def take_back(folder: Path, databases: Mapping[str, bytes]) -> None:
 
 
 def adopt(path: Path, folder: Path) -> None:
-    """Give a file that an administrator makes to the owner of the folder that it lies in."""
+    """Give a file made as root to the owner of its folder."""
     if sys.platform != "win32" and os.geteuid() == 0:
         owner = folder.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def add(folder: Path, additions: Additions, global_salt: bytes | None) -> None:
-    """Add objects and signatures to a folder's databases, all of them or none.
+    """Add objects and signatures to a folder's databases: all of them or none.
 
     Args:
-        folder: where both databases are.
-        additions: what is added.
-        global_salt: of the password record that the additions were made for.
+        folder: the folder of both databases.
+        additions: what to add.
+        global_salt: that of the password record which the additions were made for.
 
     Raises:
-        StoreChangedError: what is added is there by now, something else has its id, what is to be
-            changed is not what it was, or the primary password was changed.
-        StoreUnwritableError: another program has the databases locked, or they can't be written.
+        StoreChangedError: an addition is there by now, its id is taken, a row to change is not as
+            it was, or the primary password has changed.
+        StoreUnwritableError: another program has locked the databases, or they can't be written.
         DamagedStoreError: SQLite finds them damaged.
     """
     path = folder / KEYS
@@ -172,7 +162,7 @@ def add(folder: Path, additions: Additions, global_salt: bytes | None) -> None:
     except sqlite3.IntegrityError as error:
         raise _changed() from error
     except (OSError, sqlite3.OperationalError) as error:
-        # The disk may have failed behind the point from which on it was done.
+        # The disk may have failed after the commit.
         if not _was_added(folder, additions):
             raise _unwritable(path, error) from error
     except sqlite3.DatabaseError as error:
@@ -181,9 +171,9 @@ def add(folder: Path, additions: Additions, global_salt: bytes | None) -> None:
 
 
 def _clear_super_journals(path: Path) -> None:
-    """Remove what a transaction over both databases left behind, if it failed or was killed.
+    """Remove super-journals that a failed or killed transaction left; SQLite does not.
 
-    SQLite does not. Such a file counts only as long as there is a journal that names it.
+    Such a file matters only while a journal names it.
     """
     journals = (path.with_name(f"{name}-journal") for name in TABLES)
     if not any(journal.exists() for journal in journals):
@@ -194,10 +184,10 @@ def _clear_super_journals(path: Path) -> None:
 
 
 def _check_journal_mode(path: Path) -> None:
-    """Refuse write-ahead logging: there a transaction over two databases is not one.
+    """Refuse write-ahead logging, where a transaction over two databases is not atomic.
 
-    The mode is in the header (sqlite.org/fileformat, offset 18); opening such a database to ask
-    for it would make files beside it. NSS never sets it.
+    The mode is read from the header (sqlite.org/fileformat, offset 18): opening such a database
+    would make files beside it. NSS never sets it.
     """
     with path.open("rb") as file:
         if file.read(_HEADER_BYTES)[18:20] == b"\2\2":
@@ -219,7 +209,7 @@ def _add(database: sqlite3.Connection, additions: Additions, global_salt: bytes 
 
 
 def _was_added(folder: Path, additions: Additions) -> bool:
-    """Whether all of it is in the databases, each of which is opened anew and recovered."""
+    """Return whether all of it is in the databases, once SQLite has recovered them."""
     wanted = [(each.private, each.id, each.columns) for each in additions.objects]
     wanted += [(change.private, change.id, change.after) for change in additions.changes]
     try:
@@ -267,7 +257,7 @@ def _table(*, private: bool) -> str:
 
 
 def _create(path: Path, name: str) -> None:
-    # Made by us, so that nobody else may read it from the first moment on.
+    # Made here first, so that nobody else can read it at any time.
     write_private(path, b"")
     with closing(_connect(path)) as database:
         table = TABLES[name]
@@ -293,17 +283,17 @@ def _add_password_record(database: sqlite3.Connection) -> None:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(_uri(path), uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
     connection.execute("PRAGMA trusted_schema=OFF")
-    limit_time(connection, time.thread_time() + _SECONDS)
+    Budget(_SECONDS).limit(connection)
     return connection
 
 
 def _uri(path: Path) -> str:
-    # Read and write, but never made: `rw` in the place of `ro`.
+    # Open for writing, but never create: `rw` instead of `ro`.
     return database_uri(path.absolute()).removesuffix("ro") + "rw"
 
 
 def _changed() -> StoreChangedError:
-    message = "the profile was changed by another program meanwhile"
+    message = "the databases are not as they were when the restore began"
     return StoreChangedError(message)
 
 

@@ -21,8 +21,7 @@ from nssbackup.batch.password_table import PasswordTable
 from nssbackup.batch.report import BatchItem
 from nssbackup.batch.user_backup import back_up_user
 from nssbackup.batch.users import Source, User
-from nssbackup.identity.model import Identity, PrivateKey
-from nssbackup.pkcs12 import PfxWriter
+from nssbackup.pkcs12 import PfxEntry, PfxWriter
 from nssbackup.secret import Secret
 from nssbackup.system.files import make_folder
 from tests import PROFILES
@@ -367,12 +366,14 @@ def test_the_chain_goes_along_or_not(tmp_path: Path, options: BatchOptions) -> N
 def test_a_file_that_is_not_what_was_to_be_written_gets_no_name(
     tmp_path: Path, options: BatchOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = PfxWriter.encode
+    encode = PfxWriter.encode_all
 
-    def lose_the_chain(self: PfxWriter, identity: Identity, key: PrivateKey) -> bytes:
-        return encode(self, replace(identity, chain=()), key)
+    def lose_the_chain(self: PfxWriter, entries: Sequence[PfxEntry]) -> bytes:
+        return encode(
+            self, [replace(one, identity=replace(one.identity, chain=())) for one in entries]
+        )
 
-    monkeypatch.setattr(PfxWriter, "encode", lose_the_chain)
+    monkeypatch.setattr(PfxWriter, "encode_all", lose_the_chain)
     (item,) = run(jane(add_home(tmp_path / "homes", "jane", JANE)), options)
     assert item.error is not None
     assert (item.status, item.error["status"]) == ("failed", 32)
