@@ -6,12 +6,16 @@ message is one clause in lower case without a full stop; a hint says what to do 
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar
 
 
 def reason(error: Exception) -> str:
     """Return why the operating system or SQLite refused, in lower case and without a path."""
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
+    # Not error.strerror: Windows gives some of those in its own language.
+    number = error.errno if isinstance(error, OSError) else None
+    text = os.strerror(number) if number is not None else str(error)
+    return (text or type(error).__name__).lower()
 
 
 class NssBackupError(Exception):

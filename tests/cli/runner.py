@@ -151,8 +151,7 @@ class Cli:
             "USERPROFILE": str(self.home),
             "APPDATA": str(self.home / "AppData" / "Roaming"),
             "LOCALAPPDATA": str(self.home / "AppData" / "Local"),
-            "TEMP": str(self.temporary),
-            "TMP": str(self.temporary),
+            "TMPDIR": str(self.temporary),  # Wine has its own idea of TEMP
             "PYTHONUTF8": "1",  # for the tests' own pipes: they decode what is written as UTF-8
         }
 

@@ -75,7 +75,7 @@ def run(
 
     Args:
         words: the command line behind `python.exe`.
-        temporary: Windows' folder for temporary files; a short path, as all paths are limited.
+        temporary: Python's folder for temporary files; its path has to be short.
         limit: seconds.
         path: folders to import from.
         variables: more of the environment.
@@ -84,8 +84,9 @@ def run(
         subprocess.TimeoutExpired: it takes longer.
     """
     more: Mapping[str, str] = {
-        "TEMP": windows_path(temporary),
-        "TMP": windows_path(temporary),
+        # Wine replaces TEMP. Its server reads this too, so it is a Unix path; to Windows it is one
+        # on the current drive.
+        "TMPDIR": str(temporary),
         "PYTHONPATH": ";".join(map(windows_path, path)),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUTF8": "1",

@@ -277,6 +277,7 @@ def test_a_database_without_bytes_is_an_empty_one(
             assert connection.execute("SELECT * FROM sqlite_master").fetchall() == []
 
 
+@posix  # Windows says that there is no such file, as of a database that is missing
 def test_a_profile_that_is_a_file_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "profile").touch()
     with pytest.raises(UnreadableStoreError):

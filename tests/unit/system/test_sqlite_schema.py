@@ -118,10 +118,10 @@ def _page_zero(page: bytearray) -> None:
 
 
 def test_a_file_of_one_byte_is_damage(tmp_path: Path) -> None:
-    """SQLite takes it for an empty database (os_unix.c, unixFileSize)."""
+    """SQLite takes it for an empty database on Unix (os_unix.c, unixFileSize)."""
     path = tmp_path / "x"
     path.write_bytes(b"x")
-    with pytest.raises(DamagedStoreError, match="can't be read"):
+    with pytest.raises(DamagedStoreError, match=r"can't be read|not a database"):
         read(path)
 
 
