@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any, Literal
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
-from nssbackup.identity.certificate import StoredCertificate, load_certificate
+from nssbackup.identity.certificate import StoredCertificate, read_certificate
+from nssbackup.identity.lenient import elements, first_element
+from nssbackup.identity.model import Identity, Profile, Signature
+
+Link = Literal["verified", "wrong", "unchecked"]
+"""What the key of an issuer says about a signature."""
 
 # WIPO's chain has two or three certificates, the longest on the public web about six. The others
 # are for a store of CA certificates that sign one another in circles: steps of one chain, and of
@@ -23,76 +32,138 @@ _SECONDS = 1.0
 # Keys that take milliseconds to check a signature with: no CA has such.
 _MAX_RSA_BITS, _MAX_EXPONENT_BITS, _MAX_DSA_BITS = 8_192, 64, 3_072
 
+# The algorithm of a signature tells the type of the key that made it (RFC 8017, 5758, 8410).
+_KEY_OF: tuple[tuple[str, type], ...] = (
+    ("1.2.840.113549.1.1.", rsa.RSAPublicKey),
+    ("1.2.840.10045.4.", ec.EllipticCurvePublicKey),
+    ("1.2.840.10040.4.", dsa.DSAPublicKey),
+    ("2.16.840.1.101.3.4.3.", dsa.DSAPublicKey),
+    ("1.3.101.112", ed25519.Ed25519PublicKey),
+    ("1.3.101.113", ed448.Ed448PublicKey),
+)
 
-def find_chain(
-    certificate: StoredCertificate, pool: Iterable[StoredCertificate]
-) -> tuple[StoredCertificate, ...]:
-    """The longest path of issuers that the pool holds, nearest issuer first.
 
-    Each link is one whose subject is the name before's issuer and whose key verifies the
-    signature before. The path ends at a self-issued certificate or at what the pool lacks. Among
-    paths of one length, issuers named by key identifier, valid now and ending last come first.
+def link(certificate: StoredCertificate, issuer: StoredCertificate) -> Link:
+    """Verify the signature of a certificate with the key of another.
+
+    It is "unchecked" if the algorithm or the key is unknown here (MD2, MD5) or takes too long.
     """
-    return Chains(pool).of(certificate)
+    if issuer.public_key is None:
+        return "unchecked"
+    return _link(certificate.der, issuer.public_key)
+
+
+def unverified_links(identity: Identity) -> Iterator[tuple[StoredCertificate, StoredCertificate]]:
+    """Iterate over the links of a chain that are joined by name and key identifier only."""
+    chain = (identity.certificate, *identity.chain)
+    return (
+        (one, issuer)
+        for one, issuer in zip(chain, identity.chain, strict=False)
+        if link(one, issuer) != "verified"
+    )
 
 
 class Chains:
-    """Some certificates, and the chains that there are among them; see `find_chain`."""
+    """Makes identities of certificates: finds their chains among others and checks signatures."""
 
     def __init__(self, pool: Iterable[StoredCertificate]) -> None:
-        self._by_subject: dict[str, list[StoredCertificate]] = {}
-        for candidate in {c.der: c for c in pool}.values():
+        self._issuers: dict[str, list[StoredCertificate]] = {}
+        for candidate in {c.der: c for c in pool if c.is_ca}.values():
             # By the name's text: the same name in other string types (UTF8String for
             # PrintableString) is the same name (RFC 5280, 7.1).
-            self._by_subject.setdefault(candidate.subject, []).append(candidate)
+            self._issuers.setdefault(candidate.subject, []).append(candidate)
         self._steps = 0
         self._left = _MAX_STEPS_IN_ALL
         self._seconds = _SECONDS
         self._deadline = 0.0
 
-    def of(self, certificate: StoredCertificate) -> tuple[StoredCertificate, ...]:
-        """The chain of a certificate, which need not be among them."""
+    def identity(self, profile: Profile | None, certificate: StoredCertificate) -> Identity:
+        """Make an identity of a certificate, which need not be in the pool."""
         began = time.thread_time()
         self._deadline = began + self._seconds
         self._steps = min(_MAX_STEPS, self._left)
         self._left -= self._steps
-        chain = self._longest(certificate, (certificate.der,))
+        chain = self._chain(certificate)
+        if chain and link(certificate, chain[0]) == "verified":
+            signature: Signature = "verified"
+        else:
+            signature = self._signature(certificate)
         self._left += self._steps
         self._seconds -= time.thread_time() - began
-        return chain
+        return Identity(profile, certificate, chain, signature)
 
-    def _longest(
-        self, certificate: StoredCertificate, path: tuple[bytes, ...]
-    ) -> tuple[StoredCertificate, ...]:
-        """The longest path above `certificate`; `path` holds the DERs already on it."""
-        if certificate.self_issued or len(path) > _MAX_LENGTH or self._is_over():
-            return ()
-        best: tuple[StoredCertificate, ...] = ()
-        for issuer in self._issuers(certificate):
-            if self._is_over():
-                break
+    def _chain(self, certificate: StoredCertificate) -> tuple[StoredCertificate, ...]:
+        """Return the best chain: nearest issuer first, without the certificate itself.
+
+        Preferred is one valid now, then one that ends in a self-signed root, then the shortest,
+        then the one that ends last (cli.md, "Choosing").
+        """
+        now = datetime.now(UTC)
+
+        def rank(chain: tuple[StoredCertificate, ...]) -> tuple[bool, bool, int, float]:
+            return (
+                all(each.status(now) == "valid" for each in chain),
+                bool(chain) and _is_root(chain[-1]),
+                -len(chain),
+                min((each.not_after.timestamp() for each in chain), default=0.0),
+            )
+
+        return max(self._paths((certificate,), now), key=rank)
+
+    def _paths(
+        self, path: tuple[StoredCertificate, ...], now: datetime
+    ) -> Iterator[tuple[StoredCertificate, ...]]:
+        """Iterate over the chains above the last certificate of a path."""
+        last = path[-1]
+        goes_on = False
+        if not (_is_root(last) or len(path) > _MAX_LENGTH or self._is_over()):
+            for issuer in self._candidates(last, now):
+                if self._is_over():
+                    break
+                if all(issuer.der != each.der for each in path) and self._joins(last, issuer):
+                    goes_on = True
+                    yield from self._paths((*path, issuer), now)
+        if not goes_on:
+            yield path[1:]
+
+    def _signature(self, certificate: StoredCertificate) -> Signature:
+        """Tell whether the issuer of a certificate, as far as it is known, signed it."""
+        issuers = [*self._issuers.get(certificate.issuer, ())]
+        if certificate.self_issued:
+            issuers.append(certificate)
+        wrong, wrong_with_id = True, None
+        for issuer in issuers:
             self._steps -= 1
-            # A key that `certificate` doesn't know is not loaded here either.
-            if issuer.der in path or issuer.public_key is None:
-                continue
-            if not _signed_by(certificate.der, issuer.der):
-                continue
-            found = (issuer, *self._longest(issuer, (*path, issuer.der)))
-            if len(found) > len(best):
-                best = found
-        return best
+            found = "unchecked" if self._is_over() else link(certificate, issuer)
+            if found == "verified":
+                return "verified"
+            wrong &= found == "wrong"
+            if _has_same_key_id(certificate, issuer):
+                wrong_with_id = found == "wrong" and wrong_with_id is not False
+        if wrong_with_id:
+            return "forged"
+        return "other" if issuers and wrong else "unchecked"
+
+    def _joins(self, certificate: StoredCertificate, issuer: StoredCertificate) -> bool:
+        self._steps -= 1
+        found = link(certificate, issuer)
+        if found == "unchecked":
+            # OpenSSL and NSS join by name, unless both have a key identifier and these differ.
+            known = certificate.authority_key_id and issuer.subject_key_id
+            return not known or _has_same_key_id(certificate, issuer)
+        return found == "verified"
 
     def _is_over(self) -> bool:
-        return not self._steps or time.thread_time() > self._deadline
+        return self._steps <= 0 or time.thread_time() > self._deadline
 
-    def _issuers(self, certificate: StoredCertificate) -> list[StoredCertificate]:
-        now = datetime.now(UTC)
+    def _candidates(self, certificate: StoredCertificate, now: datetime) -> list[StoredCertificate]:
+        """Return those with the issuer's name, the best first: not all may be tried."""
         return sorted(
-            self._by_subject.get(certificate.issuer, ()),
+            self._issuers.get(certificate.issuer, ()),
             key=lambda c: (
-                certificate.authority_key_id is not None
-                and certificate.authority_key_id == c.subject_key_id,
+                _has_same_key_id(certificate, c),
                 c.status(now) == "valid",
+                c.self_issued,
                 c.not_after,
                 c.sha256,
             ),
@@ -100,36 +171,66 @@ class Chains:
         )
 
 
+def _has_same_key_id(certificate: StoredCertificate, issuer: StoredCertificate) -> bool:
+    known = certificate.authority_key_id
+    return known is not None and known == issuer.subject_key_id
+
+
+def _is_root(certificate: StoredCertificate) -> bool:
+    """Tell whether a certificate is self-signed, as far as that can be checked."""
+    return certificate.self_issued and link(certificate, certificate) != "wrong"
+
+
 # A building's profiles hold the same few CA certificates over and over.
 @lru_cache(maxsize=4096)
-def _signed_by(certificate: bytes, issuer: bytes) -> bool:
-    """Whether the key of one certificate verifies the signature of another, both as DER."""
-    from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
-
-    signed = load_certificate(certificate)
+def _link(der: bytes, issuer_key: bytes) -> Link:
+    """Verify the signature of a certificate (DER) with a key (SubjectPublicKeyInfo, DER)."""
+    reading = read_certificate(der)
+    certificate = reading.certificate
+    oid = certificate.signature_algorithm_oid.dotted_string
+    kind = next((kind for prefix, kind in _KEY_OF if oid.startswith(prefix)), None)
     try:
-        key = load_certificate(issuer).public_key()
-        parameters = signed.signature_algorithm_parameters
-        data, signature = signed.tbs_certificate_bytes, signed.signature
-        algorithm = signed.signature_hash_algorithm
-        if isinstance(key, rsa.RSAPublicKey):
-            exponent = key.public_numbers().e
-            slow = key.key_size > _MAX_RSA_BITS or exponent.bit_length() > _MAX_EXPONENT_BITS
-            if slow or algorithm is None or parameters is None or isinstance(parameters, ec.ECDSA):
-                return False
-            key.verify(signature, data, parameters, algorithm)
-        elif isinstance(key, ec.EllipticCurvePublicKey):
-            if not isinstance(parameters, ec.ECDSA):
-                return False
-            key.verify(signature, data, parameters)
-        elif isinstance(key, dsa.DSAPublicKey):
-            if algorithm is None or key.key_size > _MAX_DSA_BITS:
-                return False
-            key.verify(signature, data, algorithm)
-        elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-            key.verify(signature, data)
-        else:
-            return False
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-        return False
-    return True
+        key = load_der_public_key(issuer_key)
+        if kind is None or _is_slow(key):
+            return "unchecked"
+        if isinstance(key, kind) and _names_one_algorithm(certificate):
+            _verify(key, certificate, reading.signed)
+            return "verified"
+    except InvalidSignature:
+        pass
+    except (UnsupportedAlgorithm, ValueError, TypeError):
+        return "unchecked"
+    return "wrong"
+
+
+def _verify(key: object, certificate: x509.Certificate, signed: bytes) -> None:
+    """Raise InvalidSignature unless a key of the right type made a signature.
+
+    `cryptography` has no parameters for MD5, so that it raises a TypeError or UnsupportedAlgorithm.
+    """
+    signature, algorithm = certificate.signature, certificate.signature_hash_algorithm
+    parameters: Any = certificate.signature_algorithm_parameters
+    if isinstance(key, rsa.RSAPublicKey) and algorithm is not None:
+        key.verify(signature, signed, parameters, algorithm)
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        key.verify(signature, signed, parameters)
+    elif isinstance(key, dsa.DSAPublicKey) and algorithm is not None:
+        key.verify(signature, signed, algorithm)
+    elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+        key.verify(signature, signed)
+
+
+def _is_slow(key: object) -> bool:
+    if isinstance(key, rsa.RSAPublicKey):
+        exponent = key.public_numbers().e
+        return key.key_size > _MAX_RSA_BITS or exponent.bit_length() > _MAX_EXPONENT_BITS
+    return isinstance(key, dsa.DSAPublicKey) and key.key_size > _MAX_DSA_BITS
+
+
+def _names_one_algorithm(certificate: x509.Certificate) -> bool:
+    """Tell whether both places that name the algorithm agree (RFC 5280, section 4.1.1.2)."""
+    whole = first_element(certificate.public_bytes(Encoding.DER))
+    body, outer, _ = elements(whole.content)
+    # The sequence behind the version, if there is one, and the serial number.
+    inner = next(each for each in elements(body.content) if each.tag == outer.tag)
+    return inner.whole == outer.whole

@@ -1,7 +1,7 @@
-"""Identities: assembled from a store's certificates, and chosen among.
+"""Choosing: which of the identities at hand a command is about.
 
-What is chosen follows the contract: WIPO by default, renewals resolved to the newest that is valid
-now, everything else that is ambiguous listed and never guessed.
+The rules are those of cli.md, "Choosing": WIPO by default, the newest valid one of several
+renewals, nothing damaged or forged, and whatever else is ambiguous is listed and never guessed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from nssbackup.identity.model import Identity, PrivateKey, Profile
 
 # Shorter beginnings of a fingerprint are too likely to be somebody's name or serial number.
 _FINGERPRINT_DIGITS = 8
+_SHA256_DIGITS = 64
 _HEX = frozenset("0123456789abcdef")
 # More days than any calendar has.
 _MOST_DAYS = 9999 * 366
+_LIST_HINT = "`nssbackup list --all` shows every certificate found"
 
 Select = Callable[[Sequence[Identity], str], Identity]
 """Asks a person which of several identities is meant, given the reason for asking."""
@@ -33,30 +35,35 @@ class Choice:
     notes: tuple[str, ...] = ()
 
 
-class NoMatchError(NssBackupError):
-    """No certificate is what was asked for; `candidates` are the others there are."""
+class _CandidatesError(NssBackupError):
+    """An error that comes with identities to choose from instead: `candidates`."""
+
+    def __init__(
+        self, message: str, candidates: tuple[Identity, ...], *, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.candidates = candidates
+
+
+class NoMatchError(_CandidatesError):
+    """No certificate matches; `candidates` are the others."""
 
     code = "no-match"
     exit_status = 20
 
-    def __init__(
-        self, message: str, candidates: tuple[Identity, ...], *, hint: str | None = None
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.candidates = candidates
 
-
-class AmbiguousError(NssBackupError):
-    """Several identities are what was asked for: `candidates`."""
+class AmbiguousError(_CandidatesError):
+    """Several identities match: `candidates`."""
 
     code = "ambiguous"
     exit_status = 21
 
-    def __init__(
-        self, message: str, candidates: tuple[Identity, ...], *, hint: str | None = None
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.candidates = candidates
+
+class ForgedCertificateError(NssBackupError):
+    """The only certificate that matches is not signed by its issuer."""
+
+    code = "certificate-forged"
+    exit_status = 11
 
 
 def assemble(
@@ -64,19 +71,18 @@ def assemble(
 ) -> tuple[Identity, ...]:
     """Make identities of the certificates that may be somebody's.
 
-    Those are the ones with a private key, and without one those that are no CA's. Each gets the
-    chain that the same store holds.
+    These are the ones with a private key and, without one, those that are not a CA's.
     """
     chains = Chains(certificates)
     return tuple(
-        Identity(profile, certificate, chains.of(certificate))
+        chains.identity(profile, certificate)
         for certificate in certificates
         if certificate.has_private_key or not certificate.is_ca
     )
 
 
 def listed(identities: Iterable[Identity], *, everything: bool = False) -> tuple[Identity, ...]:
-    """What `list` shows, valid before expired, the one that ends last first.
+    """Return what `list` shows: valid before expired, the one that ends last first.
 
     That is every identity with its key, and WIPO ones without; with `everything` all.
     """
@@ -85,7 +91,7 @@ def listed(identities: Iterable[Identity], *, everything: bool = False) -> tuple
 
 
 def matching(identities: Iterable[Identity], text: str) -> tuple[Identity, ...]:
-    """The identities that `text` names; an exact match of one field wins over part matches.
+    """Return the identities that `text` names; an exact match beats partial ones.
 
     Fields: nickname, common name, e-mail, issuer, serial number (hex, colons optional), SHA-1 and
     SHA-256 fingerprint or the beginning of one (eight hex digits or more). Letter case is ignored.
@@ -98,7 +104,7 @@ def matching(identities: Iterable[Identity], text: str) -> tuple[Identity, ...]:
 def ending_within(
     identities: Iterable[Identity], days: int, now: datetime | None = None
 ) -> tuple[Identity, ...]:
-    """Those valid now that end within so many days: neither the expired nor the ones to come."""
+    """Return those valid now that end within so many days."""
     now = now or datetime.now(UTC)
     within = timedelta(days=min(days, _MOST_DAYS))
     return tuple(
@@ -116,83 +122,91 @@ def choose(
     *,
     need_key: bool = True,
 ) -> Choice:
-    """Choose the one identity to export.
+    """Choose one identity.
 
     Args:
         identities: all there are, in the order of their profiles' rank.
-        text: the user's CERT argument, None for the default: WIPO's.
-        select: asks a person; None where there is none to ask.
-        need_key: whether a certificate without its private key will not do.
+        text: the user's CERT argument; None for the WIPO identity.
+        select: asks a person; None if there is nobody to ask.
+        need_key: whether the private key must be there.
 
     Raises:
         NoMatchError: nothing matches.
         AmbiguousError: several match and nobody can be asked.
-        KeyMissingError: the private key of what matches is in none of the stores.
+        ForgedCertificateError: the only match is not signed by its issuer.
+        KeyMissingError: the match has no private key in any of the stores.
     """
     candidates = _distinct(identities)
-    if text is not None:
-        found = matching(candidates, text)
-        if not found:
-            message = f"no certificate matches `{text}`"
-            raise NoMatchError(message, listed(candidates), hint=_LIST_HINT)
-        reason = f"several certificates match `{text}`"
-        return settle(found, reason, select, need_key=need_key)
-    found = tuple(i for i in candidates if i.wipo and not i.certificate.is_ca)
-    if found:
-        reason = "there are several WIPO certificates"
-        return settle(found, reason, select, need_key=need_key)
-    others = listed(candidates, everything=not need_key)
-    message = f"there is no WIPO certificate{' with its private key' if need_key else ''} here"
-    if not others:
-        raise NoMatchError(message, (), hint=_LIST_HINT)
-    if select is None:
-        hint = "name one of the others as CERT to export it"
-        raise NoMatchError(message, others, hint=hint)
-    return Choice(select(others, message))
+    try:
+        found, reason = _found(candidates, text, need_key=need_key)
+    except NoMatchError as error:
+        if text is not None or select is None or not error.candidates:
+            raise
+        found, reason = (select(error.candidates, error.message),), ""
+    return settle(found, reason, select, need_key=need_key, named=_is_fingerprint(text))
+
+
+def choose_all(
+    identities: Sequence[Identity], text: str | None
+) -> tuple[tuple[Identity, ...], tuple[str, ...]]:
+    """Choose every match that is neither expired nor superseded, and say what was left out.
+
+    Raises:
+        NoMatchError: nothing matches, or only expired certificates do.
+        ForgedCertificateError: no match is signed by its issuer.
+    """
+    found, _ = _found(_distinct(identities), text, need_key=True)
+    left, notes = _without_superseded(found, need_key=True, named=_is_fingerprint(text))
+    current = tuple(i for i in left if i.certificate.status() != "expired")
+    if not current:
+        message = "every certificate that matches has expired"
+        hint = "without `--all-matches`, an expired one is exported when you name it"
+        raise NoMatchError(message, left, hint=hint)
+    return current, notes
 
 
 def settle(
-    found: tuple[Identity, ...], reason: str, select: Select | None, *, need_key: bool = True
+    found: tuple[Identity, ...],
+    reason: str,
+    select: Select | None,
+    *,
+    need_key: bool = True,
+    named: bool = False,
 ) -> Choice:
-    """The one of several matches, by the rule for renewals or by asking.
+    """Choose one of several matches, by the rules or by asking.
 
     Args:
         found: at least one.
         reason: why it has to be asked.
-        select: asks a person; None where there is none to ask.
-        need_key: whether a certificate without its private key will not do.
+        select: asks a person; None if there is nobody to ask.
+        need_key: whether the private key must be there.
+        named: whether the user named one by its full fingerprint.
 
     Raises:
-        AmbiguousError: they are several people's and nobody can be asked.
+        AmbiguousError: several are left and nobody can be asked.
+        ForgedCertificateError: none of them is signed by its issuer.
         KeyMissingError: what is left has no private key.
     """
-    now = datetime.now(UTC)
-    if len(found) == 1:
-        return _settled_on(found[0], (), need_key=need_key)
-    one_person = len({(i.certificate.subject, i.certificate.issuer) for i in found}) == 1
-    if not one_person:
-        if select is not None:
-            return _settled_on(select(found, reason), (), need_key=need_key)
+    left, notes = _without_superseded(found, need_key=need_key, named=named)
+    if len(left) == 1:
+        (chosen,) = left
+    elif select is not None:
+        chosen, notes = select(left, reason), ()
+    else:
         hint = "name one by its fingerprint, as in `nssbackup export FINGERPRINT`"
-        raise AmbiguousError(reason, tuple(sorted(found, key=_newest_first)), hint=hint)
-    ordered = sorted(found, key=_newest_first)
-    newest = ordered[0]
-    usable = (
-        i
-        for i in ordered
-        if i.certificate.status(now) == "valid" and (i.certificate.has_private_key or not need_key)
-    )
-    chosen = next(usable, newest)
-    until = f"{chosen.certificate.not_after:%Y-%m-%d}"
-    notes = [f"of {len(found)} renewals of `{chosen.display_name}` the one until {until} was taken"]
-    if chosen is not newest:
-        until = f"{newest.certificate.not_after:%Y-%m-%d}"
-        notes.append(f"a newer one, valid until {until}, is there without its private key")
-    return _settled_on(chosen, tuple(notes), need_key=need_key)
+        raise AmbiguousError(reason, tuple(sorted(left, key=_newest_first)), hint=hint)
+    if need_key and not chosen.certificate.has_private_key:
+        message = f"the private key of `{chosen.display_name}` is not in this store"
+        hint = (
+            "it is where the certificate was requested: another browser, profile or computer;"
+            " point `--profile` at that profile"
+        )
+        raise KeyMissingError(message, hint=hint)
+    return Choice(chosen, notes)
 
 
 def check_key_fits(identity: Identity, key: PrivateKey) -> None:
-    """Let no key out that is not the certificate's.
+    """Raise unless the key matches the certificate.
 
     Raises:
         KeyMismatchError: the public halves differ.
@@ -202,24 +216,143 @@ def check_key_fits(identity: Identity, key: PrivateKey) -> None:
         raise KeyMismatchError(message)
 
 
-_LIST_HINT = "`nssbackup list --all` shows every certificate found"
+def _found(
+    candidates: tuple[Identity, ...], text: str | None, *, need_key: bool
+) -> tuple[tuple[Identity, ...], str]:
+    """Return what matches, and why a person would be asked about it."""
+    if text is not None:
+        found = matching(candidates, text)
+        if not found:
+            message = f"no certificate matches `{text}`"
+            raise NoMatchError(message, listed(candidates), hint=_LIST_HINT)
+        return found, f"several certificates match `{text}`"
+    found = tuple(i for i in candidates if i.wipo and not i.certificate.is_ca)
+    if found:
+        return found, "there are several WIPO certificates"
+    others = listed(candidates, everything=not need_key)
+    message = f"there is no WIPO certificate{' with its private key' if need_key else ''} here"
+    hint = "name one of the others as CERT to export it" if others else _LIST_HINT
+    if len(others) == 1:
+        fingerprint = others[0].certificate.sha256[:16]
+        hint = f"to export the only other one, type `nssbackup export {fingerprint}`"
+    raise NoMatchError(message, others, hint=hint)
 
 
-def _settled_on(identity: Identity, notes: tuple[str, ...], *, need_key: bool) -> Choice:
-    if need_key and not identity.certificate.has_private_key:
-        message = f"the private key of `{identity.display_name}` is not in this store"
-        hint = (
-            "it is where the certificate was requested: another browser, profile or computer;"
-            " point `--profile` at that profile"
+def _without_superseded(
+    found: tuple[Identity, ...], *, need_key: bool, named: bool
+) -> tuple[tuple[Identity, ...], tuple[str, ...]]:
+    """Return the matches that no other match replaces, and say what was left out.
+
+    Raises:
+        ForgedCertificateError: none of them is signed by its issuer.
+    """
+    if named:
+        return found, ()
+    genuine = tuple(i for i in found if i.signature != "forged")
+    if not genuine:
+        one = min(found, key=_newest_first)
+        message = (
+            f"the certificate `{one.display_name}` is damaged or forged: the CA certificate"
+            " of its issuer does not verify its signature"
         )
-        raise KeyMissingError(message, hint=hint)
-    return Choice(identity, notes)
+        hint = f"to export it all the same, name it by its fingerprint: {one.certificate.sha256}"
+        raise ForgedCertificateError(message, hint=hint)
+    notes = [
+        f"`{one.display_name}` with fingerprint {one.certificate.sha256[:16]} was skipped as"
+        " damaged or forged: the CA certificate of its issuer does not verify its signature"
+        for one in found
+        if one not in genuine
+    ]
+    now = datetime.now(UTC)
+
+    def rank(identity: Identity) -> tuple[bool, datetime]:
+        """Of two renewals the one that is usable now, or else the newer, is the one to take."""
+        certificate = identity.certificate
+        usable = certificate.status(now) == "valid"
+        return usable and (certificate.has_private_key or not need_key), certificate.not_after
+
+    left = [
+        one
+        for one in genuine
+        if not any(
+            _replaces_expired(other, one, now)
+            or (_are_renewals(other, one) and rank(other) > rank(one))
+            for other in genuine
+        )
+    ]
+    notes += _notes_on_replaced(left, genuine, now)
+    return tuple(left), tuple(notes)
+
+
+def _notes_on_replaced(
+    left: Sequence[Identity], genuine: Sequence[Identity], now: datetime
+) -> list[str]:
+    """Say for each identity left which ones it replaces."""
+    notes = []
+    for one in left:
+        renewals = [other for other in genuine if _are_renewals(one, other)]
+        if renewals:
+            until = f"{one.certificate.not_after:%Y-%m-%d}"
+            notes.append(
+                f"of {len(renewals) + 1} renewals of `{one.display_name}` the one until {until}"
+                " was taken"
+            )
+            newest = max(renewals, key=lambda other: other.certificate.not_after)
+            if (
+                newest.certificate.not_after > one.certificate.not_after
+                and newest.certificate.status(now) == "valid"
+            ):
+                until = f"{newest.certificate.not_after:%Y-%m-%d}"
+                notes.append(f"a newer one, valid until {until}, is there without its private key")
+        notes += [
+            f"`{other.display_name}`, expired on {other.certificate.not_after:%Y-%m-%d}, was"
+            " skipped"
+            for other in genuine
+            if _replaces_expired(one, other, now) and other not in renewals
+        ]
+    return notes
+
+
+def _replaces_expired(new: Identity, old: Identity, now: datetime) -> bool:
+    """Tell whether a valid certificate makes an expired one for the same purpose pointless."""
+    mine, others = new.certificate, old.certificate
+    return (
+        mine.status(now) == "valid"
+        and others.status(now) == "expired"
+        and (mine.subject, mine.key_usage) == (others.subject, others.key_usage)
+        and (new.signature != "other" or old.signature != "verified")
+    )
+
+
+def _are_renewals(one: Identity, other: Identity) -> bool:
+    """Tell whether one of two identities renews the other (cli.md, "Renewals")."""
+    old, new = sorted((one, other), key=lambda each: each.certificate.not_after)
+    older, newer = old.certificate, new.certificate
+    return (
+        (older.subject, older.issuer, older.key_usage)
+        == (newer.subject, newer.issuer, newer.key_usage)
+        and older.not_before < newer.not_before
+        and older.not_after < newer.not_after
+        and (
+            new.signature == "verified"
+            or (new.signature == "unchecked" and older.authority_key_id == newer.authority_key_id)
+        )
+    )
+
+
+def _is_fingerprint(text: str | None) -> bool:
+    digits = _digits(text or "")
+    return len(digits) == _SHA256_DIGITS and _HEX.issuperset(digits)
+
+
+def _digits(text: str) -> str:
+    return text.strip().casefold().replace(":", "").replace(" ", "").removeprefix("0x")
 
 
 def _distinct(identities: Sequence[Identity]) -> tuple[Identity, ...]:
-    """One identity for each certificate.
+    """Return one identity for each certificate.
 
-    The default profile's where it has the key, else the first with the key, else the first.
+    The default profile's if it has the key, else the first with the key, else the first.
     """
     best: dict[str, Identity] = {}
     for identity in identities:
@@ -247,12 +380,12 @@ def _newest_first(identity: Identity) -> tuple[bool, float, float, str]:
 
 
 def _score(identity: Identity, text: str) -> int:
-    """2 for an exact match of a field, 1 for a part match, 0 for none."""
+    """Return 2 for an exact match of a field, 1 for a partial one, 0 for none."""
     certificate = identity.certificate
     wanted = text.strip().casefold()
     if not wanted:
         return 0
-    digits = wanted.replace(":", "").replace(" ", "").removeprefix("0x")
+    digits = _digits(text)
     if digits and _HEX.issuperset(digits):
         if digits.lstrip("0") == f"{certificate.serial:x}".lstrip("0"):
             return 2

@@ -1,4 +1,4 @@
-"""The values that the steps hand to one another: profile, private key, identity."""
+"""The values that the steps pass to one another: profile, private key, identity."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.secret import Secret
 
 StoreKind = Literal["sqlite", "legacy"]
+Signature = Literal["verified", "forged", "other", "unchecked"]
+"""What the issuers at hand say about a certificate's signature.
+
+"forged": an issuer with the name and the key identifier is there, and none of them made it (the
+certificate may be damaged, too). "other": only the name is the same; an authority may have renewed
+its key. "unchecked": there is no issuer, or the algorithm is unknown here.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +26,14 @@ class Profile:
 
     Attributes:
         path: the folder, absolute.
-        name: what the application shows for it; the folder's name where no list names it.
+        name: what the application shows for it; the folder's name if no list names it.
         application: "Firefox", or what else the folder belongs to.
         default: whether the application starts with it.
-        in_use: whether an application has it open now; None where this machine can't tell.
-        store: which databases lie in it; None for none.
-        listed: whether a list (`profiles.ini`, `installs.ini`, a group) names it; else a scan
-            found it.
-        last_used: when the application last started on it (seconds since 1970), None if unknown.
+        in_use: whether an application has it open now; None if unknown.
+        store: which databases it holds; None if it holds none.
+        listed: whether a list (`profiles.ini`, `installs.ini`, a group) names it; otherwise a
+            scan found it.
+        last_used: when the application last started with it (seconds since 1970); None if unknown.
     """
 
     path: Path
@@ -43,7 +50,7 @@ class Profile:
 class PrivateKey:
     """A private key as PKCS#8 PrivateKeyInfo DER (RFC 5208), and its public half.
 
-    `public_key` is SubjectPublicKeyInfo DER. Neither repr nor pickle gives the key away.
+    `public_key` is SubjectPublicKeyInfo, DER. Neither repr nor pickle reveals the key.
     """
 
     pkcs8: bytes = field(repr=False)
@@ -60,7 +67,7 @@ class PrivateKey:
 class OrphanKey:
     """A private key that has no certificate beside it.
 
-    `id` tells the keys of one store apart; `bits` is None where the key doesn't say.
+    `id` tells the keys of one store apart; `bits` is None if unknown.
     """
 
     id: str
@@ -70,15 +77,19 @@ class OrphanKey:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A certificate of a store and the CA certificates of its chain that the store holds.
+    """A certificate and the CA certificates of its chain that are at hand.
 
-    `chain` runs from the certificate's issuer towards the root and ends at what is missing.
-    `profile` is None for an identity that was read from a file.
+    Attributes:
+        profile: where the certificate's key is; None for an identity from a file.
+        certificate: the identity's own certificate.
+        chain: from its issuer towards the root; ends at what is missing.
+        signature: whether its issuer signed it.
     """
 
     profile: Profile | None
     certificate: StoredCertificate
     chain: tuple[StoredCertificate, ...] = ()
+    signature: Signature = "unchecked"
 
     @property
     def display_name(self) -> str:
@@ -93,7 +104,7 @@ class Identity:
 
     @property
     def wipo(self) -> bool:
-        """Whether the issuer names WIPO (the contract's definition of a WIPO identity)."""
+        """Whether the issuer names WIPO (cli.md, "Words")."""
         return any(_names_wipo(value) for value in self.certificate.issuer_fields)
 
 
@@ -105,6 +116,5 @@ def _names_wipo(value: str) -> bool:
     return "wipo" in words
 
 
-# How the library asks for a primary password: for a profile, on the n-th try (from 0).
-# It returns None where there is none to be had.
 PasswordFor = Callable[[Profile, int], "Secret | None"]
+"""Asks for a profile's primary password on the n-th try (from 0); None if there is none to give."""

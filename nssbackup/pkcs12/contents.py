@@ -21,7 +21,7 @@ from nssbackup.identity.certificate import (
     StoredCertificate,
     from_der,
 )
-from nssbackup.identity.chain import find_chain
+from nssbackup.identity.chain import Chains
 from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import structure
 from nssbackup.pkcs12.safes import Bag, KeyBag
@@ -147,9 +147,7 @@ class PfxContents:
 
     def _identity(self, found: FoundCertificate) -> Identity:
         own = replace(found.certificate, has_private_key=True)
-        return Identity(
-            None, own, find_chain(own, [each.certificate for each in self.certificates])
-        )
+        return Chains(each.certificate for each in self.certificates).identity(None, own)
 
 
 def contents_of(bags: Iterable[Bag], description: PfxDescription) -> PfxContents:

@@ -7,12 +7,12 @@ Such pairs are joined here by their public key and called split identities.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from nssbackup.errors import NoProfileError, NssBackupError
 from nssbackup.identity.certificate import StoredCertificate
-from nssbackup.identity.chain import Chains, find_chain
+from nssbackup.identity.chain import Chains
 from nssbackup.identity.choosing import assemble
 from nssbackup.identity.model import Identity, OrphanKey, Profile
 from nssbackup.report import ReadFailure
@@ -181,11 +181,11 @@ def _assembled(
     orphans: list[tuple[Profile, tuple[OrphanKey, ...]]] = []
     split: list[SplitIdentity] = []
     for one in readings:
-        identities += _own(one, given)
+        identities += _own(one, given, chains)
         joined = _joined(one, sources, paired, reader)
         for certificate, source, _ in joined:
             whole = replace(certificate, has_private_key=True)
-            found = Identity(one.profile, whole, chains.of(certificate))
+            found = chains.identity(one.profile, whole)
             split.append(SplitIdentity(found, source))
             if certificate.sha256 not in paired:
                 identities.append(found)
@@ -193,7 +193,7 @@ def _assembled(
         if rest := tuple(orphan for orphan in one.orphans if orphan not in matched):
             orphans.append((one.profile, rest))
     if given and all(i.certificate.sha256 != given[0].sha256 for i in identities):
-        identities.append(Identity(None, given[0], chains.of(given[0])))
+        identities.append(chains.identity(None, given[0]))
     # A certificate that was joined with its key is not shown a second time without it.
     whole_now = {each.identity.certificate.sha256 for each in split} - paired
     return Inventory(
@@ -227,14 +227,19 @@ def _sources(
     return tuple(sources.values())
 
 
-def _own(reading: _Reading, given: Sequence[StoredCertificate]) -> tuple[Identity, ...]:
-    """Return a store's own identities; the chain of the one given may come from its file."""
-    return tuple(
-        replace(each, chain=find_chain(each.certificate, (*reading.certificates, *given)))
-        if given and each.certificate.sha256 == given[0].sha256
-        else each
-        for each in assemble(reading.profile, reading.certificates)
-    )
+def _own(
+    reading: _Reading, given: Sequence[StoredCertificate], chains: Chains
+) -> Iterator[Identity]:
+    """Iterate over a store's own identities; the chain of the one given may be in its file."""
+    for identity in assemble(reading.profile, reading.certificates):
+        if given and identity.certificate.sha256 == given[0].sha256:
+            with_file = Chains((*reading.certificates, *given))
+            yield with_file.identity(reading.profile, identity.certificate)
+        elif identity.signature == "unchecked":  # its issuer may be in another profile
+            signature = chains.identity(None, identity.certificate).signature
+            yield replace(identity, signature=signature)
+        else:
+            yield identity
 
 
 def _joined(

@@ -190,6 +190,15 @@ def name(common_name: str | None, organization: str | None = None) -> x509.Name:
     return x509.Name([x509.NameAttribute(kind, text) for kind, text in parts if text is not None])
 
 
+def key_usage(*bits: str) -> x509.KeyUsage:
+    """The extension with these bits, by the names of `cryptography`."""
+    names = (
+        *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+        *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+    )
+    return x509.KeyUsage(**{name: name in bits for name in names})
+
+
 def issue(
     key: Key,
     subject: x509.Name | str = "Jane Doe",

@@ -17,7 +17,7 @@ from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import NssBackupError
 from nssbackup.identity import pem, private_keys
 from nssbackup.identity.certificate import from_der
-from nssbackup.identity.chain import find_chain
+from nssbackup.identity.chain import Chains
 from nssbackup.identity.choosing import assemble
 from nssbackup.pkcs12 import (
     COMPATIBLE,
@@ -168,7 +168,7 @@ def _der(data: bytes) -> None:
         list(identity_warnings(identity))
         default_name(identity)
         friendly_name_of(identity)
-    find_chain(certificate, [certificate, *map(from_der, seeds.certificates()[:3])])
+    Chains([certificate, *map(from_der, seeds.certificates()[:3])]).identity(None, certificate)
     objects.names(certificate.der)
     if certificate.public_key:
         public_value(certificate.public_key)

@@ -17,7 +17,7 @@ from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import NameOID
 
 from nssbackup.errors import DamagedStoreError, NssBackupError, StoreError
-from nssbackup.identity.certificate import StoredCertificate, from_der, load_certificate
+from nssbackup.identity.certificate import StoredCertificate, from_der, read_certificate
 from nssbackup.stores.legacy.berkeley import read_records
 from nssbackup.system.snapshot import read_stable
 
@@ -159,7 +159,7 @@ def _parse(record: bytes) -> StoredCertificate:
 
 def _email(der: bytes) -> str | None:
     """The address that NSS shows: the subject's before one of the extension, in lower case."""
-    subject = load_certificate(der).subject
+    subject = read_certificate(der).certificate.subject
     found = (attribute.value for attribute in subject if attribute.oid in _ADDRESSES)
     address = next((value for value in found if isinstance(value, str)), from_der(der).email)
     return address.lower() if address else None

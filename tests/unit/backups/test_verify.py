@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -27,7 +28,7 @@ from nssbackup.backups.verify import (
 )
 from nssbackup.diagnosis.warnings import EXPIRY_NOTICE, identity_warnings
 from nssbackup.errors import VerificationError, WrongBackupPasswordError
-from nssbackup.identity.certificate import from_der, load_certificate
+from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.pkcs12 import COMPATIBLE, MODERN, PfxEntry, PfxWriter, entries_of, structure
@@ -91,12 +92,12 @@ def written(tmp_path: Path) -> Written:
 
 def foreign(written: Written, name: str, key: ec.EllipticCurvePrivateKey | None) -> None:
     """Put a file of `cryptography` in place of ours, with the same certificate and any key."""
-    own = load_certificate(written.identity.certificate.der)
+    own = x509.load_der_x509_certificate(written.identity.certificate.der)
     builder = PrivateFormat.PKCS12.encryption_builder().kdf_rounds(ROUNDS)
     encryption = builder.build(PASSWORD.reveal().encode())
     written.path.write_bytes(
         pkcs12.serialize_key_and_certificates(
-            name.encode(), key, own, [load_certificate(CA.der)], encryption
+            name.encode(), key, own, [x509.load_der_x509_certificate(CA.der)], encryption
         )
     )
 
@@ -139,13 +140,13 @@ def test_2_a_weaker_mac_is_noticed_though_the_rest_is_strong(written: Written) -
     expected = replace(written.expected, rounds=ROUNDS)
     assert verify_written(written.path, PASSWORD, expected) == ()
     builder = PrivateFormat.PKCS12.encryption_builder().kdf_rounds(4_096)
-    own = load_certificate(written.identity.certificate.der)
+    own = x509.load_der_x509_certificate(written.identity.certificate.der)
     written.path.write_bytes(
         pkcs12.serialize_key_and_certificates(
             b"Jane Doe",
             OWN_KEY,
             own,
-            [load_certificate(CA.der)],
+            [x509.load_der_x509_certificate(CA.der)],
             builder.build(PASSWORD.reveal().encode()),
         )
     )
@@ -297,12 +298,12 @@ def test_from_100000_rounds_on_a_guess_is_not_called_cheap(
 
 def test_the_fewest_rounds_of_a_file_are_what_a_guess_costs(written: Written) -> None:
     foreign(written, "Jane Doe", OWN_KEY)  # `cryptography` takes 2,048 for the MAC, whatever is set
-    own = load_certificate(written.identity.certificate.der)
+    own = x509.load_der_x509_certificate(written.identity.certificate.der)
     builder = PrivateFormat.PKCS12.encryption_builder().kdf_rounds(300_000)
     encryption = builder.build(PASSWORD.reveal().encode())
     written.path.write_bytes(
         pkcs12.serialize_key_and_certificates(
-            b"Jane Doe", OWN_KEY, own, [load_certificate(CA.der)], encryption
+            b"Jane Doe", OWN_KEY, own, [x509.load_der_x509_certificate(CA.der)], encryption
         )
     )
     found = verify_backup(written.path, PASSWORD)
@@ -353,7 +354,7 @@ def test_what_protects_too_little_is_warned_of(
     source = written.path.with_suffix(".pem")
     pem = OWN_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     for one in (written.identity.certificate, CA):
-        pem += load_certificate(one.der).public_bytes(Encoding.PEM)
+        pem += x509.load_der_x509_certificate(one.der).public_bytes(Encoding.PEM)
     source.write_bytes(pem)
     words = ["openssl", "pkcs12", "-export", "-in", str(source), "-passout", "stdin"]
     words += ["-name", "Zoë Doe", *options]
@@ -371,7 +372,7 @@ def test_what_protects_too_little_is_warned_of(
 
 def test_a_mac_that_is_not_computed_here_is_checked_all_the_same(written: Written) -> None:
     pem = OWN_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    own = load_certificate(written.identity.certificate.der)
+    own = x509.load_der_x509_certificate(written.identity.certificate.der)
     words = ["openssl", "pkcs12", "-export", "-passout", "pass:pw", "-macalg", "md5"]
     written.path.write_bytes(
         subprocess.run(

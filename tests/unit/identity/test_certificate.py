@@ -2,17 +2,31 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import NameOID, ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from nssbackup.identity.certificate import MalformedCertificateError, from_der
-from nssbackup.identity.chain import find_chain
-from tests.builders.store import Key, ec_key, integer, issue, name, octets, oid, rsa_key, seq, tlv
+from nssbackup.identity.chain import Chains
+from tests.builders.irregular import CA_NAME, Parts
+from tests.builders.store import (
+    Key,
+    ec_key,
+    integer,
+    issue,
+    key_usage,
+    name,
+    octets,
+    oid,
+    rsa_key,
+    seq,
+    tlv,
+)
 
 KEY, CA_KEY = ec_key(), ec_key(1)
 DER = issue(KEY, name("Zoë Müller", "Büro"), name("WIPO CA", "WIPO"), CA_KEY, serial=0xC0FFEE)
@@ -94,7 +108,7 @@ def test_a_dh_key_is_named_and_nobody_warned(identifier: str, order: bytes) -> N
     assert (facts.key.type, facts.key.bits, facts.public_key) == ("DH", None, None)
     leaf = from_der(issue(KEY, "Joe", facts.subject.removeprefix("CN="), CA_KEY))
     assert leaf.issuer == facts.subject
-    assert find_chain(leaf, [facts]) == ()
+    assert Chains([facts]).identity(None, leaf).chain == ()
 
 
 def test_a_compressed_point_of_p_224_is_not_computed() -> None:
@@ -126,7 +140,7 @@ def test_a_certificate_of_more_than_256_kib_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "cut", [b"", b"\x30", DER[:-1], DER + b"\0", bytes(500), b"\x30\x80" + DER]
+    "cut", [b"", b"\x30", DER[:-1], b"\0" + DER, bytes(500), b"\x30\x80" + DER]
 )
 def test_what_is_no_certificate_is_malformed(cut: bytes) -> None:
     with pytest.raises(MalformedCertificateError):
@@ -190,7 +204,20 @@ def test_who_is_a_ca() -> None:
     assert from_der(issue(KEY, "Root", ca=True)).is_ca
     assert not from_der(issue(KEY, "Own", ca=False)).is_ca
     assert not from_der(issue(KEY, "Jane", "CA", CA_KEY, ca=None)).is_ca
-    assert from_der(issue(KEY, "Old root", ca=None)).is_ca
+    assert not from_der(issue(KEY, "Own", ca=None)).is_ca
+    old_root = replace(Parts(), version=b"", extensions=b"", subject=CA_NAME.public_bytes())
+    assert from_der(old_root.sign()).is_ca
+    assert not from_der(replace(old_root, subject=Parts().subject).sign()).is_ca
+
+
+def test_the_usage_is_read() -> None:
+    bits = ("digital_signature", "content_commitment", "key_agreement", "decipher_only")
+    purposes = [ExtendedKeyUsageOID.CLIENT_AUTH, ObjectIdentifier("1.2.3.4")]
+    extensions = [key_usage(*bits), x509.ExtendedKeyUsage(purposes)]
+    facts = from_der(issue(KEY, extensions=extensions))
+    assert facts.key_usage == ("digitalSignature", "nonRepudiation", "keyAgreement", "decipherOnly")
+    assert facts.extended_usage == ("clientAuth", "1.2.3.4")
+    assert (from_der(DER).key_usage, from_der(DER).extended_usage) == ((), ())
 
 
 def test_the_key_identifiers_are_read() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from nssbackup.identity import pem
 from nssbackup.identity.certificate import StoredCertificate, from_der
 from nssbackup.identity.model import Profile
 from tests import LIMIT
+from tests.builders.irregular import irregular
 from tests.builders.store import StoreBuilder, ec_key, issue, name, rsa_key
 
 KEY, CA_KEY, ROOT_KEY = rsa_key(1), ec_key(2), ec_key(3)
@@ -90,11 +92,15 @@ def file(tmp_path: Path) -> Callable[[bytes], Path]:
         b"Bag Attributes\n    friendlyName: Jane\nsubject=CN = Jane Doe\n" + as_pem(JANE),
         as_key() + as_pem(JANE),
         as_pem(JANE, JANE),
+        JANE + b"\n",
+        as_pem(JANE).replace(b"CERTIFICATE", b"TRUSTED CERTIFICATE"),
+        as_pem(JANE).replace(b"CERTIFICATE", b"X509 CERTIFICATE"),
         pkcs7.serialize_certificates(loaded(JANE), Encoding.DER),
         pkcs7.serialize_certificates(loaded(JANE), Encoding.PEM),
     ],
     ids=[
-        *("DER", "PEM", "CRLF", "BOM", "UTF-16", "text", "key", "twice", "PKCS7 DER", "PKCS7 PEM"),
+        *("DER", "PEM", "CRLF", "BOM", "UTF-16", "text", "key", "twice", "line end", "trusted"),
+        *("X509", "PKCS7 DER", "PKCS7 PEM"),
     ],
 )
 def test_a_certificate_is_read_in_every_form(file: Callable[[bytes], Path], content: bytes) -> None:
@@ -156,7 +162,6 @@ def test_the_bundles_of_openssl_are_read(file: Callable[[bytes], Path], tmp_path
         (as_pem(JANE)[:-100], "holds a damaged certificate"),
         (as_pem(JANE).replace(b"MII", b"AAA", 1), "holds a damaged certificate"),
         (JANE[:-1], "holds no certificate"),
-        (JANE + b"\n", "holds no certificate"),
         (pkcs7.serialize_certificates(loaded(JANE), Encoding.DER)[:-1], "holds no certificate"),
         (b"", "holds no certificate"),
         (b"Dear Jane,\n", "holds no certificate"),
@@ -164,7 +169,6 @@ def test_the_bundles_of_openssl_are_read(file: Callable[[bytes], Path], tmp_path
         (b"\xff\xfe", "holds no certificate"),
         (b"\x30\x80" * 500_000, "holds no certificate"),
         (os.urandom(5000), "holds no certificate"),
-        (b"\x00" * (pem.MAX_BYTES + 1), "too large"),
     ],
 )
 def test_what_is_no_certificate_is_said_in_words(
@@ -178,14 +182,29 @@ def test_what_is_no_certificate_is_said_in_words(
     assert info.value.hint
 
 
-def test_a_certificate_that_cannot_be_used_is_said(file: Callable[[bytes], Path]) -> None:
-    """A name whose text is a BIT STRING: cryptography opens it and gives no text."""
-    at = JANE.index(b"Jane Doe")
-    broken = bytearray(JANE)
-    assert broken[at - 2] == 0x0C
-    broken[at - 2] = 0x03
-    with pytest.raises(UsageError, match="can't be used"):
-        pem.read_certificates(file(bytes(broken)))
+def test_what_cannot_be_read_is_skipped_and_said(file: Callable[[bytes], Path]) -> None:
+    said: list[str] = []
+    path = file(as_pem(CA).replace(b"MII", b"AAA", 1) + as_pem(JANE))
+    assert [one.der for one in pem.read_certificates(path, said.append)] == [JANE]
+    assert said == [f"1 of the certificates in `{path}` can't be read and were skipped"]
+    pem.read_certificates(file(as_pem(JANE)), said.append)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("kind", irregular())
+def test_irregular_certificates_are_read_from_files(
+    file: Callable[[bytes], Path], tmp_path: Path, kind: str
+) -> None:
+    """PEM, DER and OpenSSL's PKCS#7, as far as OpenSSL reads such a certificate."""
+    for der in irregular()[kind].values():
+        own = from_der(der)
+        text = ssl.DER_cert_to_PEM_cert(der).encode()
+        for content in (der, text, as_pem(CA) + text):
+            assert pem.read_certificates(file(content))[0] == own
+        bundle = tmp_path / "bundle.p7b"
+        words = ("openssl", "crl2pkcs7", "-nocrl", "-certfile", file(text), "-out", bundle)
+        if subprocess.run(words, capture_output=True, check=False, timeout=60).returncode == 0:
+            assert pem.read_certificates(bundle)[0].public_key == own.public_key
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
@@ -194,6 +213,9 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as info:
             pem.read_certificates(tmp_path / name_)
         assert info.value.exit_status == 2
+    (tmp_path / "large").write_bytes(bytes(pem.MAX_BYTES + 1))
+    with pytest.raises(UsageError, match="too large"):
+        pem.read_certificates(tmp_path / "large")
 
 
 # --- written
