@@ -172,7 +172,7 @@ def test_a_damaged_profile_beside_a_good_one_is_a_warning(cli: Cli, profile: Mak
     (bad / "cert9.db").write_bytes(b"no database" * 100)
     result = cli.export(profile("ec-p256"), "--profile", bad)
     assert result.status == 0
-    assert "warning: profile `ec-p384` was passed over" in result.stderr
+    assert "warning: profile `ec-p384` was skipped" in result.stderr
 
 
 def test_no_private_key_names_where_it_may_be(cli: Cli, profile: MakeProfile) -> None:

@@ -53,7 +53,9 @@ EXPIRED = issue(JANE, "Jane Doe", "CA", CA_KEY, days=(-90, -3))
 JANES_FILE = pfx_of([JANE], [JANES, CA], OLD)
 SHARED_KEY = pfx_of([JANE], [EXPIRED, JANES, CA], OLD)
 TWO_PEOPLE = pfx_of([JANE, ZOE], [JANES, CA, ZOES], OLD)
-RENEWED = pfx_of([ZOE, JANE], [EXPIRED, JANES, CA, issue(ZOE, "Jane Doe", "CA", CA_KEY)], OLD)
+RENEWED = pfx_of(
+    [ZOE, JANE], [EXPIRED, JANES, CA, issue(ZOE, "Jane Doe", "CA", CA_KEY, days=(-20, 400))], OLD
+)
 
 
 class Asked:
