@@ -115,7 +115,7 @@ def test_a_process_that_aborts_leaves_no_core_and_its_fault_handler_no_secret(
 
 
 def test_nobody_but_root_looks_into_the_memory(tmp_path: Path) -> None:
-    for script in (PACKAGE / "hardening.py", PACKAGE / "engines" / "nss" / "worker.py"):
+    for script in (PACKAGE / "system" / "hardening.py", PACKAGE / "stores" / "nss" / "worker.py"):
         code = (
             "import ctypes, resource, runpy, sys\n"
             "dumpable = lambda: ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)  # PR_GET_DUMPABLE\n"
@@ -149,7 +149,7 @@ def test_every_process_sees_to_it_before_it_is_told_anything(require_peers: bool
     [
         ("nssbackup.backups.writing:Backup:write", "export", False),
         ("nssbackup.stores.native.store:NativeStore:private_key", "export", True),
-        ("nssbackup.pkcs12.write:PfxWriter:encode", "repassword", False),
+        ("nssbackup.pkcs12.write:PfxWriter:encode_all", "repassword", False),
         ("nssbackup.restore.restore:_Work:apply", "restore", True),
     ],
 )
