@@ -65,7 +65,7 @@ def version_of(pinned: Requirement) -> Version:
     return Version(one.version)
 
 
-def test_the_lock_has_every_dependency_at_a_version_that_is_allowed() -> None:
+def test_the_lock_has_every_dependency_at_an_allowed_version() -> None:
     lock = locked()
     for wanted in required():
         pinned = lock.get(canonicalize_name(wanted.name), [])
@@ -104,7 +104,7 @@ def test_the_lock_names_no_registry() -> None:
     assert not re.search(r"(?m)^\s*(-i|-f|--(extra-)?index-url|--find-links|--trusted-host)", text)
 
 
-def test_a_run_of_the_program_needs_what_is_locked_for_every_system() -> None:
+def test_what_the_program_needs_is_locked_for_every_system() -> None:
     lock = locked()
     for wanted in map(Requirement, project()["project"]["dependencies"]):
         markers = [one.marker for one in lock[canonicalize_name(wanted.name)]]

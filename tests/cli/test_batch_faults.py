@@ -199,7 +199,7 @@ def test_ctrl_c_is_130_and_leaves_nothing_half_written(cli: Cli) -> None:
 
 
 @pytest.mark.mounts
-def test_a_full_disk_leaves_whole_files_and_the_rest_is_done_later(cli: Cli) -> None:
+def test_a_full_disk_leaves_whole_files_and_the_rest_for_later(cli: Cli) -> None:
     homes = cli.folder / "homes"
     for number in range(12):
         add_home(homes, f"user{number:02}", JANE)

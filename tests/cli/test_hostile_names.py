@@ -116,7 +116,7 @@ def test_through_every_command(cli: Cli, certificates: dict[str, bytes], tmp_pat
     tame(cli.run("list", "--profile", target), 0)
 
 
-def test_a_long_name_is_cut_in_a_table_and_whole_in_the_document(cli: Cli, tmp_path: Path) -> None:
+def test_a_long_name_is_cut_in_a_table_but_not_in_the_document(cli: Cli, tmp_path: Path) -> None:
     builder = StoreBuilder(tmp_path / "store")
     organisation = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "x")])
     der = issue(ec_key(0), organisation, WIPO, ec_key(99))
@@ -150,7 +150,7 @@ def test_in_a_batch_and_its_reports(
     assert STRONG not in (out / "report.json").read_text("utf-8")
 
 
-def test_a_name_that_the_locale_has_no_letters_for_is_written_as_far_as_it_has(
+def test_a_name_beyond_the_locale_is_written_as_far_as_it_goes(
     tmp_path: Path,
 ) -> None:
     variables = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -128,7 +128,7 @@ def test_nothing_secret_is_in_the_output_of_any_command(
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc on this system")
 @pytest.mark.parametrize("name", STORES)
-def test_nothing_secret_is_in_the_process_list_while_an_export_runs(
+def test_nothing_secret_is_in_the_process_list_of_an_export(
     cli: Cli, profile: MakeProfile, name: str
 ) -> None:
     backup, _ = given(cli)

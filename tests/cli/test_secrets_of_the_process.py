@@ -96,7 +96,7 @@ def _limit_kept() -> str | None:
     return "the limit for core dumps can't be lifted here" if done.returncode else None
 
 
-def test_a_process_that_aborts_leaves_no_core_and_its_fault_handler_no_secret(
+def test_a_process_that_aborts_leaves_no_core_and_no_secret(
     cli: Cli, profile: MakeProfile, require_peers: bool
 ) -> None:
     need(_limit_kept(), required=require_peers)
@@ -204,7 +204,7 @@ def test_nothing_secret_is_logged_at_any_level(cli: Cli, profile: MakeProfile) -
 
 
 @pytest.mark.parametrize("command", ["repassword", "restore"])
-def test_nothing_secret_is_in_the_process_list_of_the_other_commands(
+def test_nothing_secret_is_in_other_commands_process_list(
     tmp_path: Path, profile: MakeProfile, command: str
 ) -> None:
     cli = Cli(tmp_path)

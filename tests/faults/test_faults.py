@@ -203,7 +203,7 @@ def test_what_a_killed_run_left_is_gone_after_the_next(tmp_path: Path, require_p
 
 
 @pytest.mark.parametrize("kind", [Export, ExportOver])
-def test_on_vfat_it_is_written_all_the_same_and_the_lack_of_modes_is_told(
+def test_on_vfat_it_is_written_and_the_lack_of_modes_told(
     kind: type[Scene], tmp_path: Path, require_peers: bool
 ) -> None:
     need(missing(), required=require_peers)

@@ -52,9 +52,7 @@ def test_a_profile_in_use_is_exported_and_left_alone(
     assert OpenSsl().open(pfx, _PASSWORD).key_pkcs8 == expected.key
 
 
-def test_what_firefox_imports_while_it_runs_can_be_exported_at_once(
-    tmp_path: Path, require_peers: bool
-) -> None:
+def test_what_firefox_imports_can_be_exported_at_once(tmp_path: Path, require_peers: bool) -> None:
     need(Firefox.missing(), required=require_peers)
     first, second = (
         next(each for each in exportable() if each.case == case)
@@ -72,7 +70,7 @@ def test_what_firefox_imports_while_it_runs_can_be_exported_at_once(
     assert OpenSsl().open(pfx, _PASSWORD).key_pkcs8 == second.key
 
 
-def test_every_export_is_right_while_firefox_imports_and_deletes(
+def test_exports_are_right_while_firefox_imports_and_deletes(
     tmp_path: Path, require_peers: bool, request: pytest.FixtureRequest
 ) -> None:
     """A share of 200 exports, every third with Firefox stopped in the middle of whatever it does.

@@ -182,7 +182,7 @@ def test_a_key_made_by_nss_is_the_one_that_pk12util_exports(
 
 
 @pytest.mark.parametrize(("page_size", "byte_order"), [(512, "little"), (1024, "big")])
-def test_keys_over_several_pages_are_those_that_pk12util_exports(
+def test_keys_over_several_pages_are_those_of_pk12util(
     page_size: int, byte_order: ByteOrder, tmp_path: Path, nss: Nss
 ) -> None:
     """An RSA key of 8192 bits is too large for a page of 4096 bytes, one of 2048 for these.
@@ -202,9 +202,7 @@ def test_keys_over_several_pages_are_those_that_pk12util_exports(
         assert our_key(database.folder, der, "x") == exported_key(database, nickname)
 
 
-def test_an_ec_key_that_begins_with_zeros_is_the_one_that_was_imported(
-    tmp_path: Path, nss: Nss
-) -> None:
+def test_an_ec_key_keeps_its_leading_zeros(tmp_path: Path, nss: Nss) -> None:
     for number, scalar in enumerate((3, 2**247 - 9, 2**239 + 5)):
         private = ec.derive_private_key(scalar, ec.SECP256R1())
         database = nss.create(tmp_path / str(number), kind="dbm")

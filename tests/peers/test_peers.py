@@ -120,7 +120,7 @@ def test_a_wrong_primary_password_is_refused(
 
 
 @every_nss
-def test_an_authority_made_by_certutil_certifies_a_key_made_by_certutil(
+def test_an_authority_of_certutil_certifies_its_key(
     release: str, tmp_path: Path, require_peers: bool
 ) -> None:
     nss = _nss(release, required=require_peers)

@@ -25,7 +25,7 @@ def cli(tmp_path: Path, require_peers: bool) -> Cli:
     return Cli(tmp_path)
 
 
-def test_a_member_that_no_list_names_is_found_while_firefox_runs_and_afterwards(
+def test_a_member_that_no_list_names_is_found(
     cli: Cli, snapshot_of: Callable[[Path], Facts]
 ) -> None:
     listed = Firefox.make_profile(cli.home, "jane")
@@ -48,9 +48,7 @@ def test_a_member_that_no_list_names_is_found_while_firefox_runs_and_afterwards(
     assert snapshot_of(groups) == after
 
 
-def test_a_certificate_imported_into_a_member_is_listed_and_exported(
-    cli: Cli, tmp_path: Path
-) -> None:
+def test_a_certificate_of_a_member_is_listed_and_exported(cli: Cli, tmp_path: Path) -> None:
     wanted = _wanted()
     listed = Firefox.make_profile(cli.home, "jane")
     with Firefox(listed, home=cli.home) as firefox:

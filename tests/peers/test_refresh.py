@@ -163,7 +163,7 @@ def test_list_and_export_just_work(
     ("case", "encoding"),
     [("firefox-nopassword", Encoding.DER), ("firefox-password", Encoding.PEM)],
 )
-def test_with_the_old_profile_deleted_a_certificate_given_is_paired_with_the_key(
+def test_with_the_old_profile_gone_a_given_certificate_helps(
     refreshed: Callable[[str, str | None], Refreshed], case: str, encoding: Encoding
 ) -> None:
     user = refreshed(case, "Desktop")

@@ -290,7 +290,7 @@ def test_a_total_leads_to_its_rows(browser: Browser, tmp_path: Path) -> None:
     assert len(browser.rows()) == 9
 
 
-def test_only_so_many_rows_are_laid_out_until_more_are_asked_for(
+def test_a_hundred_rows_are_laid_out_until_more_are_wanted(
     browser: Browser, tmp_path: Path
 ) -> None:
     browser.open(report(tmp_path, many(350)))
@@ -331,9 +331,7 @@ def test_paper_gets_every_row_that_matches(browser: Browser, tmp_path: Path) -> 
     assert len(browser.rows()) == STEP
 
 
-def test_without_javascript_all_is_there_and_nothing_that_does_not_work(
-    browser: Browser, tmp_path: Path
-) -> None:
+def test_without_javascript_all_is_there_that_works(browser: Browser, tmp_path: Path) -> None:
     path = report(tmp_path, many(350))
     browser.allow_scripts(allowed=False)
     try:
@@ -431,7 +429,7 @@ def test_what_others_named_does_nothing(
     assert browser.read(elements) == found
 
 
-def test_a_page_that_forgot_to_escape_would_still_run_and_fetch_nothing(
+def test_a_page_that_forgot_to_escape_would_run_nothing(
     browser: Browser, tmp_path: Path, listener: Listener
 ) -> None:
     names = payloads(listener.url)

@@ -66,7 +66,7 @@ def _states(scene: _Scene, warm: Warm) -> tuple[State, State, list[Call]]:
 
 
 @pytest.mark.parametrize("mode", ["kill", "torn"])
-def test_killed_at_any_call_there_is_the_old_pair_or_the_new_one(
+def test_killed_anywhere_there_is_the_old_pair_or_the_new(
     scene: _Scene, mode: Mode, stride: int
 ) -> None:
     writes = ("write", "pwrite", "pwrite64")
@@ -89,7 +89,7 @@ def test_killed_at_any_call_there_is_the_old_pair_or_the_new_one(
     assert old in seen
 
 
-def test_killed_in_its_commit_firefox_has_the_old_pair_or_the_new_one(
+def test_killed_in_its_commit_firefox_has_the_old_pair_or_new(
     scene: _Scene, require_peers: bool
 ) -> None:
     need(Firefox.missing(), required=require_peers)
@@ -110,7 +110,7 @@ def test_killed_in_its_commit_firefox_has_the_old_pair_or_the_new_one(
 
 
 @pytest.mark.parametrize("mode", ["fail", "full"])
-def test_failed_at_any_call_it_says_so_and_the_profile_is_as_it_was_to_the_byte(
+def test_failed_anywhere_it_says_so_and_changes_no_byte(
     scene: _Scene, mode: Mode, stride: int
 ) -> None:
     with scene.warm(reads=False) as warm:

@@ -155,7 +155,7 @@ def test_any_bytes_as_a_database_end_in_an_error_of_ours(
     ),
     cut=st.none() | st.floats(0, 1),
 )
-def test_any_change_of_bytes_ends_in_an_error_of_ours_or_the_truth(
+def test_any_change_of_bytes_ends_in_our_error_or_the_truth(
     file: str, changes: list[tuple[float, int]], cut: float | None
 ) -> None:
     with scratch() as folder:
@@ -184,7 +184,7 @@ COLUMNS = "id a0 a3 a11 a81 a82 a100 a101 a102 a120 a122 a123 a124 a128 a162 a18
     column=st.sampled_from(COLUMNS.split()),
     value=VALUES,
 )
-def test_any_value_in_any_row_ends_in_an_error_of_ours_or_the_truth(
+def test_any_value_in_a_row_ends_in_our_error_or_the_truth(
     place: tuple[str, str], column: str, value: object
 ) -> None:
     file, table = place
@@ -198,7 +198,7 @@ def test_any_value_in_any_row_ends_in_an_error_of_ours_or_the_truth(
 
 @settings(max_examples=150)
 @given(item=st.sampled_from(["item1", "item2"]), value=VALUES, record=st.integers(0, 20))
-def test_any_value_in_any_record_ends_in_an_error_of_ours_or_the_truth(
+def test_any_value_in_a_record_ends_in_our_error_or_the_truth(
     item: str, value: object, record: int
 ) -> None:
     with scratch() as folder:
