@@ -118,7 +118,7 @@ def unreadable(path: Path, error: OSError) -> NssBackupError:
     message = f"`{path}` can't be read: {reason(error)}"
     hint = None
     if isinstance(error, PermissionError):
-        hint = refusal_hint("run nssbackup as an administrator, who may read the homes of others")
+        hint = refusal_hint(path)
     elif isinstance(error, FileNotFoundError):
         hint = "is the share connected, and the image mounted?"
     return UnreadableStoreError(message, hint=hint)

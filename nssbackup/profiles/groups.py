@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from nssbackup.errors import NssBackupError
 from nssbackup.profiles.lists import ListedProfile
 from nssbackup.profiles.system import System, path_text
+from nssbackup.system.budget import Budget
 
 if TYPE_CHECKING:
     import sqlite3
@@ -122,26 +123,22 @@ def _rows(database: Path) -> Iterator[tuple[bytes, bytes]]:
     import sqlite3  # see above
 
     from nssbackup.system.snapshot import take_snapshot
+    from nssbackup.system.sqlite import plain_tables
 
     try:
         snapshot = take_snapshot(database)
         if snapshot is not None:
             with closing(snapshot):
-                yield from _members(snapshot)
+                if "Profiles" in plain_tables(snapshot):
+                    yield from _members(snapshot)
     except (NssBackupError, sqlite3.Error, UnicodeError):  # UnicodeError: a damaged schema
         return
 
 
 def _members(snapshot: sqlite3.Connection) -> Iterator[tuple[bytes, bytes]]:
-    from nssbackup.system.budget import Budget
 
     Budget(_READ_SECONDS).limit(snapshot)
     snapshot.text_factory = bytes  # what it calls text need not be UTF-8
-    # Only an ordinary table: a view could be made to never end, and a generated column (which
-    # `table_info` leaves out) to fill the memory.
-    query = "SELECT 1 FROM sqlite_master WHERE name = 'Profiles' AND sql LIKE 'CREATE TABLE %'"
-    if not snapshot.execute(query).fetchone():
-        return
     columns = {row[1] for row in snapshot.execute("PRAGMA table_info('Profiles')")}
     if not {b"path", b"name"} <= columns:
         return

@@ -13,10 +13,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nssbackup.errors import DamagedStoreError
+from nssbackup.errors import DamagedStoreError, UnsupportedStoreError
 from nssbackup.restore.objects import NSS_TRUST, TRUST, Additions, Change, NewObject, names
 from nssbackup.system.budget import Budget
-from nssbackup.system.snapshot import database_uri
+from nssbackup.system.sqlite import connect, database_uri, load_schema
 
 CERTIFICATES, KEYS = "cert9.db", "key4.db"
 TABLES = {CERTIFICATES: "nssPublic", KEYS: "nssPrivate"}
@@ -67,6 +67,9 @@ class Rows:
                     _table(certificates, CERTIFICATES), _table(keys, KEYS), _signatures(keys)
                 )
         except (sqlite3.Error, UnicodeError) as error:
+            if budget.is_spent():
+                message = f"reading the databases takes longer than {_SECONDS:g} seconds"
+                raise UnsupportedStoreError(message) from error
             message = f"the databases are damaged: {error}"
             raise DamagedStoreError(message) from error
 
@@ -147,8 +150,8 @@ def _bounded(rows: Iterable[tuple[object, ...]], name: str) -> Iterator[tuple[ob
     for count, row in enumerate(rows):
         left -= sum(len(value) for value in row if isinstance(value, bytes | str))
         if count == _MAX_ROWS or left < 0:
-            message = f"`{name}` has more objects than are read here"
-            raise DamagedStoreError(message)
+            message = f"`{name}` holds more than nssbackup reads"
+            raise UnsupportedStoreError(message)
         yield row
 
 
@@ -162,7 +165,11 @@ def _signatures(database: sqlite3.Connection) -> Mapping[str, bytes]:
 
 
 def _open(path: Path, budget: Budget) -> sqlite3.Connection:
-    connection = sqlite3.connect(database_uri(path.absolute()), uri=True, isolation_level=None)
-    connection.execute("PRAGMA trusted_schema=OFF")
+    connection = connect(database_uri(path.absolute()), uri=True)
+    try:
+        load_schema(connection, path)
+    except BaseException:
+        connection.close()
+        raise
     budget.limit(connection)
     return connection

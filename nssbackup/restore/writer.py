@@ -29,7 +29,7 @@ from nssbackup.restore.rows import CERTIFICATES, KEYS, TABLES
 from nssbackup.stores.native import pbe
 from nssbackup.system.budget import Budget
 from nssbackup.system.files import write_private, write_verified
-from nssbackup.system.snapshot import database_uri
+from nssbackup.system.sqlite import database_uri
 
 _INDEXES = {"issuer": "a81", "subject": "a101", "label": "a3", "ckaid": "a102"}
 # The attributes that NSS 3.87 has columns for (lib/softoken/sdb.c, known_attributes). A newer NSS

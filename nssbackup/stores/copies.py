@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -13,10 +12,11 @@ from pathlib import Path
 
 from nssbackup.errors import UnreadableStoreError, reason
 from nssbackup.identity.model import StoreKind
+from nssbackup.system.budget import Budget
 from nssbackup.system.files import create_private
 from nssbackup.system.scratch import scratch_folder
-from nssbackup.system.snapshot import put_back, read_stable, take_snapshot
-from nssbackup.system.sqlite_schema import check_plain, limit_time
+from nssbackup.system.snapshot import read_stable, take_snapshot
+from nssbackup.system.sqlite import check_plain
 
 _CURRENT = ("key4.db", "cert9.db")
 _LEGACY = ("key3.db", "cert8.db")
@@ -80,14 +80,12 @@ def _copy_database(source: Path, target: Path) -> bool:
     snapshot = take_snapshot(source)
     if snapshot is None:
         return False
-    try:
-        limit_time(snapshot, time.thread_time() + _SECONDS)
+    with closing(snapshot):
+        Budget(_SECONDS).limit(snapshot)
         check_plain(snapshot, source)
         os.close(create_private(target))
         with closing(sqlite3.connect(target, isolation_level=None)) as copy:
             snapshot.backup(copy)
-    finally:
-        put_back(snapshot)
     return True
 
 
@@ -119,7 +117,7 @@ def _global_salt(keys: Path) -> bytes | None:
         return None
     try:
         with closing(sqlite3.connect(keys)) as database:
-            limit_time(database, time.thread_time() + _SECONDS)
+            Budget(_SECONDS).limit(database)
             row = database.execute("SELECT item1 FROM metaData WHERE id = 'password'").fetchone()
     except sqlite3.Error:
         return None  # who uses the copy will say what is the matter with it

@@ -7,11 +7,13 @@ time by the clock, so that a busy machine never changes a result.
 from __future__ import annotations
 
 import math
-import sqlite3
 import time
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-# Instructions of SQLite's virtual machine between two looks at the time.
+if TYPE_CHECKING:  # slow to load, and not every reader needs it
+    import sqlite3
+
+# Instructions of SQLite's virtual machine in one step.
 _INSTRUCTIONS = 100
 
 
@@ -23,7 +25,7 @@ class Budget:
 
     Args:
         seconds: of processor time.
-        steps: how often `take` may be called; None for no limit.
+        steps: how many steps may be taken; None for no limit.
     """
 
     def __init__(self, seconds: float, steps: int | None = None) -> None:
@@ -47,5 +49,13 @@ class Budget:
         return self._steps <= 0 or time.thread_time() > self._deadline
 
     def limit(self, database: sqlite3.Connection) -> None:
-        """Have SQLite stop with an error (`interrupted`) once the budget is spent."""
-        database.set_progress_handler(self.is_spent, _INSTRUCTIONS)
+        """Have SQLite stop with the error `interrupted` once this budget is spent.
+
+        A step is a hundred instructions of its virtual machine. Replaces an earlier budget.
+        """
+
+        def is_over() -> bool:
+            self.take()
+            return self.is_spent()
+
+        database.set_progress_handler(is_over, _INSTRUCTIONS)

@@ -1,12 +1,12 @@
-"""Ownership: root works in another user's home with that user's rights, not with root's.
+"""Root works in another user's home with that user's rights, not with root's.
 
-What lies in a home is its owner's to arrange, and to rearrange while it is being looked at: links
-of both kinds, folders that change places. A check of a path says nothing about what is opened a
-moment later. With the owner's rights it need not: no trick in a home opens what its owner could
+What lies in a home is its owner's to arrange, and to rearrange while it is read: links of both
+kinds, folders that change places. Checking a path says nothing about what is opened a moment
+later. With the owner's rights it does not have to: no trick in a home opens what its owner could
 not open anyway, and the operating system sees to that.
 
-The effective user of a process is one for all of its threads, so nothing else may be at work in
-it meanwhile: this is for worker processes and for commands that do one thing.
+The effective user of a process is the same for all of its threads, so nothing else may be at work
+in it meanwhile: this is for worker processes and for commands that do one thing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 
 class Owner(NamedTuple):
-    """Whose rights are taken: user and group, by their numbers."""
+    """The user and group whose rights are taken, by their numbers."""
 
     user: int
     group: int
@@ -32,9 +32,9 @@ _acting: ContextVar[bool] = ContextVar("_acting", default=False)
 
 
 def owner_of(folders: Iterable[str | Path]) -> Owner | None:
-    """The one owner of some folders; None where there are several, or it is root.
+    """Return the one owner of some folders; None if there are several, or it is root.
 
-    A folder that can't be looked at is passed over: nothing will be read in it either.
+    A folder that can't be entered is skipped: nothing will be read in it either.
     """
     found: set[Owner] = set()
     for folder in folders:
@@ -51,10 +51,10 @@ def owner_of(folders: Iterable[str | Path]) -> Owner | None:
 
 @contextmanager
 def as_owner() -> Iterator[None]:
-    """Have the rights of the owner that `homes_of` found while this lasts, and no others.
+    """Have only the rights of the owner that `homes_of` found while this lasts.
 
-    Without one, or where the process may not change its user (a container without the
-    capability), all stays as it is.
+    Without one, or if the process may not change its user (a container without the capability),
+    nothing changes.
     """
     owner = _owner.get()
     if sys.platform == "win32" or owner is None or not _is_root():
@@ -72,7 +72,7 @@ def as_owner() -> Iterator[None]:
         yield
     finally:
         _acting.reset(token)
-        # In this order: only root may do the rest. What can't be undone must not go unnoticed.
+        # In this order: only root may do the rest. Raises if it can't be undone.
         os.seteuid(0)
         os.setegid(group)
         if os.getgroups() != groups:
@@ -81,11 +81,11 @@ def as_owner() -> Iterator[None]:
 
 @contextmanager
 def homes_of(folders: Iterable[str | Path]) -> Iterator[None]:
-    """Say whose homes are looked into while this lasts: `as_owner` takes that user's rights.
+    """Name the homes that are read while this lasts; `as_owner` takes their owner's rights.
 
-    Where they are root's own, or those of several users, nothing is taken on, and where this
-    process is not root's nothing needs to be. Neither in a copy or an image that lies where its
-    owner can't get to: what he can't reach he can't rearrange.
+    No rights are taken if the homes are root's or belong to several users, or if this process is
+    not root's. The same holds for a copy or an image that its owner can't reach: nobody can
+    rearrange what he can't reach.
     """
     folders = tuple(folders)
     token = _owner.set(owner_of(folders) if _is_root() else None)
@@ -99,7 +99,7 @@ def homes_of(folders: Iterable[str | Path]) -> Iterator[None]:
 
 @as_owner()
 def _can_be_reached(folders: Iterable[str | Path]) -> bool:
-    """Whether the owner of some folders has the rights for the way to each."""
+    """Return whether the owner of some folders can reach each of them."""
     for folder in folders:
         try:
             os.stat(folder)  # noqa: PTH116 - see above
@@ -110,15 +110,23 @@ def _can_be_reached(folders: Iterable[str | Path]) -> bool:
     return True
 
 
-def refusal_hint(otherwise: str) -> str:
-    """What to advise where something may not be read: while root acts for an owner, not to be root.
-
-    Args:
-        otherwise: the advice for everybody else.
-    """
+def refusal_hint(path: Path) -> str:
+    """Return what to do about a file or folder that the operating system does not let us read."""
     if _acting.get():
-        return "it is not its owner's to read: root takes on the rights of the home's owner there"
-    return otherwise
+        return "root takes the rights of the home's owner there, and they do not suffice"
+    if sys.platform == "win32":
+        return "run nssbackup as the user the profile belongs to, or as an administrator"
+    for each in (path, *path.parents):
+        try:
+            owner = each.stat().st_uid
+        except OSError:  # a folder above it is closed
+            continue
+        closed = not os.access(each, os.R_OK | (os.X_OK if each.is_dir() else 0))
+        if closed and owner == os.geteuid():
+            return f"you own `{each}`: give yourself access to it with `chmod u+rwX`"
+        if closed:
+            break
+    return "run nssbackup as the user the profile belongs to, or as root"
 
 
 def _is_root() -> bool:

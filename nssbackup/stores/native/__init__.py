@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from nssbackup.errors import NoStoreError
 from nssbackup.identity.model import Profile
 from nssbackup.stores.native.database import CertificateDatabase, KeyDatabase
 from nssbackup.stores.native.store import NativeStore
-from nssbackup.system.snapshot import put_back, take_snapshot
+from nssbackup.system.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from nssbackup.stores.legacy.store import LegacyStore
@@ -35,23 +35,20 @@ class NativeEngine:
         """Open a profile's store from a snapshot of its two databases.
 
         Either database may be missing: keys without certificates are what *Refresh Firefox*
-        leaves behind, certificates without keys are a store of CA certificates.
+        leaves, certificates without keys are a store of CA certificates.
 
         Raises:
             NoStoreError: there is no database.
             StoreError: a database can't be read.
         """
-        # The keys first: Firefox writes a new key before its certificate, so a pair that is
-        # complete in key4.db now is complete in cert9.db a moment later.
-        keys = take_snapshot(profile.path / _KEYS)
-        try:
-            certificates = take_snapshot(profile.path / _CERTIFICATES)
-        except BaseException:
-            if keys is not None:
-                keys.close()
-            raise
-        store: NativeStore | LegacyStore | None = None
-        try:
+        with ExitStack() as stack:
+            # The keys first: Firefox writes a new key before its certificate, so a pair that is
+            # complete in key4.db now is complete in cert9.db a moment later.
+            if (keys := take_snapshot(profile.path / _KEYS)) is not None:
+                stack.enter_context(closing(keys))
+            if (certificates := take_snapshot(profile.path / _CERTIFICATES)) is not None:
+                stack.enter_context(closing(certificates))
+            store: NativeStore | LegacyStore
             if keys is None and certificates is None:
                 store = _legacy(profile)
             else:
@@ -59,14 +56,7 @@ class NativeEngine:
                     CertificateDatabase(certificates) if certificates else None,
                     KeyDatabase(keys) if keys else None,
                 )
-            yield store
-        finally:
-            # Closed before its snapshots may be filled with another profile's databases.
-            if store is not None:
-                store.close()
-            for connection in (keys, certificates):
-                if connection is not None:
-                    put_back(connection)
+            yield stack.enter_context(closing(store))
 
 
 def _legacy(profile: Profile) -> LegacyStore:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 
-from nssbackup.errors import DamagedStoreError
-from nssbackup.system.sqlite_schema import limit_time
+from nssbackup.errors import DamagedStoreError, UnsupportedStoreError
+from nssbackup.system.budget import Budget
+from nssbackup.system.sqlite import plain_tables
 
 
 class Attribute(IntEnum):
@@ -231,55 +231,55 @@ class KeyDatabase:
 
 
 class _Table:
-    """The table of objects in one database, and queries that end in our errors."""
+    """The table of objects in one database, and queries with our errors."""
 
     def __init__(self, connection: sqlite3.Connection, noun: str, name: str) -> None:
         self._connection = connection
         self._noun = noun
         self._name = name
-        self._seconds = _SECONDS
-        # Ordinary tables only, and no expressions in them (NSS's have one pair of parentheses): a
-        # view could be made to never end, a generated column to fill the memory.
-        self._schemas = {
-            table: sql
-            for table, sql in self.query("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
-            if isinstance(sql, str)
-            and sql[:13].upper() == "CREATE TABLE "
-            and sql.count("(") == sql.count(")") == 1
-        }
+        self._budget = Budget(_SECONDS)
+        self._tables = plain_tables(connection)
         if not self.exists(name):
-            message = f"the {noun} is damaged: it has no table {name}"
+            message = f"the {noun} has no table `{name}`: it is not a database of NSS"
             raise DamagedStoreError(message)
-        self._columns = _columns(self._schemas[name])
+        self._columns = _columns(self._tables[name])
 
     def exists(self, name: str) -> bool:
-        """Whether there is an ordinary table of that name."""
-        return name in self._schemas
+        """Return whether there is a plain table of that name."""
+        return name in self._tables
 
     def query(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-        """All rows of a query.
+        """Return all rows of a query.
 
         Raises:
-            DamagedStoreError: SQLite can't carry it out, or not in the time there is, or there
-                are more than 10,000 of them or more than 8 MiB.
+            DamagedStoreError: SQLite finds the database damaged.
+            UnsupportedStoreError: there are more than 10,000 rows or 8 MiB, or the queries of this
+                database have taken more than 2 seconds.
         """
-        began = time.thread_time()
-        limit_time(self._connection, began + self._seconds)
         rows: list[tuple[object, ...]] = []
         left = _MAX_ROW_BYTES
-        try:
-            for row in self._connection.execute(sql, parameters):
-                left -= sum(len(value) for value in row if isinstance(value, bytes | str))
-                if left < 0 or len(rows) == _MAX_ROWS:
-                    message = f"the {self._noun} is damaged: it holds more than any of NSS"
-                    raise DamagedStoreError(message)
-                rows.append(row)
-        except (sqlite3.Error, OverflowError, UnicodeError) as error:
-            message = f"the {self._noun} is damaged: {error}"
-            raise DamagedStoreError(message) from error
-        finally:
-            self._seconds -= time.thread_time() - began
+        with self._budget:
+            self._budget.limit(self._connection)
+            try:
+                for row in self._connection.execute(sql, parameters):
+                    left -= sum(len(value) for value in row if isinstance(value, bytes | str))
+                    if left < 0 or len(rows) == _MAX_ROWS:
+                        raise self._too_much()
+                    rows.append(row)
+            except sqlite3.DataError as error:  # a value longer than any row may be
+                raise self._too_much() from error
+            except (sqlite3.Error, OverflowError, UnicodeError) as error:
+                if self._budget.is_spent():
+                    message = f"reading the {self._noun} takes longer than {_SECONDS:g} seconds"
+                    raise UnsupportedStoreError(message) from error
+                message = f"the {self._noun} is damaged: {error}"
+                raise DamagedStoreError(message) from error
         return rows
+
+    def _too_much(self) -> UnsupportedStoreError:
+        message = f"the {self._noun} holds more than nssbackup reads"
+        hint = f"the limit is {_MAX_ROWS:,} objects and {_MAX_ROW_BYTES:,} bytes"
+        return UnsupportedStoreError(message, hint=hint)
 
     def objects(
         self, classes: Iterable[ObjectClass], attributes: Iterable[Attribute]

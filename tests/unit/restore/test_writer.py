@@ -18,6 +18,7 @@ from nssbackup.errors import (
     RestoreError,
     StoreChangedError,
     StoreUnwritableError,
+    UnsupportedStoreError,
 )
 from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.restore import rows as rows_module
@@ -410,9 +411,9 @@ def test_more_rows_than_any_nss_writes_are_not_read(
     monkeypatch.setattr(rows_module, "_MAX_ROWS", 2)
     assert len(Rows.read(folder).public.objects) == 2
     monkeypatch.setattr(rows_module, "_MAX_ROWS", 1)
-    with pytest.raises(DamagedStoreError) as caught:
+    with pytest.raises(UnsupportedStoreError) as caught:
         Rows.read(folder)
-    assert caught.value.message == "`cert9.db` has more objects than are read here"
+    assert caught.value.message == "`cert9.db` holds more than nssbackup reads"
 
 
 @pytest.mark.parametrize("file", ["cert9.db", "key4.db", "signatures"])
@@ -433,5 +434,5 @@ def test_of_rows_that_are_large_together_not_all_are_read(
     monkeypatch.setattr(rows_module, "_MAX_ROW_BYTES", size)
     Rows.read(folder)
     monkeypatch.setattr(rows_module, "_MAX_ROW_BYTES", size - 1)
-    with pytest.raises(DamagedStoreError, match=f"^`{name}` has more objects"):
+    with pytest.raises(UnsupportedStoreError, match=f"^`{name}` holds more"):
         Rows.read(folder)

@@ -16,7 +16,12 @@ from typing import Any
 
 import pytest
 
-from nssbackup.errors import DamagedStoreError, NssBackupError, UnreadableStoreError
+from nssbackup.errors import (
+    DamagedStoreError,
+    NssBackupError,
+    UnreadableStoreError,
+    UnsupportedStoreError,
+)
 from nssbackup.system import snapshot
 from nssbackup.system.snapshot import take_snapshot
 from tests import PROFILES, PROJECT, is_root
@@ -223,7 +228,7 @@ BROKEN: dict[Callable[[Path], None], type[NssBackupError]] = {
     random: DamagedStoreError,
     truncated: DamagedStoreError,
     tiny: DamagedStoreError,
-    sparse: DamagedStoreError,
+    sparse: UnsupportedStoreError,
     wal_folder: UnreadableStoreError,
     Path.mkdir: UnreadableStoreError,
 }
@@ -262,7 +267,7 @@ def test_a_journal_that_is_a_pipe_does_not_block(tmp_path: Path, unchanged: Unch
 
 
 @pytest.mark.parametrize("journal", [None, b"", b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + bytes(600)])
-def test_a_database_without_bytes_is_an_empty_one(
+def test_an_empty_database_is_said_and_its_journal_kept(
     tmp_path: Path, unchanged: Unchanged, journal: bytes | None
 ) -> None:
     """SQLite would remove a journal that it finds beside an empty database."""
@@ -270,11 +275,16 @@ def test_a_database_without_bytes_is_an_empty_one(
     path.touch()
     if journal is not None:
         Path(f"{path}-journal").write_bytes(journal)
-    with unchanged(tmp_path):
-        connection = take_snapshot(path)
-        assert connection is not None
-        with closing(connection):
-            assert connection.execute("SELECT * FROM sqlite_master").fetchall() == []
+    with unchanged(tmp_path), pytest.raises(DamagedStoreError, match=r"is empty \(0 bytes\)"):
+        take_snapshot(path)
+
+
+@pytest.mark.parametrize("size", [4096, 100_000])
+def test_a_database_of_zeros_is_said(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "key4.db"
+    path.write_bytes(bytes(size))
+    with pytest.raises(DamagedStoreError, match="holds nothing but zero bytes"):
+        take_snapshot(path)
 
 
 @posix  # Windows says that there is no such file, as of a database that is missing
@@ -488,7 +498,7 @@ def _restless(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
         return found if number is None else [each._replace(modified_ns=number) for each in found]
 
     monkeypatch.setattr(snapshot, "_state", state)
-    monkeypatch.setattr(snapshot, "_COPY_PAUSE", 0)
+    monkeypatch.setattr(snapshot, "_PAUSE", 0)
 
 
 @pytest.mark.parametrize("times", [1, 7, 8])

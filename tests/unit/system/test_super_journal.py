@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.errors import DamagedStoreError
+from nssbackup.errors import UnsupportedStoreError
 from nssbackup.system.snapshot import take_snapshot
 from tests.conftest import Unchanged
 
@@ -94,7 +94,10 @@ def test_in_a_profile_that_was_moved_without_it_nothing_can_be_told(
     database: Path, unchanged: Unchanged
 ) -> None:
     name_super_journal(database, b"/home/jane/profile/key4.db-mj012345678")
-    with unchanged(database.parent), pytest.raises(DamagedStoreError, match="in another folder"):
+    with (
+        unchanged(database.parent),
+        pytest.raises(UnsupportedStoreError, match="in another folder"),
+    ):
         seen(database)
 
 
@@ -152,6 +155,6 @@ def test_names_that_lead_elsewhere_are_not_followed(
     for name in (absolute, absolute + b"\0x", b"..", b"/", b"../precious", b"a\0b"):
         copy = Path(shutil.copytree(database.parent, tmp_path / name.hex()))
         name_super_journal(copy / "key4.db", name)
-        with unchanged(copy), pytest.raises(DamagedStoreError):
+        with unchanged(copy), pytest.raises(UnsupportedStoreError):
             seen(copy / "key4.db")
     assert precious.read_text() == "precious"

@@ -146,7 +146,7 @@ def test_a_sparse_database_of_more_than_64_megabytes_is_refused(
     store: LegacyBuilder, file: str
 ) -> None:
     os.truncate(store.write() / file, 2**40)
-    with pytest.raises(DamagedStoreError, match="too large"):
+    with pytest.raises(UnsupportedStoreError, match="too large"):
         LegacyStore.read(store.folder)
 
 

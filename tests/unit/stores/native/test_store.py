@@ -423,6 +423,6 @@ def test_more_rows_than_any_store_has_are_not_read(
     monkeypatch.setattr(database, limit, value)
     with (
         NativeEngine().open(opened(folder)) as store,
-        pytest.raises(DamagedStoreError, match="holds more than any of NSS"),
+        pytest.raises(UnsupportedStoreError, match="holds more than nssbackup reads"),
     ):
         store.certificates()

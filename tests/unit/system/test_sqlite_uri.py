@@ -4,7 +4,7 @@ from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 import pytest
 
-from nssbackup.system.snapshot import database_uri
+from nssbackup.system.sqlite import database_uri
 
 
 @pytest.mark.parametrize(
