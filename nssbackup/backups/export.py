@@ -96,7 +96,7 @@ def export_identity(
     eml = draft.path(chosen) if draft else None
     key, profile = _key(chosen, copies, options.engine, dialogue)
     identity = replace(_as_written(chosen, options), profile=profile)
-    writers = dialogue.pfx_writers()
+    writers = dialogue.pfx_writers(identity)
     if options.mail:
         options.mail.check_password(writers.password)
     entries = entries_of([(identity, key)], options.friendly_name)

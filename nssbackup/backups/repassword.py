@@ -79,8 +79,8 @@ def repassword_backup(
     if not options.chain:
         chosen = tuple((replace(identity, chain=()), key) for identity, key in chosen)
     entries = entries_of(chosen, options.friendly_name)
-    backup = Backup(entries, dialogue.pfx_writers(), options.replace)
     identities = tuple(identity for identity, _ in chosen)
+    backup = Backup(entries, dialogue.pfx_writers(identities[0]), options.replace)
     return ExportReport(identities[0], backup.write(targets, dialogue), identities=identities)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nssbackup.backups.verify import Expected, verify_written
-from nssbackup.errors import NssBackupError, UsageError
+from nssbackup.errors import InterruptedByUserError, NssBackupError, UsageError
 from nssbackup.identity.choosing import Select
 from nssbackup.identity.model import Identity, PasswordFor
 from nssbackup.pkcs12 import Format, PfxEntry, PfxWriters
@@ -27,15 +27,15 @@ class Dialogue:
 
     Attributes:
         primary_password: asks for a profile's primary password, again as long as it is wrong.
-        pfx_writers: asks for the backup password, once all else is settled. If the password is
-            known earlier, the writers should have been started already.
+        pfx_writers: gets the identity to write, and asks for the backup password, once all else
+            is settled. If the password is known earlier, the writers should have been started.
         select: asks which of several identities is meant; None if nobody can be asked.
         warn: is told what the user should know.
         detail: is told what is done.
     """
 
     primary_password: PasswordFor
-    pfx_writers: Callable[[], PfxWriters]
+    pfx_writers: Callable[[Identity], PfxWriters]
     select: Select | None = None
     warn: Callable[[str], None] = field(default=lambda _: None)
     detail: Callable[[str], None] = field(default=lambda _: None)
@@ -147,13 +147,19 @@ class Outputs:
 
 @contextmanager
 def telling_placed(placed: Sequence[Path], dialogue: Dialogue) -> Iterator[None]:
-    """Name the files that were written and verified if a later step fails."""
+    """Name the files that were written and verified if a later step fails or is interrupted."""
     try:
         yield
     except NssBackupError:
         for path in placed:
             dialogue.warn(f"`{path}` was written and verified before this failed")
         raise
+    except KeyboardInterrupt:
+        if not placed:
+            raise
+        files = ", ".join(f"`{path}`" for path in placed)
+        message = f"interrupted; already written and verified: {files}"
+        raise InterruptedByUserError(message) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,199 +1,100 @@
-"""The command line: parses, calls the library, renders what comes back.
+"""The command line: parses, calls the library, prints what comes back.
 
-Nothing heavy is imported here: `--help` must not wait for cryptography that it does not use.
+`nssbackup --help` must not wait for what only a command needs, so nothing heavy is imported here.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from functools import cache
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Any, cast
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperCommand, TyperGroup
 
 from nssbackup.cli.boundary import exit_status_of
-from nssbackup.cli.completion import ASKED_BY, ShowCompletion, answer
-from nssbackup.cli.output import Output
-from nssbackup.cli.passwords import is_interactive
-from nssbackup.errors import UsageError
+from nssbackup.cli.commands import COMMANDS, PLAIN, help_on_our_streams, load_command, write_rows
+from nssbackup.cli.printer import Printer
+from nssbackup.cli.questions import is_interactive
+from nssbackup.system.hardening import keep_memory_private
 
-# Plain help and errors: no second library to load for them.
-_PLAIN: dict[str, Any] = {
-    "rich_markup_mode": None,
-    "pretty_exceptions_enable": False,
-    "pretty_exceptions_show_locals": False,
-}
-
-# Each with the module and the function that it is.
-_COMMANDS = {
-    "profiles": ("profiles", "profiles"),
-    "list": ("listing", "list_identities"),
-    "export": ("export", "export"),
-    "repassword": ("repassword", "repassword"),
-    "verify": ("verify", "verify"),
-    "restore": ("restore", "restore"),
-    "doctor": ("doctor", "doctor"),
-    "batch": ("batch", "batch"),
-    "fleet": ("fleet", "fleet"),
-}
-
-# The page is installed with every wheel; the README is not.
-_EPILOG = (
-    "Exit statuses, examples and more: see the manual page, nssbackup(1). Only `restore` writes to"
-    " a profile."
-)
-
-
-class _Commands(Mapping[str, Any]):
-    """The commands, each loaded when it is asked for: none has to wait for the others' options."""
-
-    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - Typer's class for it is private
-        return _command(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_COMMANDS)
-
-    def __len__(self) -> int:
-        return len(_COMMANDS)
-
-
-@cache
-def _command(name: str) -> object:
-    module, function = _COMMANDS[name]
-    alone = typer.Typer(add_completion=False, **_PLAIN)
-    run = getattr(import_module(f"nssbackup.cli.commands.{module}"), function)
-    alone.command(name, cls=_Command)(run)
-    return typer.main.get_command(alone)
-
-
-def _refuse_repeated(
-    command: Any,  # noqa: ANN401 - Typer's class for any command is private
-    context: Any,  # noqa: ANN401 - and so is its context's
-    words: Sequence[str],
-) -> None:
-    """Refuse an option that takes one value and was given two: Typer would take the last.
-
-    Raises:
-        UsageError: there is one.
-    """
-    if context.resilient_parsing:  # a line that is still being typed
-        return
-    *_, order = command.make_parser(context).parse_args([*words])
-    given = [one for one in order if isinstance(one, TyperOption) and not one.is_flag]
-    for one in given:
-        if not one.multiple and given.count(one) > 1:
-            message = f"`{one.opts[0]}` can be given only once"
-            raise UsageError(message, hint=f"`{context.command_path} --help` shows the usage")
-
-
-def _show_help(
-    context: Any,  # noqa: ANN401 - Typer's class is private
-    _option: object,
-    wanted: bool,
-) -> None:
-    """Typer's own help, but on streams as ours are, closed and full ones too."""
-    if wanted and not context.resilient_parsing:
-        output = Output()
-        for line in context.get_help().splitlines():
-            output.data(line)
-        raise typer.Exit
-
-
-def _on_our_streams(option: Any) -> Any:  # noqa: ANN401 - Typer's class is private
-    """The option for help, with ours in the place of Typer's way to show it."""
-    if option is not None:
-        option.callback = _show_help
-    return option
-
-
-class _Command(TyperCommand):
-    """A command whose options mean one thing each."""
-
-    def get_help_option(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's
-        return _on_our_streams(super().get_help_option(ctx))
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's
-        _refuse_repeated(self, ctx, args)
-        return super().parse_args(ctx, args)
+if TYPE_CHECKING:
+    # Private to Typer, so only the type checker reads them.
+    from typer._click.core import Context
+    from typer._click.formatting import HelpFormatter
+    from typer.core import TyperOption
 
 
 class _Group(TyperGroup):
-    """The single error boundary: every error becomes a sentence, a hint and an exit status."""
+    """All commands, and the one error boundary around them."""
 
-    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - Typer's, handed on unread
-        super().__init__(**given)
-        self.commands = cast("MutableMapping[str, Any]", _Commands())  # nobody adds to them
+    def get_command(self, ctx: Context, cmd_name: str) -> TyperCommand | None:
+        if ctx.resilient_parsing and cmd_name not in COMMANDS:
+            return None  # a line that is still being typed
+        return load_command(cmd_name)
 
-    def get_help_option(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's
-        return _on_our_streams(super().get_help_option(ctx))
+    def list_commands(self, ctx: Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's
-        _refuse_repeated(self, ctx, args)
-        return super().parse_args(ctx, args)
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        del ctx
+        rows = [(name, entry.summary) for name, entry in COMMANDS.items()]
+        write_rows(formatter, "Commands", rows)
 
-    def main(  # type: ignore[override]  # Typer's own has five parameters that are handed on
+    def get_help_option(self, ctx: Context) -> TyperOption | None:
+        option = super().get_help_option(ctx)
+        help_on_our_streams(option)
+        return option
+
+    def main(  # type: ignore[override]  # Typer's other parameters are passed on
         self,
         args: Sequence[str] | None = None,
-        **extra: Any,  # noqa: ANN401 - Typer's, handed on unread
+        **extra: Any,  # noqa: ANN401 - Typer's
     ) -> None:
-        if os.environ.get(ASKED_BY):
-            answer(self)
-            sys.exit(0)
         arguments = list(sys.argv[1:] if args is None else args)
         json = "--json" in arguments[: arguments.index("--") if "--" in arguments else None]
         extra["standalone_mode"] = False
-        status = exit_status_of(
-            lambda: super(_Group, self).main(args=arguments, **extra), json=json
-        )
-        sys.exit(status)
+        name = " ".join(("nssbackup", *(word for word in arguments[:1] if word in COMMANDS)))
+        run = super().main
+        sys.exit(exit_status_of(lambda: run(args=arguments, **extra), json=json, name=name))
 
 
 app = typer.Typer(
     name="nssbackup",
     cls=_Group,
-    add_completion=False,  # Typer's scripts would evaluate what stands in a profile: cli/shells.py
-    **_PLAIN,
+    **PLAIN,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_EPILOG,
+    epilog="`nssbackup COMMAND --help` shows the options of a command."
+    " Only `restore` writes to a profile.",
 )
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        Output().data(f"nssbackup {version('nssbackup')}")
+        Printer().data(f"nssbackup {version('nssbackup')}")
         raise typer.Exit
 
 
 @app.callback(invoke_without_command=True)
 def _main(
     context: typer.Context,
-    version: Annotated[
+    _version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
-    show_completion: ShowCompletion = None,
 ) -> None:
     """Back up a client certificate and its private key from Firefox to a verified .pfx file.
 
-    Without a command, on a terminal, you are asked what is needed, question by question.
+    Without a command, nssbackup asks on a terminal for what it needs, question by question.
     """
-    del version, show_completion
-    from nssbackup.system.hardening import keep_memory_private
-
-    keep_memory_private()  # before anything secret is read; help and version need not wait for it
-    if context.invoked_subcommand is not None:
-        return
-    if not is_interactive():
-        output = Output()
+    if context.invoked_subcommand is None and not is_interactive():
+        printer = Printer()
         for line in context.get_help().splitlines():
-            output.say(line)
+            printer.say(line)
         raise typer.Exit(2)
-    from nssbackup.cli.guided.dialogue import guided
-
-    guided()
+    keep_memory_private()  # before anything secret is read
+    if context.invoked_subcommand is None:
+        import_module("nssbackup.cli.guided").guide()

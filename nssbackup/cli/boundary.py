@@ -1,14 +1,16 @@
-"""The error boundary: whatever ends a command becomes words, a hint and an exit status."""
+"""The error boundary: whatever ends a command becomes a sentence, a hint and an exit status."""
 
 from __future__ import annotations
 
+import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import typer
 
-from nssbackup.cli.output import Output, StreamError
+from nssbackup.cli.printer import Printer, StreamError
 from nssbackup.errors import (
     CancelledError,
     InternalError,
@@ -18,65 +20,79 @@ from nssbackup.errors import (
 )
 
 
-def exit_status_of(command: Callable[[], object], *, json: bool) -> int:
-    """Run a command and say what the process should exit with; errors are rendered here."""
-    output = Output(json=json)
+def exit_status_of(command: Callable[[], object], *, json: bool, name: str = "nssbackup") -> int:
+    """Run a command, print the error it ends with, and return its exit status.
+
+    Args:
+        command: what to run.
+        json: whether the error is printed as a JSON document.
+        name: what to type before `--help` for its usage.
+    """
+    printer = Printer(json=json)
     try:
         outcome = command()
     except NssBackupError as error:
-        return output.error(error)
+        return printer.error(error)
     except KeyboardInterrupt:
-        return output.error(InterruptedByUserError("interrupted"))
-    except typer.Abort:  # the end of the input at a question
-        return output.error(CancelledError("cancelled"))
+        return printer.error(_interrupted())
+    except typer.Abort:  # the input ended at a question of Typer's
+        return printer.error(CancelledError("cancelled"))
     except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass it
-        return output.error(_translated(error, output))
-    # Typer gives the code of an `Exit` back instead of raising it; 130 is its word for Ctrl-C.
+        return printer.error(_translated(error, printer, name))
+    # Typer returns the code of an `Exit` instead of raising it; 130 is its code for Ctrl-C.
     status = outcome if isinstance(outcome, int) else 0
     if status == InterruptedByUserError.exit_status:
-        return output.error(InterruptedByUserError("interrupted"))
+        return printer.error(_interrupted())
     return status
 
 
+def current_folder() -> Path | None:
+    """Return the current folder; None if it was removed."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
+
+
+def _interrupted() -> InterruptedByUserError:
+    # Commands that may have written something by then raise an error of their own.
+    return InterruptedByUserError("interrupted; nothing was written")
+
+
+def _translated(error: Exception, printer: Printer, name: str) -> NssBackupError:
+    """Return the error of ours for a complaint of Typer's or a bug."""
+    if _was_interrupted(error):
+        return _interrupted()
+    # Typer's classes of errors are private; these two attributes aren't.
+    complaint = getattr(error, "format_message", None)
+    if callable(complaint) and getattr(error, "exit_code", None) == UsageError.exit_status:
+        hint = f"`{name} --help` shows the usage"
+        return UsageError(_as_ours(str(complaint())), hint=hint)
+    if isinstance(error, FileNotFoundError) and current_folder() is None:
+        # Ansible does not start there, and a relative path leads nowhere.
+        return UsageError("the current folder was removed", hint="change to another folder first")
+    with suppress(StreamError):
+        # Only the lines of code: a message or a value could be a secret.
+        for frame in traceback.extract_tb(error.__traceback__):
+            printer.say(f"  {frame.filename}:{frame.lineno} in {frame.name}")
+    return InternalError(
+        f"a bug in nssbackup ({type(error).__name__})",
+        hint="please report it with the lines above; they contain no password and no key",
+    )
+
+
+def _as_ours(complaint: str) -> str:
+    """Return a message of Typer's in the style of ours, without Pydantic's words."""
+    text = re.sub(r"'([^'\n]*)'", r"`\1`", complaint.rstrip("."))
+    text = text.replace("Value error, ", "").replace("Input should be", "it should be")
+    text = text.removesuffix(", unable to parse string as an integer")
+    return text[:1].lower() + text[1:]
+
+
 def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error: in the middle of a lock it makes another of itself."""
+    """Return whether Ctrl-C is behind an error: inside a lock it becomes another one."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
         error = error.__context__
     return False
-
-
-def _translated(error: Exception, output: Output) -> NssBackupError:
-    """Typer's complaint about the command line, or a fault of ours."""
-    if _was_interrupted(error):
-        return InterruptedByUserError("interrupted")
-    # The classes of Typer's vendored parser are private; what they have in common is not.
-    complaint = getattr(error, "format_message", None)
-    if callable(complaint) and getattr(error, "exit_code", None) == UsageError.exit_status:
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context is not None else "nssbackup"
-        text = str(complaint()).rstrip(".")
-        return UsageError(text[:1].lower() + text[1:], hint=f"`{command} --help` shows the usage")
-    if isinstance(error, FileNotFoundError) and _is_nowhere():
-        # Ansible begins nothing there, and a relative path leads nowhere.
-        return UsageError("the current folder was removed", hint="change to another folder first")
-    with suppress(StreamError):  # before the sentence, for the report
-        for place in _places(error):
-            output.say(place)
-    return InternalError(
-        f"a fault of nssbackup itself ({type(error).__name__})",
-        hint="please report it with the lines above; they hold no password and no key",
-    )
-
-
-def _is_nowhere() -> bool:
-    from nssbackup.cli.guided.places import current_folder
-
-    return current_folder() is None
-
-
-def _places(error: BaseException) -> Iterator[str]:
-    """Where a fault happened: places only, because a message or a value could be a secret."""
-    for frame in traceback.extract_tb(error.__traceback__):
-        yield f"  {frame.filename}:{frame.lineno} in {frame.name}"

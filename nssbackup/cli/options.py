@@ -1,47 +1,48 @@
-"""Options: those that several commands share, declared once."""
+"""Options that several commands share, and what they stand for."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+import nssbackup
 from nssbackup.cli import completion
-from nssbackup.errors import UsageError
+from nssbackup.errors import NoProfileError, UsageError
+from nssbackup.pkcs12.formats import (
+    DESTINATIONS,
+    FORMATS,
+    MODERN,
+    Destination,
+    Format,
+    destination_named,
+    format_named,
+)
 
 if TYPE_CHECKING:
-    from nssbackup.pkcs12 import Destination, Format
+    from nssbackup.cli.printer import Printer
+    from nssbackup.identity.model import Profile
 
-# Typer reads these at run time and shows them in the help. Tests hold them against the tables.
-FormatName = Literal["modern", "compatible"]
-DestinationName = Literal[
-    "windows",
-    "firefox",
-    "openssl",
-    "java",
-    "dotnet",
-    "windows-old",
-    "macos",
-    "ios",
-    "java-old",
-    "pct-safe",
-    "any",
-]
 EngineName = Literal["auto", "native", "nss"]
 
 
-def written_in_letters(name: str | None) -> str | None:
-    """A name, unless it has bytes that are no letters here: they would be left out of the file.
+def encodable(name: str | None) -> str | None:
+    """Return a name for a certificate.
 
     Raises:
-        UsageError: it has some: to Python they are halves of a character (PEP 383).
+        UsageError: it has bytes that are no characters in this locale (Python shows them as
+            surrogates, PEP 383); they would be missing in the file.
     """
-    if name is not None and any("\ud800" <= letter <= "\udfff" for letter in name):
-        message = "`--name` has letters that are none in this locale"
-        raise UsageError(message, hint="use a locale with UTF-8, such as `LC_ALL=C.UTF-8`")
+    if name is not None and any("\ud800" <= character <= "\udfff" for character in name):
+        message = "`--name` contains characters this locale can't encode"
+        raise UsageError(message, hint="use a UTF-8 locale, such as `LC_ALL=C.UTF-8`")
     return name
 
+
+# --- which certificate, and where it is
 
 _CERT = "Nickname, name, e-mail, issuer, serial number or fingerprint of the certificate."
 
@@ -51,7 +52,7 @@ Cert = Annotated[
         metavar="CERT",
         show_default=False,
         autocompletion=completion.certificates,
-        help=f"{_CERT} Default: the WIPO certificate.",
+        help=f"{_CERT} By default the one issued by WIPO.",
     ),
 ]
 CertShown = Annotated[
@@ -60,7 +61,7 @@ CertShown = Annotated[
         metavar="CERT",
         show_default=False,
         autocompletion=completion.certificates,
-        help=f"{_CERT} Default: all that have their key, and WIPO's without it.",
+        help=f"{_CERT} By default all that have their key, and WIPO's without it.",
     ),
 ]
 BackupFile = Annotated[
@@ -73,8 +74,8 @@ CertInFile = Annotated[
         "--cert",
         metavar="CERT",
         show_default=False,
-        help="Which certificate, if FILE holds several with their keys: its name, e-mail,"
-        " serial number or fingerprint.",
+        help="Which certificate, if FILE has several with their keys: its name, e-mail, serial"
+        " number or fingerprint.",
     ),
 ]
 Profiles = Annotated[
@@ -92,27 +93,38 @@ Apps = Annotated[
     typer.Option(
         "--app",
         metavar="NAME",
-        show_default="every application",
+        show_default="all",
         autocompletion=completion.applications,
-        help="Look only at the profiles of this application, such as firefox or thunderbird."
+        help="Search only the profiles of this application, such as firefox or thunderbird."
         " Repeatable.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is done.")]
 Engine = Annotated[
-    EngineName, typer.Option("--engine", help="What reads the store.", show_default=True)
+    EngineName,
+    typer.Option("--engine", metavar="ENGINE", help="What reads the store: auto, native or nss."),
 ]
+
+# --- the file to write
+
 For = Annotated[
-    DestinationName | None,
+    str | None,
     typer.Option(
-        "--for", show_default=False, help="Where the file will be opened: picks the format."
+        "--for",
+        metavar="DEST",
+        show_default=False,
+        autocompletion=lambda: list(DESTINATIONS),
+        help=f"Where the file will be opened; picks the format. One of {', '.join(DESTINATIONS)}.",
     ),
 ]
 FormatOption = Annotated[
-    FormatName | None,
-    typer.Option("--format", show_default="modern", help="How the file is encrypted."),
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        show_default=MODERN.name,
+        autocompletion=lambda: list(FORMATS),
+        help=f"How the file is encrypted: {', '.join(FORMATS)}.",
+    ),
 ]
 Rounds = Annotated[
     int | None,
@@ -132,65 +144,11 @@ CopyTo = Annotated[
         help="Write a verified copy there too. Repeatable.",
     ),
 ]
-CertificateFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--certificate",
-        metavar="FILE",
-        show_default=False,
-        help="The certificate itself, as PEM or DER: its private key is looked for in the"
-        " profiles. The issuers' may be in the file too. Instead of CERT.",
-    ),
-]
-CertificateOnly = Annotated[
-    bool,
-    typer.Option(
-        "--certificate-only",
-        help="Write the certificate and its chain as PEM: no private key, no password.",
-    ),
-]
-Eml = Annotated[
-    str | None,
-    typer.Option(
-        "--eml",
-        metavar="FILE",
-        show_default=False,
-        help="Also draft a message with the backup attached, for a mail program to open and send."
-        " The password is not in it.",
-    ),
-]
-MailTo = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--mail-to",
-        metavar="ADDRESS",
-        show_default=False,
-        help="Whom the message of --eml is to. Repeatable.",
-    ),
-]
-Expiring = Annotated[
-    int | None,
-    typer.Option(
-        "--expiring",
-        metavar="DAYS",
-        min=0,
-        show_default=False,
-        help="Show only those that end within so many days and are still valid; with no such one,"
-        " the status is 0 too.",
-    ),
-]
-FriendlyName = Annotated[
-    str | None,
-    typer.Option(
-        "--name",
-        metavar="TEXT",
-        show_default="the nickname",
-        callback=written_in_letters,
-        help="What programs will call the certificate (friendlyName).",
-    ),
-]
-NoChain = Annotated[bool, typer.Option("--no-chain", help="Leave the CA certificates out.")]
+NoChain = Annotated[bool, typer.Option("--no-chain", help="Leave out the CA certificates.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
+
+# --- passwords
+
 PasswordFile = Annotated[
     str | None,
     typer.Option(
@@ -202,7 +160,7 @@ PasswordFile = Annotated[
 ]
 GeneratePassword = Annotated[
     bool,
-    typer.Option("--generate-password", help="Make a strong password up and show it once."),
+    typer.Option("--generate-password", help="Generate a strong password and show it once."),
 ]
 PrimaryPasswordFile = Annotated[
     str | None,
@@ -214,95 +172,61 @@ PrimaryPasswordFile = Annotated[
     ),
 ]
 
+# --- what is printed
 
-# --- what `batch` and `fleet` share
-
-# The contract's: finished, and some items failed.
-SOME_FAILED = 3
-
-OnlyCerts = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--cert",
-        metavar="TEXT",
-        show_default="every WIPO certificate",
-        help="Only these: nickname, name, e-mail, issuer, serial number or fingerprint."
-        " Repeatable.",
-    ),
-]
-AllIssuers = Annotated[
-    bool, typer.Option("--all-issuers", help="Every certificate with its key, not WIPO's only.")
-]
-Expired = Annotated[bool, typer.Option("--expired", help="Expired ones too.")]
-ExpiringFirst = Annotated[
-    int | None,
-    typer.Option(
-        "--expiring",
-        metavar="DAYS",
-        min=0,
-        show_default=False,
-        help="Put those that end within so many days on top of the report.",
-    ),
-]
-Again = Annotated[bool, typer.Option("--force", help="Back up again what is backed up already.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
-]
-Escrow = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--escrow-cert",
-        metavar="FILE",
-        show_default=False,
-        help="Encrypt the generated passwords to this certificate (RSA), for `openssl cms"
-        " -decrypt`. Repeatable: each of them can open all. Without it they are kept in the clear,"
-        " in a file for its owner alone.",
-    ),
-]
-PasswordTableFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--passwords",
-        metavar="CSV",
-        show_default=False,
-        help="A password for each backup: a table with the columns user, profile, fingerprint"
-        " (one or more of them) and password.",
-    ),
-]
-PrimaryOfAll = Annotated[
-    str | None,
-    typer.Option(
-        "--primary-password-file",
-        metavar="FILE",
-        show_default=False,
-        help="Firefox's Primary Password, if all have the same: the first line of FILE.",
-    ),
-]
-PrimaryTableFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--primary-passwords",
-        metavar="CSV",
-        show_default=False,
-        help="The Primary Passwords, as a table like that of --passwords.",
-    ),
-]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print what is being done.")]
 
 
 def chosen_formats(
-    for_: DestinationName | None, format_: FormatName | None
+    for_: str | None, format_: str | None
 ) -> tuple[Destination | None, tuple[Format, ...]]:
-    """The destination that `--for` names, and the formats to write.
+    """Return the destination that `--for` names, if any, and the formats to write.
 
     Raises:
-        UsageError: `--for` and `--format` were both given.
+        UsageError: there is no such destination or format, or both options were given.
     """
-    from nssbackup.pkcs12 import MODERN, destination_named, format_named
-
     if for_ is None:
         return None, (format_named(format_) if format_ else MODERN,)
     if format_ is not None:
         message = "`--for` and `--format` exclude each other"
-        raise UsageError(message, hint="`--for` picks the format by itself")
+        raise UsageError(message, hint="`--for` picks the format itself")
     destination = destination_named(for_)
     return destination, destination.formats
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The profiles that a command reads.
+
+    Attributes:
+        profiles: them.
+        everything: whether the user left it to us where to look.
+    """
+
+    profiles: tuple[Profile, ...]
+    everything: bool
+
+    def left_behind(self) -> Sequence[Profile]:
+        """Return the profiles to read too if these are not enough: those a refresh left behind."""
+        return nssbackup.find_left_behind() if self.everything else ()
+
+
+def search(names: Sequence[str] | None, apps: Sequence[str] | None, printer: Printer) -> Search:
+    """Return the profiles that `--profile` and `--app` name, or all.
+
+    Raises:
+        NoProfileError: no profile belongs to any of these applications.
+        NssBackupError: what else `resolve_profiles` and `applications_named` raise.
+    """
+    wanted = nssbackup.applications_named(apps or ())
+    known = nssbackup.resolve_profiles(names) if names else nssbackup.find_profiles()
+    found = tuple(one for one in known if not wanted or one.application in wanted)
+    if known and not found:
+        message = f"no profile of {' or '.join(sorted(wanted))} was found"
+        others = ", ".join(sorted({one.application for one in known}))
+        raise NoProfileError(message, hint=f"there are profiles of {others}")
+    for one in found:
+        printer.detail(f"profile `{one.name}`: {one.path} ({one.store or 'no'} store)")
+    return Search(found, everything=not names and (not wanted or "Firefox" in wanted))

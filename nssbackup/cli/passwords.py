@@ -1,92 +1,53 @@
-"""Passwords: from a terminal, from a file, or made up; never from an argument or variable."""
+"""Passwords: typed on a terminal or read from a file; never from an argument or a variable."""
 
 from __future__ import annotations
 
+import codecs
+import getpass
 import sys
+import unicodedata
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO
 
-from nssbackup import secret
-from nssbackup.cli.output import Output, StreamError
+from nssbackup.cli.printer import Printer, StreamError
+from nssbackup.cli.questions import is_interactive
 from nssbackup.errors import CancelledError, QuestionError, UsageError, reason
 from nssbackup.printable import printable
 from nssbackup.secret import Secret
 
 if TYPE_CHECKING:
-    from nssbackup.identity.model import Profile
+    from nssbackup.identity.model import Identity, Profile
 
 _STDIN = "-"
-_NUL = "\0"  # where a password ends for a program in C
-_NO_TEXT = "\nThat can't be a password: not all of it is text. "
+_NUL = "\0"  # ends a password for a program in C
+_NOT_TEXT = "\nThat can't be a password: not all of it is text. "
 _MAX_BYTES = 64 * 1024
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 ATTEMPTS = 3
 
 
-def is_interactive() -> bool:
-    """Whether questions can be asked."""
-    return sys.stdin is not None and sys.stdin.isatty() and _is_answered(sys.stdin.fileno())
-
-
-def is_console(kernel32: Any, handle: int) -> bool:  # noqa: ANN401 - a library has no type
-    """Whether a handle of Windows is one of a console, which alone has a mode.
-
-    To Python every character device is a terminal, NUL too (bpo-28654).
-    learn.microsoft.com, "GetConsoleMode".
-
-    Args:
-        kernel32: the library of that name.
-        handle: the handle.
-    """
-    import ctypes
-
-    mode_of = kernel32.GetConsoleMode
-    mode_of.restype = ctypes.c_int
-    mode_of.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint32)]
-    return bool(mode_of(handle, ctypes.byref(ctypes.c_uint32())))
-
-
-if sys.platform == "win32":
-
-    def _is_answered(descriptor: int) -> bool:
-        import ctypes
-        import msvcrt
-
-        return is_console(ctypes.WinDLL("kernel32"), msvcrt.get_osfhandle(descriptor))
-
-else:
-
-    def _is_answered(descriptor: int) -> bool:
-        """Whether somebody may answer on what Python calls a terminal."""
-        del descriptor
-        return True
-
-
 def ask(prompt: str) -> Secret:
-    """Ask for a password without showing it; again where what was typed is no text.
+    """Ask for a password without showing it; again if what was typed is not text.
 
     Raises:
         CancelledError: the input ended, or was never text.
         QuestionError: the terminal can't hide what is typed.
     """
     for attempt in range(ATTEMPTS):
-        with suppress(UnicodeError):  # which holds what was typed, and must be no error's cause
-            typed = _typed(f"{_NO_TEXT if attempt else ''}{printable(prompt)}: ")
+        with suppress(UnicodeError):  # it holds what was typed, so it must not become a cause
+            typed = _typed(f"{_NOT_TEXT if attempt else ''}{printable(prompt)}: ")
             if _NUL not in typed:
                 return Secret(typed)
     message = "what was typed as a password is not all text"
-    hint = "see to it that the terminal sends the encoding of the locale, such as UTF-8"
+    hint = "set the terminal to the encoding of the locale, such as UTF-8"
     raise CancelledError(message, hint=hint)
 
 
 def _typed(prompt: str) -> str:
-    import getpass
-
-    from nssbackup.cli.echo import echo_put_back
-
-    with warnings.catch_warnings(), echo_put_back():
+    with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
             typed = getpass.getpass(prompt, stream=sys.stderr)
@@ -96,74 +57,75 @@ def _typed(prompt: str) -> str:
             raise CancelledError(message) from error
         except getpass.GetPassWarning as error:
             message = "the terminal can't hide a password"
-            raise QuestionError(message) from error
+            hint = "read it from a file with `--password-file FILE`"
+            raise QuestionError(message, hint=hint) from error
         except KeyboardInterrupt:
             _end_line()
             raise
-    # Windows gives what lies beyond 16 bits in halves; a half alone is a byte that was no text.
+    # Windows gives characters beyond 16 bits in halves; half a character is a byte, not text.
     return typed.encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 def _end_line() -> None:
-    """Leave the line of a question that got no answer."""
     with suppress(StreamError):
-        Output().question("")
+        Printer().question("")
 
 
 def read_file(source: str, option: str) -> Secret:
-    """The first line of a file, or of stdin for `-`, without its line end.
+    """Return the first line of a file, without its line end.
 
     Args:
-        source: the path; a pipe is fine.
-        option: the option that named it, for the message of an error.
+        source: the path, which may be a pipe; `-` is stdin.
+        option: the option that named it, for the error message.
 
     Raises:
-        UsageError: it can't be read or is not UTF-8.
+        UsageError: it can't be read, or is neither UTF-8 nor UTF-16 with a byte order mark.
     """
+    if source == _STDIN and is_interactive():
+        return ask("Password")
+    if source == _STDIN and sys.stdin is None:
+        message = f"`{option}` names stdin, which is closed"
+        raise UsageError(message)
     try:
         if source == _STDIN:
-            if is_interactive():
-                return ask("Password")
-            if sys.stdin is None:
-                message = f"`{option}` names stdin, and that is closed"
-                raise UsageError(message)
-            data = sys.stdin.buffer.readline(_MAX_BYTES + 1)
+            data = _first_line(sys.stdin.buffer)
         else:
             with Path(source).open("rb") as file:
-                data = file.readline(_MAX_BYTES + 1)
+                data = _first_line(file)
         if len(data) > _MAX_BYTES:
-            message = f"the first line of the file of `{option}` is too long for a password"
+            message = f"the first line of the `{option}` file is too long for a password"
             raise UsageError(message)
-        # Windows editors put a byte order mark in front.
-        text = data.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
-        if _NUL in text:
-            message = f"the password in the file of `{option}` holds a NUL character"
-            raise UsageError(message, hint="save the file as UTF-8")
-        return Secret(text)
+        text = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
     except OSError as error:
-        message = f"the file of `{option}` can't be read: {reason(error)}"
+        message = f"the `{option}` file can't be read: {reason(error)}"
         raise UsageError(message) from error
     except UnicodeDecodeError:
-        # Without its cause: that one holds the bytes.
-        message = f"the password in the file of `{option}` is not UTF-8"
-        raise UsageError(message) from None
+        # Without its cause, which holds the bytes.
+        message = f"the password in the `{option}` file is not UTF-8"
+        hint = "save the file as UTF-8, or as UTF-16 with a byte order mark"
+        raise UsageError(message, hint=hint) from None
+    text = text.partition("\n")[0].removesuffix("\r")
+    if _NUL in text:
+        message = f"the password in the `{option}` file contains a NUL character"
+        raise UsageError(message, hint="save the file as UTF-8")
+    return Secret(text)
 
 
-def generate() -> Secret:
-    """See `secret.generate`."""
-    return secret.generate()
+def _first_line(file: BinaryIO) -> bytes:
+    """Return the first line as bytes; of UTF-16 more, as its line end is not one byte."""
+    data = file.readline(_MAX_BYTES + 1)
+    return data + file.read(_MAX_BYTES) if data.startswith(_UTF_16) else data
 
 
 def primary_password(source: str | None) -> Callable[[Profile, int], Secret | None]:
-    """Where the primary password comes from: the file, else the terminal, else nowhere."""
+    """Return the function that gets a primary password: from the file, else from the terminal."""
 
     def answer(profile: Profile, attempt: int) -> Secret | None:
         if source is not None:
-            option = "--primary-password-file"
-            return read_file(source, option) if attempt == 0 else None
+            return read_file(source, "--primary-password-file") if attempt == 0 else None
         if not is_interactive() or attempt == ATTEMPTS:
             return None
-        again = "" if attempt == 0 else "Wrong. "
+        again = "Wrong. " if attempt else ""
         return ask(f"{again}Primary password of profile `{profile.name}`")
 
     return answer
@@ -172,12 +134,12 @@ def primary_password(source: str | None) -> Callable[[Profile, int], Secret | No
 def of_backup(
     source: str | None, option: str, name: str = "Password"
 ) -> Callable[[Path, int], Secret | None]:
-    """Where the password that a backup has comes from: the file, else the terminal.
+    """Return the function that gets a backup's password: from the file, else from the terminal.
 
     Args:
-        source: the path that was given, or None.
+        source: the file given, or None.
         option: the option that takes it.
-        name: what it is called where it is asked for.
+        name: what the question calls the password.
     """
 
     def answer(path: Path, attempt: int) -> Secret | None:
@@ -193,38 +155,65 @@ def of_backup(
     return answer
 
 
-def new_backup_password(warn: Callable[[str], None]) -> Secret:
-    """Ask for a new backup password, twice.
+def new_password(warn: Callable[[str], None]) -> Secret:
+    """Ask twice for the password of a new backup.
 
     Raises:
         QuestionError: there is no terminal to ask on.
-        CancelledError: no two answers were alike, or the input ended.
+        CancelledError: no two answers were the same, or the input ended.
     """
     if not is_interactive():
         message = "a backup password is needed"
-        hint = "give it with `--password-file FILE`, or let one be made with `--generate-password`"
+        hint = "give it with `--password-file FILE`, or use `--generate-password`"
         raise QuestionError(message, hint=hint)
     for _ in range(ATTEMPTS):
         password = ask("New password for the backup")
-        if not password:
-            warn("an empty password is refused: Firefox and Windows can't use such a file")
+        if (unusable := why_unusable(password)) is not None:
+            warn(unusable)
         elif password.reveal() == ask("The same again").reveal():
             return password
         else:
             warn("the two passwords differ")
-    message = "no backup password was settled on"
+    message = "no backup password was chosen"
     raise CancelledError(message)
 
 
+def why_unusable(password: Secret) -> str | None:
+    """Return why a password must not be given to a new backup, or None."""
+    if not password:
+        return "an empty password is refused: Firefox and Windows can't use such a file"
+    if any(unicodedata.category(character) == "Cc" for character in password.reveal()):
+        return "a password with control characters is refused: other programs can't take it"
+    return None
+
+
+def trailing_blank(password: Secret) -> str | None:
+    """Return what to say about a new password that ends in a blank, or None."""
+    text = password.reveal()
+    return "the backup password ends in a blank" if text != text.rstrip() else None
+
+
+def names_in(identity: Identity) -> Iterable[str | None]:
+    """Return the names in a certificate, which a guesser would try first."""
+    certificate = identity.certificate
+    return (
+        certificate.common_name,
+        certificate.email,
+        certificate.nickname,
+        certificate.issuer_name,
+        *certificate.subject.split(","),
+    )
+
+
 def check_one_source(*, password_file: str | None, generate: bool, primary: str | None) -> None:
-    """Refuse two sources for one password, and one stdin for two.
+    """Check that no password has two sources, and that stdin is not the source of two.
 
     Raises:
-        UsageError: there are.
+        UsageError: this is not so.
     """
     if password_file is not None and generate:
         message = "`--password-file` and `--generate-password` exclude each other"
         raise UsageError(message)
     if password_file == _STDIN == primary:
         message = "both passwords can't be read from stdin"
-        raise UsageError(message, hint="put one of them into a file that only you can read")
+        raise UsageError(message, hint="put one of them in a file that only you can read")

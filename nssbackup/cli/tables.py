@@ -1,28 +1,32 @@
-"""Tables: profiles, identities and backups as rows of text."""
+"""Tables and lines: profiles and identities as rows of text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from nssbackup.identity.model import Identity
 from nssbackup.printable import printable
-from nssbackup.report import ProfilesReport
+
+if TYPE_CHECKING:
+    from nssbackup.identity.model import Identity
+    from nssbackup.report import ProfilesReport
 
 Table = tuple[Sequence[str], Iterable[Sequence[str]]]
+"""The names of the columns, and the rows."""
 
-# As many digits of the fingerprint as name a certificate beyond doubt among a person's own.
-_FINGERPRINT_DIGITS = 16
-# A name of X.520 has up to 64. To set one of a megabyte in a table takes seconds.
-_MOST_SHOWN = 100
+# As many digits as tell a person's certificates apart beyond doubt.
+FINGERPRINT_DIGITS = 16
+# A name in X.520 has up to 64 characters. Drawing one of a megabyte would take seconds.
+_LONGEST_NAME = 100
 
 
 def profile_table(report: ProfilesReport) -> Table:
-    """The profiles, as `profiles` shows them."""
+    """Return the profiles as a table."""
     words = {True: "yes", False: "no", None: "?"}
     return ("Application", "Profile", "Notes", "Primary password", "Path"), [
         (
             entry.profile.application,
-            _shown(entry.profile.name),
+            _shortened(entry.profile.name),
             ", ".join(
                 note
                 for note, holds in (
@@ -42,35 +46,45 @@ def profile_table(report: ProfilesReport) -> Table:
 
 
 def identity_table(identities: Iterable[Identity]) -> Table:
-    """The identities, as `list` shows them."""
+    """Return identities as a table, with their profiles."""
     return ("Name", "Issuer", "Valid until", "Private key", "Fingerprint", "Profile"), [
-        (*_identity(identity), _shown(identity.profile.name) if identity.profile else "")
+        (*_cells(identity), _shortened(identity.profile.name) if identity.profile else "")
         for identity in identities
     ]
 
 
 def candidate_table(identities: Iterable[Identity]) -> Table:
-    """Identities to choose among, each with the fingerprint that names it."""
+    """Return identities to choose among as a table, each with the fingerprint that names it."""
     return ("Name", "Issuer", "Valid until", "Private key", "Fingerprint"), [
-        _identity(identity) for identity in identities
+        _cells(identity) for identity in identities
     ]
 
 
-def _identity(identity: Identity) -> tuple[str, ...]:
+def _cells(identity: Identity) -> tuple[str, ...]:
     certificate = identity.certificate
     status = certificate.status()
     until = f"{certificate.not_after:%Y-%m-%d}"
-    key = f"{_shown(certificate.key.type)} {certificate.key.bits or ''}".strip()
+    key = f"{_shortened(certificate.key.type)} {certificate.key.bits or ''}".strip()
     return (
-        _shown(certificate.display_name),
-        f"{_shown(certificate.issuer_name)}{' (WIPO)' if identity.wipo else ''}",
+        _shortened(certificate.display_name),
+        f"{_shortened(certificate.issuer_name)}{' (WIPO)' if identity.wipo else ''}",
         until if status == "valid" else f"{until} ({status})",
         key if certificate.has_private_key else "missing",
-        certificate.sha256[:_FINGERPRINT_DIGITS],
+        certificate.sha256[:FINGERPRINT_DIGITS],
     )
 
 
-def _shown(name: str) -> str:
-    """A name as it stands in a table; the end of a long one is left out."""
-    shown = printable(name[: _MOST_SHOWN + 1])
-    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}…"
+def _shortened(name: str) -> str:
+    shown = printable(name[: _LONGEST_NAME + 1])
+    return shown if len(shown) <= _LONGEST_NAME else f"{shown[:_LONGEST_NAME]}…"
+
+
+def identity_lines(identity: Identity) -> tuple[str, ...]:
+    """Return a certificate as lines for a question."""
+    certificate, profile = identity.certificate, identity.profile
+    return (
+        f"  name         {certificate.display_name}",
+        f"  issued by    {certificate.issuer_name}",
+        f"  valid until  {certificate.not_after:%Y-%m-%d}",
+        *((f"  found in     {profile.application}, profile `{profile.name}`",) if profile else ()),
+    )

@@ -52,6 +52,11 @@ def _plain(*words: str) -> Callable[[Cli, MakeProfile], Words]:
     return lambda _cli, _profile: words
 
 
+def _asked_nobody(cli: Cli, profile: MakeProfile) -> Words:
+    cli.export(profile("ec-p256"), "-o", "a.pfx")
+    return "verify", "a.pfx"
+
+
 def _damaged(command: str) -> Callable[[Cli, MakeProfile], Words]:
     def words(cli: Cli, profile: MakeProfile) -> Words:
         folder = profile("ec-p256")
@@ -148,7 +153,7 @@ FAILURES = (
         "usage",
         _plain("export", "--password-file", "-", "--primary-password-file", "-"),
     ),
-    Failure("no password", 2, "question-without-terminal", _plain("verify", "a.pfx")),
+    Failure("no password", 2, "question-without-terminal", _asked_nobody),
     Failure("no profile here", 10, "no-profile", _plain("profiles")),
     Failure("no profile to list", 10, "no-profile", _plain("list")),
     Failure("no profile to export", 10, "no-profile", _plain("export", "--generate-password")),

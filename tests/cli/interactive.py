@@ -57,13 +57,14 @@ def missing(shell: str) -> str | None:
     return None if shutil.which(shell) else f"{shell} is not installed"
 
 
-def install(cli: Cli, shell: str, settings: str = "") -> None:
-    """Make the user's settings, with the completion in them as the README says."""
-    script = cli.run("--show-completion", shell)
-    assert script.stderr == ""
-    assert script.status == 0
+def install(cli: Cli, shell: str) -> None:
+    """Write the user's settings, with Typer's completion script in them."""
+    asking = Cli(cli.folder, {"_NSSBACKUP_COMPLETE": f"source_{shell}"})
+    script = asking.run()
+    assert (script.status, script.stderr) == (0, "")
     file, prompt = _SETTINGS[shell]
-    _write(cli.home / file, prompt + (settings or script.stdout))
+    start = "autoload -Uz compinit; compinit -u\n" if shell == "zsh" else ""
+    _write(cli.home / file, f"{prompt}{start}{script.stdout}")
 
 
 @dataclass(slots=True)

@@ -46,7 +46,7 @@ def test_a_building_is_backed_up_and_what_failed_is_told(cli: Cli, homes: Path) 
     assert f"jane: Jane Doe: backed up: jane/{JANES_FILE}\n" in result.stderr
     assert "warning: bob: Jane Doe: profile `p0` has a primary password\n" in result.stderr
     assert "1 backed up, 1 failed\n" in result.stderr
-    assert "warning: the passwords stand in" in result.stderr
+    assert "warning: the passwords are in" in result.stderr
     (left,) = opened(out)
     (row,) = password_rows(out)
     assert row["password"] not in result.stdout + result.stderr
@@ -65,7 +65,7 @@ def test_every_night(cli: Cli, homes: Path) -> None:
     *done, warning = first.stderr.splitlines()
     assert [line.split(":")[0] for line in sorted(done)] == ["bob", "jane"]
     assert all(": Jane Doe: backed up: " in line for line in done)
-    assert warning.startswith("warning: the passwords stand in")
+    assert warning.startswith("warning: the passwords are in")
     second = cli.run(*words, "--json")
     assert second.status == 0
     assert second.document["totals"]["unchanged"] == 2
@@ -80,7 +80,7 @@ def test_quiet_says_nothing_but_warnings(cli: Cli, homes: Path) -> None:
     result = cli.run("batch", homes, "-o", "out", "-q", "--cert", "mail")
     assert (result.status, len(result.stdout.splitlines())) == (0, 3)
     (line,) = result.stderr.splitlines()
-    assert line.startswith("warning: the passwords stand in")
+    assert line.startswith("warning: the passwords are in")
 
 
 def test_a_terminal_gets_a_bar_and_no_question(cli: Cli, homes: Path) -> None:

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import select
-import signal
 import subprocess
-import sys
-import termios
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -20,13 +11,10 @@ from tests.cli.runner import (
     CTRL_C,
     CTRL_D,
     FAST,
-    ON_TERMINAL,
-    SILENCE,
     STRONG,
     Cli,
     finish,
     names,
-    wait_until_asleep,
 )
 from tests.conftest import MakeProfile
 
@@ -70,71 +58,6 @@ def test_a_password_that_a_program_in_c_would_cut_is_asked_for_again_and_not_for
     assert talk.status == 4
     assert talk.text.count(NO_TEXT) == 2
     assert names(cli.here) == []
-
-
-@pytest.mark.parametrize("ignored", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
-def test_a_signal_at_a_password_ends_as_ever_and_leaves_a_terminal_that_shows_what_is_typed(
-    cli: Cli, profile: MakeProfile, number: signal.Signals, *, ignored: bool
-) -> None:
-    # Neither is left to chance: a test run under `nohup` hands down that SIGHUP is ignored.
-    do = "ignore" if ignored else "default"
-    handling = ("env", f"--{do}-signal={number.value}", sys.executable, "-c", ON_TERMINAL)
-    words = ("export", "--profile", profile("ec-p256"))
-    with _asking(cli, *handling, *words) as (process, terminal):
-        assert not _echoes(terminal)
-        process.send_signal(number)
-        if ignored:
-            os.write(terminal, CTRL_D.encode())
-        assert process.wait(LIMIT) == (4 if ignored else -number)
-        assert _echoes(terminal)
-
-
-def test_a_password_can_be_asked_for_beside_the_main_thread(cli: Cli) -> None:
-    """Only the main thread may change what a signal does."""
-    script = (
-        "import fcntl, termios, threading; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
-        "from nssbackup.cli.passwords import ask\n"
-        f"asker = threading.Thread(target=lambda: print(ask({NEW!r}).reveal()[::-1]))\n"
-        "asker.start(); asker.join()"
-    )
-    with _asking(cli, sys.executable, "-c", script) as (process, terminal):
-        os.write(terminal, b"abcd\n")
-        shown = b""
-        while b"dcba" not in shown:
-            assert select.select([terminal], [], [], SILENCE)[0]
-            shown += os.read(terminal, 4096)
-        assert process.wait(LIMIT) == 0
-
-
-@contextmanager
-def _asking(cli: Cli, *command: str | Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A command on a terminal that waits for a new password, and the other end of the terminal."""
-    terminal, end = pty.openpty()
-    with subprocess.Popen(
-        command,
-        stdin=end,
-        stdout=end,
-        stderr=end,
-        cwd=cli.here,
-        env=cli.variables(),
-        start_new_session=True,
-    ) as process:
-        try:
-            shown = b""
-            while NEW.encode() not in shown:
-                assert select.select([terminal], [], [], SILENCE)[0]
-                shown += os.read(terminal, 4096)
-            wait_until_asleep(process.pid)
-            yield process, terminal
-        finally:
-            process.kill()
-            os.close(terminal)
-            os.close(end)
-
-
-def _echoes(terminal: int) -> bool:
-    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
 
 
 def test_two_different_answers_are_asked_again(cli: Cli, profile: MakeProfile) -> None:

@@ -53,7 +53,7 @@ def test_export_prints_the_path_on_stdout_and_talks_on_stderr(
     cli: Cli, profile: MakeProfile
 ) -> None:
     result = cli.export(profile("ec-p256"), "-o", "a.pfx")
-    assert result.stdout == "a.pfx\n"
+    assert result.stdout == f"{cli.here}/a.pfx\n"
     assert "verified" in result.stderr
     assert "Jane Doe" in result.stderr
 
@@ -191,7 +191,7 @@ def test_quiet_leaves_the_data_alone(
     result = cli.run("list", flag, "--profile", folder)
     assert result.stdout == cli.run("list", "--profile", folder).stdout != ""
     result = cli.export(folder.parent / "ec-p256", "-o", "b.pfx", flag)
-    assert (result.stdout, result.stderr) == ("b.pfx\n", "")
+    assert (result.stdout, result.stderr) == (f"{cli.here}/b.pfx\n", "")
     backup.unlink()
 
 
@@ -217,7 +217,7 @@ def test_verbose_says_more_on_stderr_and_the_same_on_stdout(
     usual = cli.export(folder, "-o", "a.pfx")
     verbose = cli.export(folder, "-o", "b.pfx", flag)
     assert len(verbose.stderr) > len(usual.stderr)
-    assert verbose.stdout == "b.pfx\n"
+    assert verbose.stdout == f"{cli.here}/b.pfx\n"
     assert str(folder) in verbose.stderr
     assert STRONG not in verbose.stderr
 

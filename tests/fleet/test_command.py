@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from nssbackup.batch.report import BatchReport, HostResult, totals_of
-from nssbackup.cli.commands.fleet import _show as show
-from nssbackup.cli.commands.fleet import _warn_of_passwords as warn_of_passwords
-from nssbackup.cli.output import Output
+from nssbackup.cli.commands.fleet import show_fleet, warn_of_passwords
+from nssbackup.cli.printer import Printer
 from nssbackup.fleet import play
 from nssbackup.fleet.play import FleetStuckError, Play, error_of, run_play
 from nssbackup.fleet.play import _summary as summary
@@ -102,13 +101,13 @@ def test_an_ansible_that_comes_to_no_end_is_ended(
     ("words", "said"),
     [
         (["--wheels", "absent"], "no wheels in `absent`"),
-        (["--password-file", "absent"], "`--password-file` is not there"),
-        (["--password-file", "-"], "`--password-file` is not there"),
-        (["--primary-passwords", "absent"], "`--primary-passwords` is not there"),
-        (["--escrow-cert", "absent"], "`--escrow-cert` is not there"),
-        (["--passwords", "x" * 300], "`--passwords` is not there"),
-        (["--passwords", "pipe"], "is no plain file"),
-        (["--passwords", "."], "is no plain file"),
+        (["--password-file", "absent"], "the `--password-file` file is missing"),
+        (["--password-file", "-"], "the `--password-file` file is missing"),
+        (["--primary-passwords", "absent"], "the `--primary-passwords` file is missing"),
+        (["--escrow-cert", "absent"], "the `--escrow-cert` file is missing"),
+        (["--passwords", "x" * 300], "the `--passwords` file is missing"),
+        (["--passwords", "pipe"], "not a regular file"),
+        (["--passwords", "."], "not a regular file"),
         (
             ["--escrow-cert", "it.pem", "--password-file", "p"],
             "`--escrow-cert` and `--password-file` exclude each other",
@@ -123,7 +122,7 @@ def test_an_ansible_that_comes_to_no_end_is_ended(
         ),
         (["--format", "modern", "--for", "windows"], "exclude each other"),
         (["--escrow-cert", "p"], "holds no certificate"),
-        (["--password-file", "empty"], "the backup password is empty"),
+        (["--password-file", "empty"], "an empty password is refused"),
         (["--passwords", "t"], "line 2 of the file of `--passwords` has 3 cells"),
         (["--primary-passwords", "t"], "line 2 of the file of `--primary-passwords` has 3 cells"),
         (["--passwords", "empty"], "line 1 of the file of `--passwords`"),
@@ -214,7 +213,7 @@ def test_the_hosts_are_shown_as_a_table_and_what_failed_is_told(
         HostResult("three", reached=False, error="it does not answer", totals=totals(failed=1)),
     )
     report = BatchReport(now, now, None, tmp_path, (), dry_run, hosts=hosts)
-    show(report, Output())
+    show_fleet(report, Printer())
     out, err = capsys.readouterr()
     lines = [line.split() for line in out.splitlines()]
     assert ["one", "4" if dry_run else "3", "0", "0", "0"] in lines
@@ -244,5 +243,5 @@ def test_passwords_in_the_clear_are_told_of_where_there_are_any(
     totals = {**totals_of(()), "backed-up": backed_up}
     hosts = (HostResult("one", reached=True, error=None, totals=totals),)
     report = BatchReport(now, now, None, tmp_path, (), hosts=hosts)
-    warn_of_passwords(report, Output(json=True))
-    assert ("the passwords stand in" in capsys.readouterr().err) is said
+    warn_of_passwords(report, Printer(json=True))
+    assert ("the passwords are in" in capsys.readouterr().err) is said

@@ -75,7 +75,7 @@ def export(
             primary_password=lambda _, attempt: (
                 None if attempt else Secret(expected.primary_password)
             ),
-            pfx_writers=lambda: PfxWriters.start(Secret(password), formats, rounds),
+            pfx_writers=lambda _: PfxWriters.start(Secret(password), formats, rounds),
         ),
     )
     return report.files[0].path

@@ -36,7 +36,7 @@ def _export(
         ExportOptions(certificate=expected.fingerprint, output=str(output), engine=engine),
         Dialogue(
             primary_password=lambda _, attempt: None if attempt else Secret(primary),
-            pfx_writers=lambda: PfxWriters.start(_PASSWORD, (MODERN,), FEWEST_ROUNDS),
+            pfx_writers=lambda _: PfxWriters.start(_PASSWORD, (MODERN,), FEWEST_ROUNDS),
         ),
     )
     return report.files[0].path

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from nssbackup.cli.options import Apps, Cert, Json, Profiles, Quiet, Verbose
-from nssbackup.cli.output import Output
+from nssbackup.cli.options import Apps, Cert, Json, Profiles, Quiet, Verbose, search
+from nssbackup.cli.printer import Printer
+from nssbackup.cli.text import show_findings
+from nssbackup.diagnosis import Case, DoctorReport, diagnose, not_located
+from nssbackup.errors import NoProfileError, NoStoreError, UnreadableStoreError
+from nssbackup.identity.model import Profile
+from nssbackup.profiles import System, applications_named, find_profiles, resolve_profile
+from nssbackup.profiles.locate import UNKNOWN_APPLICATION, unlisted_profile
 
-if TYPE_CHECKING:
-    from nssbackup.diagnosis import DoctorReport
-    from nssbackup.identity.model import Profile
 
-
-def doctor(  # noqa: PLR0913 - one parameter an option
+def doctor(  # noqa: PLR0913 - one parameter per option
     cert: Cert = None,
     profile: Profiles = None,
     app: Apps = None,
@@ -24,50 +25,42 @@ def doctor(  # noqa: PLR0913 - one parameter an option
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Say why a certificate can't be found or backed up, and what to do. No password is asked.
+    """Explain why a certificate can't be found or backed up, and what to do.
 
-    The exit status is 0 when a backup is possible now, else the one that export would end with.
+    No password is asked for. The exit status is 0 if a backup is possible now, otherwise the one
+    that export would end with.
     """
-    output = Output(json=json, quiet=quiet, verbose=verbose)
-    report = _report(cert, profile, app, output)
+    printer = Printer(json=json, quiet=quiet, verbose=verbose)
+    report = examine(cert, profile, app, printer)
     if json:
-        output.document(report.to_json())
+        printer.document(report.to_json())
     else:
-        from nssbackup.cli.findings import show_findings
-
-        named = [word for name in profile or () for word in ("--profile", name)]
-        only = [word for name in app or () for word in ("--app", name)]
-        words = (*((cert,) if cert is not None else ()), *named, *only)
-        show_findings(report, words, output, quiet=quiet, verbose=verbose)
+        words = [
+            *([cert] if cert is not None else []),
+            *(word for name in profile or () for word in ("--profile", name)),
+            *(word for name in app or () for word in ("--app", name)),
+        ]
+        show_findings(report, words, printer)
     if report.status:
         raise typer.Exit(report.status)
 
 
-def _report(
-    cert: str | None, names: Sequence[str] | None, apps: Sequence[str] | None, output: Output
+def examine(
+    cert: str | None, names: Sequence[str] | None, apps: Sequence[str] | None, printer: Printer
 ) -> DoctorReport:
-    from nssbackup.cli.scope import scope
-    from nssbackup.diagnosis import Case, diagnose, not_located
-    from nssbackup.errors import NoProfileError, NoStoreError, UnreadableStoreError
-    from nssbackup.profiles import applications_named
-
+    """Return what is found in the profiles, even if other commands can't use them."""
     try:
-        looked_at = scope(names, apps, output)
+        found = search(names, apps, printer)
     except (NoStoreError, UnreadableStoreError):
-        # What other commands can't use is what this one is for.
         return diagnose(Case(_even_without_databases(names or ()), cert))
     except NoProfileError as error:
         return not_located(error)
-    old = tuple(looked_at.left_behind()) if looked_at.everything else None
-    return diagnose(Case(looked_at.profiles, cert, old, applications_named(apps or ())))
+    old = tuple(found.left_behind()) if found.everything else None
+    return diagnose(Case(found.profiles, cert, old, applications_named(apps or ())))
 
 
 def _even_without_databases(names: Sequence[str]) -> tuple[Profile, ...]:
-    """The profiles and folders that were named, whatever lies in them."""
-    from nssbackup.errors import NoStoreError, UnreadableStoreError
-    from nssbackup.profiles import System, find_profiles, resolve_profile
-    from nssbackup.profiles.locate import UNKNOWN_APPLICATION, unlisted_profile
-
+    """Return the profiles and folders named, whatever is in them."""
     system = System.current()
     found: dict[Path, Profile] = {}
     for name in names:
@@ -75,8 +68,8 @@ def _even_without_databases(names: Sequence[str]) -> tuple[Profile, ...]:
             named = list(resolve_profile(name, system))
         except (NoStoreError, UnreadableStoreError):
             known = find_profiles(system)
-            named = [one for one in known if name in (one.name, one.path.name)]
             folder = Path(name).expanduser().absolute()
+            named = [one for one in known if name in (one.name, one.path.name)]
             named = named or [one for one in known if one.path == folder]
             named = named or [unlisted_profile(folder, UNKNOWN_APPLICATION, system)]
         found.update({one.path: one for one in named})

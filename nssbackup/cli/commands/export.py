@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+import nssbackup
 from nssbackup.cli import passwords
+from nssbackup.cli.new_backup import NewBackup
 from nssbackup.cli.options import (
     Apps,
     Cert,
-    CertificateFile,
-    CertificateOnly,
     CopyTo,
-    Eml,
     Engine,
     For,
     Force,
     FormatOption,
-    FriendlyName,
     GeneratePassword,
     Json,
-    MailTo,
     NoChain,
     PasswordFile,
     PrimaryPasswordFile,
@@ -32,39 +30,90 @@ from nssbackup.cli.options import (
     Rounds,
     Verbose,
     chosen_formats,
+    encodable,
+    search,
 )
-from nssbackup.cli.output import Output
+from nssbackup.cli.printer import Printer
+from nssbackup.cli.questions import select_on
+from nssbackup.cli.text import show_certificate, show_export
 from nssbackup.errors import UsageError
 
 if TYPE_CHECKING:
     from nssbackup.backups.mail import MailOptions
-    from nssbackup.identity.certificate import StoredCertificate
+
+_Output = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE|FOLDER",
+        show_default="the current folder",
+        help="Where to write; .pfx is added to the name (.pem with --certificate-only).",
+    ),
+]
+_CertificateFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificate",
+        metavar="FILE",
+        show_default=False,
+        help="The certificate itself, as PEM or DER, instead of CERT: its private key is looked"
+        " for in the profiles. The file may contain its issuers too.",
+    ),
+]
+_Eml = Annotated[
+    str | None,
+    typer.Option(
+        "--eml",
+        metavar="FILE",
+        show_default=False,
+        help="Also write a mail draft with the backup attached, for a mail program to open and"
+        " send. The password is not in it.",
+    ),
+]
+_MailTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mail-to",
+        metavar="ADDRESS",
+        show_default=False,
+        help="Recipient of the --eml draft. Repeatable.",
+    ),
+]
+_FriendlyName = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="TEXT",
+        show_default="the nickname",
+        callback=encodable,
+        help="What programs will call the certificate (friendlyName).",
+    ),
+]
+_CertificateOnly = Annotated[
+    bool,
+    typer.Option(
+        "--certificate-only",
+        help="Write the certificate and its chain as PEM: no private key, no password.",
+    ),
+]
 
 
-def export(  # noqa: PLR0913 - one parameter an option
+def export(  # noqa: PLR0913 - one parameter per option
     cert: Cert = None,
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE|FOLDER",
-            show_default="the current folder",
-            help="Where to write; .pfx is added to the name (.pem with --certificate-only).",
-        ),
-    ] = "",
+    output: _Output = "",
     profile: Profiles = None,
     app: Apps = None,
-    certificate: CertificateFile = None,
+    certificate: _CertificateFile = None,
     for_: For = None,
     format_: FormatOption = None,
     kdf_rounds: Rounds = None,
     copy_to: CopyTo = None,
-    eml: Eml = None,
-    mail_to: MailTo = None,
-    name: FriendlyName = None,
+    eml: _Eml = None,
+    mail_to: _MailTo = None,
+    name: _FriendlyName = None,
     no_chain: NoChain = False,
-    certificate_only: CertificateOnly = False,
+    certificate_only: _CertificateOnly = False,
     force: Force = False,
     password_file: PasswordFile = None,
     generate_password: GeneratePassword = False,
@@ -74,17 +123,17 @@ def export(  # noqa: PLR0913 - one parameter an option
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Back up one certificate, its private key and its chain to a verified .pfx file.
+    """Back up a certificate with its private key and chain to a verified .pfx file.
 
-    The profile is only read, and Firefox may be running. The password of the backup is asked
-    for twice.
+    The profile is only read, and Firefox may be running. You are asked twice for a password for
+    the backup.
     """
-    talk = Output(json=json, quiet=quiet, verbose=verbose)
+    printer = Printer(json=json, quiet=quiet, verbose=verbose)
     passwords.check_one_source(
         password_file=password_file, generate=generate_password, primary=primary_password_file
     )
     if certificate is not None and cert is not None:
-        _refuse("CERT", beside="--certificate")
+        _refuse_together("--certificate", "CERT")
     if certificate_only:
         about_keys = {
             "--for": for_,
@@ -99,99 +148,57 @@ def export(  # noqa: PLR0913 - one parameter an option
         }
         for option, value in about_keys.items():
             if value is not None:
-                _refuse(option, beside="--certificate-only")
+                _refuse_together("--certificate-only", option)
     destination, formats = chosen_formats(for_, format_)
-    mail = _mail(eml, mail_to, force=force)
-    given = _certificates_of(certificate)
-
-    from nssbackup.cli.sealing import BackupSealing
-
-    sealing = BackupSealing(
-        talk,
-        formats,
-        destination=destination,
-        rounds=kdf_rounds,
-        password_file=password_file,
-        generate=generate_password,
-        check=mail.check_password if mail else None,
-    )
+    new = NewBackup(printer, formats, destination, kdf_rounds, password_file, generate_password)
     if not certificate_only:
-        sealing.begin()
-
-    # Only now, when the derivations may be running: what is loaded here takes as long as they do.
-    from dataclasses import replace
-
-    from nssbackup.backups.export import ExportOptions, export_certificate, export_identity
-    from nssbackup.backups.writing import Dialogue
-    from nssbackup.cli.guided.questions import select
-    from nssbackup.cli.scope import scope
-    from nssbackup.cli.summaries import show_certificate, show_export
-
-    looked_at = scope(profile, app, talk)
-    run, show = (
-        (export_certificate, show_certificate)
-        if certificate_only
-        else (export_identity, show_export)
+        new.start_derivations()
+    found = search(profile, app, printer)
+    options = nssbackup.ExportOptions(
+        certificate=cert,
+        given=nssbackup.read_certificates(certificate) if certificate is not None else (),
+        output=output,
+        formats=formats,
+        copies=tuple(copy_to or ()),
+        friendly_name=name,
+        chain=not no_chain,
+        replace=force,
+        mail=_mail_options(eml, mail_to, force=force),
+        engine=engine,
     )
-    report = run(
-        looked_at.profiles,
-        ExportOptions(
-            certificate=cert,
-            given=given,
-            output=output,
-            formats=formats,
-            copies=tuple(copy_to or ()),
-            friendly_name=name,
-            chain=not no_chain,
-            replace=force,
-            mail=mail,
-            engine=engine,
-        ),
-        Dialogue(
-            primary_password=passwords.primary_password(primary_password_file),
-            pfx_writers=sealing,
-            select=select(talk) if passwords.is_interactive() else None,
-            warn=talk.warn,
-            detail=talk.detail,
-        ),
-        looked_at.left_behind,
+    dialogue = nssbackup.Dialogue(
+        primary_password=passwords.primary_password(primary_password_file),
+        pfx_writers=new.writers,
+        select=select_on(printer),
+        warn=printer.warn,
+        detail=printer.detail,
     )
-    report = replace(report, password=sealing.generated)
+    run = nssbackup.export_certificate if certificate_only else nssbackup.export_identity
+    report = replace(
+        run(found.profiles, options, dialogue, found.left_behind), password=new.generated
+    )
     if json:
-        talk.document(report.to_json())
+        printer.document(report.to_json())
+    elif certificate_only:
+        show_certificate(report, printer)
     else:
-        show(report, talk)
+        show_export(report, printer)
 
 
-def _refuse(option: str, *, beside: str) -> NoReturn:
-    message = f"`{beside}` and `{option}` exclude each other"
+def _refuse_together(option: str, other: str) -> NoReturn:
+    message = f"`{option}` and `{other}` exclude each other"
     raise UsageError(message)
 
 
-def _mail(eml: str | None, to: Sequence[str] | None, *, force: bool) -> MailOptions | None:
-    """The message to draft, if any.
+def _mail_options(eml: str | None, to: Sequence[str] | None, *, force: bool) -> MailOptions | None:
+    """Return the mail draft to write, if any.
 
     Raises:
-        UsageError: an address is none, or there are addresses and no message.
+        UsageError: an address is not valid, or there are addresses but no draft.
     """
-    if eml is None:
-        if to:
-            message = "`--mail-to` needs `--eml`"
-            raise UsageError(message, hint="name the file of the message with `--eml FILE`")
-        return None
-    from nssbackup.backups.mail import MailOptions
-
-    return MailOptions(eml, tuple(to or ()), weak_password=force)
-
-
-def _certificates_of(file: Path | None) -> tuple[StoredCertificate, ...]:
-    """What `--certificate` names.
-
-    Raises:
-        UsageError: it can't be read or holds no certificate.
-    """
-    if file is None:
-        return ()
-    from nssbackup.identity.pem import read_certificates
-
-    return read_certificates(file)
+    if eml is not None:
+        return nssbackup.MailOptions(eml, tuple(to or ()), weak_password=force)
+    if to:
+        message = "`--mail-to` needs `--eml`"
+        raise UsageError(message, hint="name the draft's file with `--eml FILE`")
+    return None

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nssbackup.cli.options import (
+from nssbackup.batch.layout import PASSWORDS_FILE
+from nssbackup.cli.options import For, FormatOption, Json, Quiet, Verbose, chosen_formats
+from nssbackup.cli.printer import Printer
+from nssbackup.cli.unattended import (
     SOME_FAILED,
     Again,
     AllIssuers,
@@ -18,20 +21,15 @@ from nssbackup.cli.options import (
     Escrow,
     Expired,
     ExpiringFirst,
-    For,
-    FormatOption,
-    Json,
     OnlyCerts,
+    PasswordSources,
     PasswordTableFile,
     PrimaryOfAll,
     PrimaryTableFile,
-    Quiet,
-    Verbose,
-    chosen_formats,
 )
-from nssbackup.cli.output import Output
-from nssbackup.cli.sources import Sources
 from nssbackup.errors import UsageError
+from nssbackup.fleet.play import Play
+from nssbackup.fleet.run import FleetOptions, back_up_fleet
 
 if TYPE_CHECKING:
     from nssbackup.batch.report import BatchReport
@@ -51,8 +49,8 @@ _Folder = Annotated[
         "-o",
         metavar="FOLDER",
         show_default=False,
-        help="Where the backups go, on this computer: a folder in it for each host, and the report"
-        " of all. The same one every night: what has not changed is not done again.",
+        help="Where the backups go on this computer: a folder for each host, and the report of all."
+        " Use the same one every night: what has not changed is not done again.",
     ),
 ]
 _Limit = Annotated[
@@ -82,7 +80,7 @@ _Timeout = Annotated[
         metavar="MINUTES",
         min=1,
         max=1_200,
-        help="How long the backing up of a host may take.",
+        help="How long the backup of one host may take.",
     ),
 ]
 _Wheels = Annotated[
@@ -133,19 +131,21 @@ _PasswordFile = Annotated[
 ]
 
 
-def fleet(  # noqa: PLR0913 - one parameter an option
+_Become = Annotated[
+    bool,
+    typer.Option(
+        "--become", help="Become root on the hosts: only root may read other users' homes."
+    ),
+]
+
+
+def fleet(  # noqa: PLR0913 - one parameter per option
     inventory: _Inventory,
     output: _Folder,
     limit: _Limit = None,
     forks: _Forks = None,
     timeout: _Timeout = 240,
-    become: Annotated[
-        bool,
-        typer.Option(
-            "--become",
-            help="Become root on the hosts, whoever logs in: other users' homes are closed.",
-        ),
-    ] = False,
+    become: _Become = False,
     wheels: _Wheels = None,
     python: _Python = None,
     home: _Homes = None,
@@ -167,25 +167,22 @@ def fleet(  # noqa: PLR0913 - one parameter an option
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Back up every user's certificates on many computers, by Ansible, into one folder.
+    """Back up every user's certificates on many computers, through Ansible, into one folder.
 
-    Needs the extra: pip install 'nssbackup[fleet]'. The inventory says how Ansible reaches the
-    hosts, and by the role's variables what no option here says. What is put on the hosts for the
-    time of the run is removed at its end. What fails is a line of the report and stops nothing
-    else: the status is then 3.
+    Needs an extra: pip install 'nssbackup[fleet]'. The inventory says how Ansible reaches the
+    hosts; variables of the role set what no option here does. Whatever is put on a host for the
+    run is removed at the end. A failure is a line of the report and stops nothing else; the
+    status is then 3.
     """
-    talk = Output(json=json, quiet=quiet, verbose=verbose)
-    secrets = {
-        key: Path(file).absolute()
-        for key, file in {
-            "password_file": password_file,
-            "passwords": passwords,
-            "primary_password_file": primary_password_file,
-            "primary_passwords": primary_passwords,
-        }.items()
-        if file is not None
+    printer = Printer(json=json, quiet=quiet, verbose=verbose)
+    given = {
+        "password_file": password_file,
+        "passwords": passwords,
+        "primary_password_file": primary_password_file,
+        "primary_passwords": primary_passwords,
     }
-    sources = Sources(
+    secrets = {key: Path(file).absolute() for key, file in given.items() if file is not None}
+    sources = PasswordSources(
         _text(secrets.get("password_file")),
         secrets.get("passwords"),
         _text(secrets.get("primary_password_file")),
@@ -194,57 +191,49 @@ def fleet(  # noqa: PLR0913 - one parameter an option
     )
     sources.check()
     destination, _ = chosen_formats(for_, format_)
-
-    from nssbackup.fleet.play import Play
-    from nssbackup.fleet.run import FleetOptions, back_up_fleet
-
     for key, file in (*secrets.items(), *(("escrow_cert", one) for one in escrow_cert or ())):
         _check_file(key, file)
-    made_up = sources.of_backups(destination, talk) is None
+    generated = sources.of_backups(destination, printer) is None
     sources.of_profiles()
-    play = Play(
-        _source(inventory),
-        limit=limit,
-        forks=forks,
-        become=become,
-        check=dry_run,
-        time_limit=timeout * 60,
-    )
+    variables = {
+        "python": python,
+        "home": home,
+        "homes": homes,
+        "certificates": cert,
+        "all_issuers": all_issuers,
+        "expired": expired,
+        "for": for_,
+        "format": format_,
+        "force": force,
+    }
     options = FleetOptions(
-        play,
+        Play(
+            _source(inventory),
+            limit=limit,
+            forks=forks,
+            become=become,
+            check=dry_run,
+            time_limit=timeout * 60,
+        ),
         output,
         wheels=wheels,
         escrow=tuple(escrow_cert or ()),
         secrets=secrets,
         expiring_days=expiring,
-        variables={
-            key: value
-            for key, value in {
-                "python": python,
-                "home": home,
-                "homes": homes,
-                "certificates": cert,
-                "all_issuers": all_issuers,
-                "expired": expired,
-                "for": for_,
-                "format": format_,
-                "force": force,
-            }.items()
-            if value
-        },
+        variables={key: value for key, value in variables.items() if value},
     )
-
-    def progress(host: str, step: str) -> None:
-        talk.say(f"{host}: {step}" if host else step)
-
-    with _private():
-        report = back_up_fleet(options, progress, talk.warn)
-    if made_up and not escrow_cert:
-        _warn_of_passwords(report, talk)
+    with _private_files():
+        report = back_up_fleet(
+            options,
+            lambda host, step: printer.say(f"{host}: {step}" if host else step),
+            printer.warn,
+        )
+    if generated and not escrow_cert:
+        warn_of_passwords(report, printer)
     if json:
-        talk.document(report.to_json())
+        printer.document(report.to_json())
     else:
-        _show(report, talk)
+        show_fleet(report, printer)
     if report.totals["failed"]:
         raise typer.Exit(SOME_FAILED)
 
@@ -254,33 +243,34 @@ def _text(path: Path | None) -> str | None:
 
 
 def _check_file(key: str, path: Path) -> None:
-    """Refuse what is no plain file: each host gets it, and a pipe can be read but once.
+    """Check that a file is a regular one: each host gets it, and a pipe can be read only once.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it isn't.
     """
-    if not os.path.isfile(path):  # noqa: PTH113 - Path's own raises for a name too long
-        message = f"the file of `--{key.replace('_', '-')}` is not there, or is no plain file"
+    if not os.path.isfile(path):
+        message = f"the `--{key.replace('_', '-')}` file is missing, or not a regular file"
         raise UsageError(message)
 
 
 def _source(inventory: str) -> str:
-    """The inventory as Ansible takes it wherever it runs.
+    """Return the inventory so that Ansible finds it wherever it runs.
 
     Raises:
         UsageError: there is no such file.
     """
-    if os.path.exists(inventory):  # noqa: PTH110 - Path's own raises where hosts are many
+    if os.path.exists(inventory):  # noqa: PTH110 - Path's own raises for a long list of hosts
         return str(Path(inventory).absolute())
     if "," in inventory:
         return inventory
     message = f"there is no inventory `{inventory}`"
-    raise UsageError(message, hint="it is a file or folder, or hosts with commas: `one,two`")
+    hint = "give a file, a folder, or hosts with commas: `one,two`"
+    raise UsageError(message, hint=hint)
 
 
 @contextmanager
-def _private() -> Iterator[None]:
-    """Whatever is written, by Ansible too, is for its owner alone."""
+def _private_files() -> Iterator[None]:
+    """Make every file private to its owner, including those that Ansible writes."""
     before = os.umask(0o077)
     try:
         yield
@@ -288,36 +278,32 @@ def _private() -> Iterator[None]:
         os.umask(before)
 
 
-def _warn_of_passwords(report: BatchReport, talk: Output) -> None:
-    """Say where the passwords are that came home in the clear, if any did."""
-    from nssbackup.batch.layout import PASSWORDS_FILE
-
+def warn_of_passwords(report: BatchReport, printer: Printer) -> None:
+    """Say where unencrypted passwords are, if there are any."""
     kept = (
         report.folder / host.host / PASSWORDS_FILE
         for host in report.hosts
         if host.totals["backed-up"]
     )
     if any(path.is_file() for path in kept):
-        talk.warn(
-            f"the passwords stand in `{report.folder / 'HOST' / PASSWORDS_FILE}`: keep them apart"
+        printer.warn(
+            f"the passwords are in `{report.folder / 'HOST' / PASSWORDS_FILE}`: keep them apart"
             " from the backups, or have them encrypted with `--escrow-cert`"
         )
 
 
-def _show(report: BatchReport, talk: Output) -> None:
-    """The hosts as a table, and where the rest is to be read."""
-    columns = ("host", "backed up", "unchanged", "failed", "expiring", "")
-    if report.dry_run:
-        columns = ("host", "planned", "unchanged", "failed", "expiring", "")
+def show_fleet(report: BatchReport, printer: Printer) -> None:
+    """Print the hosts as a table, and where the report is."""
+    done = "planned" if report.dry_run else "backed-up"
+    columns = ("host", done.replace("-", " "), "unchanged", "failed", "expiring", "")
     rows = []
     for host in report.hosts:
-        keys = ("planned" if report.dry_run else "backed-up", "unchanged", "failed", "expiring")
-        numbers = [str(host.totals[key]) for key in keys]
+        numbers = [str(host.totals[key]) for key in (done, "unchanged", "failed", "expiring")]
         state = "" if host.error is None else "failed" if host.reached else "not reached"
         rows.append((host.host, *numbers, state))
-    talk.table(columns, rows)
+    printer.table((columns, rows))
     for host in report.hosts:
         if host.error is not None:
-            talk.warn(f"{host.host}: {host.error}")
+            printer.warn(f"{host.host}: {host.error}")
     if not report.dry_run:
-        talk.say(f"The report of all hosts: {report.folder / 'report.html'}")
+        printer.say(f"The report of all hosts: {report.folder / 'report.html'}")

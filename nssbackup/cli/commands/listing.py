@@ -1,4 +1,4 @@
-"""`nssbackup list`."""
+"""`nssbackup profiles` and `nssbackup list`: what there is."""
 
 from __future__ import annotations
 
@@ -6,55 +6,92 @@ from typing import Annotated
 
 import typer
 
-from nssbackup.cli.options import Apps, CertShown, Engine, Expiring, Json, Profiles, Quiet, Verbose
-from nssbackup.cli.output import Output
+from nssbackup.cli.options import (
+    Apps,
+    CertShown,
+    Engine,
+    Json,
+    Profiles,
+    Quiet,
+    Verbose,
+    search,
+)
+from nssbackup.cli.printer import Printer
+from nssbackup.cli.tables import identity_table, profile_table
+from nssbackup.errors import NoProfileError
+from nssbackup.identity.choosing import NoMatchError, ending_within, listed, matching
+from nssbackup.report import ListReport, ProfileEntry, ProfilesReport
+from nssbackup.stores.inventory import primary_password_set, take_inventory
+
+_All = Annotated[
+    bool, typer.Option("--all", help="Also show those without their key, whoever issued them.")
+]
+_Expiring = Annotated[
+    int | None,
+    typer.Option(
+        "--expiring",
+        metavar="DAYS",
+        min=0,
+        show_default=False,
+        help="Show only those still valid that expire within so many days. The status is 0 even"
+        " if there are none.",
+    ),
+]
 
 
-def list_identities(  # noqa: PLR0913 - one parameter an option
+def profiles(
+    app: Apps = None, json: Json = False, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
+    """Show the profiles found, which one is the default and which are in use."""
+    printer = Printer(json=json, quiet=quiet, verbose=verbose)
+    found = search(None, app, printer).profiles
+    if not found:
+        message = "no profile was found"
+        raise NoProfileError(message, hint="`nssbackup list --profile PATH` reads any folder")
+    entries = (ProfileEntry(profile, primary_password_set(profile)) for profile in found)
+    report = ProfilesReport(tuple(entries))
+    if json:
+        printer.document(report.to_json())
+    else:
+        printer.table(profile_table(report))
+
+
+def list_identities(  # noqa: PLR0913 - one parameter per option
     cert: CertShown = None,
     profile: Profiles = None,
     app: Apps = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also show those without their key, whoever issued them.")
-    ] = False,
-    expiring: Expiring = None,
+    everything: _All = False,
+    expiring: _Expiring = None,
     engine: Engine = "auto",
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show the client certificates in the profiles. No password is asked."""
-    from nssbackup.cli.scope import scope
-    from nssbackup.cli.tables import identity_table
-    from nssbackup.identity.choosing import NoMatchError, ending_within, listed, matching
-    from nssbackup.report import ListReport
-    from nssbackup.stores.inventory import take_inventory
-
-    output = Output(json=json, quiet=quiet, verbose=verbose)
-    looked_at = scope(profile, app, output)
-    inventory = take_inventory(looked_at.profiles, engine, left_behind=looked_at.left_behind)
+    """Show the client certificates in the profiles. No password is asked for."""
+    printer = Printer(json=json, quiet=quiet, verbose=verbose)
+    found = search(profile, app, printer)
+    inventory = take_inventory(found.profiles, engine, left_behind=found.left_behind)
     shown = listed(inventory.identities, everything=everything or cert is not None)
     if cert is not None:
         shown = matching(shown, cert)
         if not shown:
             message = f"no certificate matches `{cert}`"
-            others = listed(inventory.identities, everything=True)
-            raise NoMatchError(message, others)
+            raise NoMatchError(message, listed(inventory.identities, everything=True))
     if expiring is not None:
         shown = ending_within(shown, expiring)
     report = ListReport(shown, inventory.failures)
     for of, note in inventory.notes:
-        output.warn(f"profile `{of.name}`: {note}")
+        printer.warn(f"profile `{of.name}`: {note}")
     if json:
-        output.document(report.to_json())
+        printer.document(report.to_json())
         return
     for failure in report.failures:
-        output.warn(f"profile `{failure.profile.name}`: {failure.error.message}")
+        printer.warn(f"profile `{failure.profile.name}`: {failure.error.message}")
     if shown:
-        output.table(*identity_table(shown))
+        printer.table(identity_table(shown))
     elif expiring is not None:
-        output.say(f"no certificate ends within {expiring} days")
+        printer.say(f"no certificate expires within {expiring} days")
     elif everything:
-        output.say("no certificate was found; `nssbackup doctor` says why")
+        printer.say("no certificate was found; `nssbackup doctor` says why")
     else:
-        output.say("no client certificate was found; `nssbackup list --all` shows all others")
+        printer.say("no client certificate was found; `nssbackup list --all` shows all others")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import nssbackup
 from nssbackup.cli import passwords
+from nssbackup.cli.new_backup import NewBackup
 from nssbackup.cli.options import (
     BackupFile,
     CertInFile,
@@ -23,55 +26,60 @@ from nssbackup.cli.options import (
     Rounds,
     Verbose,
     chosen_formats,
-    written_in_letters,
+    encodable,
 )
-from nssbackup.cli.output import Output
+from nssbackup.cli.printer import Printer
+from nssbackup.cli.questions import select_on
+from nssbackup.cli.text import show_export
 
 if TYPE_CHECKING:
     from nssbackup.identity.model import Profile
 
-_OPTION = "--old-password-file"
+_OLD_PASSWORD_FILE = "--old-password-file"  # noqa: S105 - the name of an option
+
+_Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE|FOLDER",
+        show_default="FILE itself, which needs --force",
+        help="Where to write; .pfx is added to the name.",
+    ),
+]
+_FriendlyName = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="TEXT",
+        show_default="the one in FILE",
+        callback=encodable,
+        help="What programs will call the certificate (friendlyName).",
+    ),
+]
+_OldPasswordFile = Annotated[
+    str | None,
+    typer.Option(
+        _OLD_PASSWORD_FILE,
+        metavar="FILE",
+        show_default=False,
+        help="Read the backup's present password from the first line of FILE; - is stdin.",
+    ),
+]
 
 
-def repassword(  # noqa: PLR0913 - one parameter an option
+def repassword(  # noqa: PLR0913 - one parameter per option
     file: BackupFile,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE|FOLDER",
-            show_default="FILE itself, which needs --force",
-            help="Where to write; .pfx is added to the name.",
-        ),
-    ] = None,
+    output: _Output = None,
     for_: For = None,
     format_: FormatOption = None,
     kdf_rounds: Rounds = None,
     copy_to: CopyTo = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--name",
-            metavar="TEXT",
-            show_default="the one in FILE",
-            callback=written_in_letters,
-            help="What programs will call the certificate (friendlyName).",
-        ),
-    ] = None,
+    name: _FriendlyName = None,
     cert: CertInFile = None,
     no_chain: NoChain = False,
     force: Force = False,
-    old_password_file: Annotated[
-        str | None,
-        typer.Option(
-            _OPTION,
-            metavar="FILE",
-            show_default=False,
-            help="Read the password that the backup has now from the first line of FILE;"
-            " - is stdin.",
-        ),
-    ] = None,
+    old_password_file: _OldPasswordFile = None,
     password_file: PasswordFile = None,
     generate_password: GeneratePassword = False,
     json: Json = False,
@@ -80,73 +88,53 @@ def repassword(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Give a backup a new password or another format.
 
-    The file may come from any program. It is opened with its password, which is asked for; the
-    new password is asked for twice. Without --output the file itself is replaced, and only with
-    --force: by a new one that was verified, or not at all.
+    The file may come from any program. You are asked for its password, then twice for the new
+    one. Without --output the file itself is replaced, which needs --force; it is replaced by a
+    verified file or not at all.
     """
-    talk = Output(json=json, quiet=quiet, verbose=verbose)
+    printer = Printer(json=json, quiet=quiet, verbose=verbose)
     passwords.check_one_source(
         password_file=password_file, generate=generate_password, primary=old_password_file
     )
     destination, formats = chosen_formats(for_, format_)
-
-    from nssbackup.cli.sealing import BackupSealing
-
-    sealing = BackupSealing(
-        talk,
-        formats,
-        destination=destination,
-        rounds=kdf_rounds,
-        password_file=password_file,
-        generate=generate_password,
+    new = NewBackup(printer, formats, destination, kdf_rounds, password_file, generate_password)
+    new.start_derivations()
+    options = nssbackup.RepasswordOptions(
+        certificate=cert,
+        output=output,
+        formats=formats,
+        copies=tuple(copy_to or ()),
+        friendly_name=name,
+        chain=not no_chain,
+        replace=force,
     )
-    sealing.begin()
-
-    # Only now, when the derivations may be running: what is loaded here takes as long as they do.
-    from dataclasses import replace
-
-    from nssbackup.backups.repassword import RepasswordOptions, repassword_backup
-    from nssbackup.backups.writing import Dialogue
-    from nssbackup.cli.guided.questions import select
-    from nssbackup.cli.summaries import show_export
-
-    report = repassword_backup(
-        file,
-        RepasswordOptions(
-            certificate=cert,
-            output=output,
-            formats=formats,
-            copies=tuple(copy_to or ()),
-            friendly_name=name,
-            chain=not no_chain,
-            replace=force,
-        ),
-        passwords.of_backup(old_password_file, _OPTION, "Old password"),
-        Dialogue(
-            primary_password=_no_primary_password,
-            pfx_writers=sealing,
-            select=select(talk) if passwords.is_interactive() else None,
-            warn=talk.warn,
-            detail=talk.detail,
-        ),
+    dialogue = nssbackup.Dialogue(
+        primary_password=_no_primary_password,
+        pfx_writers=new.writers,
+        select=select_on(printer),
+        warn=printer.warn,
+        detail=printer.detail,
     )
-    report = replace(report, password=sealing.generated)
+    old_password = passwords.of_backup(old_password_file, _OLD_PASSWORD_FILE, "Old password")
+    report = replace(
+        nssbackup.repassword_backup(file, options, old_password, dialogue), password=new.generated
+    )
     if json:
-        talk.document(report.to_json())
+        printer.document(report.to_json())
         return
-    show_export(report, talk)
-    if any(_is(path, file) for one in report.files for path in (one.path, *one.copies)):
-        talk.say(f"Other copies of the old {file.name} still open with its old password.")
+    show_export(report, printer)
+    if any(_is_same(path, file) for one in report.files for path in (one.path, *one.copies)):
+        printer.say(f"Other copies of the old {file.name} still open with its old password.")
     else:
-        talk.say(f"{file} is as it was, and opens with its old password.")
+        printer.say(f"{file} is unchanged, and still opens with its old password.")
 
 
-def _is(path: Path, file: Path) -> bool:
+def _is_same(path: Path, file: Path) -> bool:
     try:
         return path.samefile(file)
-    except OSError:  # somebody took one of them away meanwhile
+    except OSError:  # one of them was removed meanwhile
         return False
 
 
 def _no_primary_password(_profile: Profile, _attempt: int) -> None:
-    """No profile is opened."""
+    """Return None: no profile is opened."""

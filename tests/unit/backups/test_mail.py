@@ -326,7 +326,7 @@ def test_the_library_lets_no_weak_one_out_either(
         output=str(out / "a"), mail=MailOptions(str(out / "a"), weak_password=insist)
     )
     pfx_writers = PfxWriters.start(password, options.formats, 2048)
-    dialogue = Dialogue(lambda *_: None, lambda: pfx_writers)
+    dialogue = Dialogue(lambda *_: None, lambda _: pfx_writers)
     if password is WEAK and not insist:
         with pytest.raises(WeakPasswordError):
             export_identity([profile], options, dialogue)

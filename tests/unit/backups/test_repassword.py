@@ -75,7 +75,7 @@ class Asked:
         self.questions.append(f"old {path.name} {attempt}")
         return self.old[attempt]
 
-    def pfx_writers(self) -> PfxWriters:
+    def pfx_writers(self, _identity: Identity) -> PfxWriters:
         self.questions.append("new")
         if isinstance(self.new, BaseException):
             raise self.new
@@ -348,9 +348,9 @@ def test_the_old_file_survives_a_new_one_that_does_not_verify(
     tmp_path: Path, snapshot_of: SnapshotOf
 ) -> None:
     class Other(Asked):
-        def pfx_writers(self) -> PfxWriters:
+        def pfx_writers(self, identity: Identity) -> PfxWriters:
             """PfxWriter at work on other rounds than it says."""
-            return replace(super().pfx_writers(), rounds=4_096)
+            return replace(super().pfx_writers(identity), rounds=4_096)
 
     path = written(tmp_path)
     before = snapshot_of(tmp_path)

@@ -772,7 +772,7 @@ def test_the_verdict_is_what_an_export_comes_to(
 
     dialogue = Dialogue(
         primary_password=lambda _profile, _attempt: None,
-        pfx_writers=lambda: PfxWriters.start(Secret("Correct-Horse-47"), (MODERN,), 2048),
+        pfx_writers=lambda _: PfxWriters.start(Secret("Correct-Horse-47"), (MODERN,), 2048),
         select=select,
     )
     options = ExportOptions(output=f"{tmp_path}/a.pfx")

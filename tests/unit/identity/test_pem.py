@@ -277,7 +277,7 @@ def test_a_file_that_is_not_what_was_to_be_written_gets_no_name(
     monkeypatch.setattr(pem, "encode", lose_the_chain)
     (tmp_path / "out").mkdir()
     options = ExportOptions(output=str(tmp_path / "out" / "jane.pem"))
-    dialogue = Dialogue(lambda *_: pytest.fail("a question"), lambda: pytest.fail("a password"))
+    dialogue = Dialogue(lambda *_: pytest.fail("a question"), lambda _: pytest.fail("a password"))
     with pytest.raises(VerificationError):
         export_certificate([profile], options, dialogue)
     assert list((tmp_path / "out").iterdir()) == []

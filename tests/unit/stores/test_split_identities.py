@@ -470,7 +470,7 @@ def exported(
         replace(options or ExportOptions(), output=f"{folder}/"),
         Dialogue(
             lambda _, attempt: None if attempt or password is None else Secret(password),
-            lambda: PfxWriters.start(PASSWORD, (MODERN,), 2048),
+            lambda _: PfxWriters.start(PASSWORD, (MODERN,), 2048),
             warn=warned.append,
         ),
         left_behind,
@@ -646,7 +646,7 @@ def test_a_question_for_the_password_of_a_copy_can_be_cancelled(tmp_path: Path) 
         export_identity(
             [damaged, locked],
             ExportOptions(output=f"{tmp_path}/"),
-            Dialogue(cancel, lambda: PfxWriters.start(PASSWORD, (MODERN,), 2048)),
+            Dialogue(cancel, lambda _: PfxWriters.start(PASSWORD, (MODERN,), 2048)),
         )
 
 
@@ -668,7 +668,7 @@ def test_a_certificate_alone_needs_no_key_and_no_password(tmp_path: Path) -> Non
     report = export_certificate(
         [profile],
         ExportOptions(output=str(tmp_path / "jane")),
-        Dialogue(lambda *_: nobody(), nobody),
+        Dialogue(lambda *_: nobody(), lambda _: nobody()),
     )
     (file,) = report.files
     assert (file.path, file.format) == (tmp_path / "jane.pem", "pem")
