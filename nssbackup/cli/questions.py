@@ -125,8 +125,13 @@ def agreed(printer: Printer, question: str, subject: str, *, default: bool) -> b
         printer.question("Please type y for yes or n for no.")
 
 
-def select_on(printer: Printer) -> Select | None:
-    """Return the function that asks which certificate is meant; None without a terminal."""
+def select_on(printer: Printer, single: str = "Back this one up?") -> Select | None:
+    """Return the function that asks which certificate is meant; None without a terminal.
+
+    Args:
+        printer: shows the question.
+        single: what to ask if there is only one.
+    """
     if not is_interactive():
         return None
 
@@ -136,7 +141,7 @@ def select_on(printer: Printer) -> Select | None:
         if len(identities) == 1:
             for each in identity_lines(identities[0]):
                 printer.question(each)
-            if agreed(printer, "Take this one?", subject, default=True):
+            if agreed(printer, single, subject, default=True):
                 return identities[0]
             raise _cancelled(subject)
         columns, rows = identity_table(identities)

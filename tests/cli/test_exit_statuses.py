@@ -120,7 +120,7 @@ def test_no_status_1_for_a_full_disk_behind_stdout(
         result = _run(cli, *words, *store, stdout=full.fileno())
     assert result.status == 31
     assert result.stderr == (
-        "nssbackup: error: the standard output can't be written: no space left on device\n"
+        "nssbackup: error: standard output can't be written: no space left on device\n"
     )
 
 
@@ -243,7 +243,7 @@ def test_a_name_with_letters_that_the_locale_has_not_is_refused_and_not_cut(
     file = () if command == "export" else ("a.pfx",)
     result = cli.run(command, *file, "--name", os.fsdecode("Jané".encode("latin-1")))
     assert result.status == 2
-    assert "`--name` has letters that are none in this locale" in result.stderr
+    assert "`--name` contains characters this locale can't encode" in result.stderr
 
 
 # As under `ulimit -u` or in little memory: root is above the first, the second differs everywhere.
@@ -275,7 +275,7 @@ def test_where_no_thread_can_be_had_it_works_without(cli: Cli, profile: MakeProf
 def test_ctrl_c_is_130_and_leaves_nothing(cli: Cli, blocked: subprocess.Popen[bytes]) -> None:
     result = interrupt(blocked)
     assert result.status == 130
-    assert result.stderr == "nssbackup: error: interrupted\n"
+    assert result.stderr == "nssbackup: error: interrupted; nothing was written\n"
     assert names(cli.here) == []
     assert names(cli.temporary) == []
 

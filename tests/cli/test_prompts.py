@@ -113,7 +113,7 @@ def test_questions_are_on_stderr_and_data_on_stdout(cli: Cli, profile: MakeProfi
         split=True,
     )
     assert talk.status == 0
-    assert talk.stdout == "a.pfx\n"
+    assert talk.stdout == f"{cli.here}/a.pfx\n"
     assert NEW in talk.text
 
 
@@ -262,7 +262,7 @@ def test_an_empty_choice_cancels(cli: Cli, profile: MakeProfile) -> None:
 def test_without_a_wipo_certificate_the_others_are_offered(cli: Cli, profile: MakeProfile) -> None:
     talk = cli.talk(
         *("export", "--profile", profile("foreign-only"), "-o", "a.pfx", *FAST),
-        answers=[(WHICH, "1\n"), (NEW, f"{STRONG}\n"), (AGAIN, f"{STRONG}\n")],
+        answers=[("Back this one up? [Y/n]", "\n"), (NEW, f"{STRONG}\n"), (AGAIN, f"{STRONG}\n")],
     )
     assert talk.status == 0
     assert cli.verify(cli.here / "a.pfx")[0]["identity"]["wipo"] is False
@@ -346,8 +346,11 @@ def test_without_a_terminal_the_error_names_the_option(
     assert names(cli.here) == []
 
 
-def test_without_a_terminal_verify_names_the_option(cli: Cli) -> None:
-    result = cli.run("verify", cli.file("a.pfx", b"no PFX"), stdin=b"")
+def test_without_a_terminal_verify_names_the_option(cli: Cli, profile: MakeProfile) -> None:
+    assert cli.run("verify", cli.file("a.pfx", b"no PFX"), stdin=b"").status == 32
+    assert cli.run("verify", "missing.pfx", stdin=b"").status == 32
+    assert cli.export(profile("ec-p256"), "-o", "b.pfx").status == 0
+    result = cli.run("verify", "b.pfx", stdin=b"")
     assert result.status == 2
     assert "`--password-file FILE`" in result.stderr
 

@@ -85,7 +85,7 @@ def restore(  # noqa: PLR0913 - one parameter per option
     dialogue = RestoreDialogue(
         backup_password=passwords.of_backup(password_file, "--password-file"),
         primary_password=passwords.primary_password(primary_password_file),
-        select=select_on(printer),
+        select=select_on(printer, "Restore this one?"),
         warn=printer.warn,
         detail=printer.detail,
     )
