@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nssbackup.errors import OutputError, OutputExistsError, reason
+from nssbackup.system.locking import lock
 
 PRIVATE_MODE = 0o600
 
@@ -262,7 +263,7 @@ def _new_temporary(folder: Path) -> tuple[Path, int]:
         descriptor = create_private(path)
         # The lock tells other runs that this file is not abandoned. One of them may have removed
         # it before it was locked.
-        if _ON_WINDOWS or not _lock(descriptor, wait=True) or os.fstat(descriptor).st_nlink:
+        if _ON_WINDOWS or not lock(descriptor, wait=True) or os.fstat(descriptor).st_nlink:
             return path, descriptor
         os.close(descriptor)
 
@@ -277,7 +278,7 @@ def _is_abandoned(path: Path) -> bool:
             return False
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            if _lock(descriptor, wait=False):
+            if lock(descriptor, wait=False):
                 return True
         finally:
             os.close(descriptor)
@@ -311,21 +312,3 @@ def _exists(path: Path) -> OutputExistsError:
 def _unwritable(path: Path, error: OSError) -> OutputError:
     message = f"`{path}` can't be written: {reason(error)}"
     return OutputError(message)
-
-
-if sys.platform == "win32":
-
-    def _lock(descriptor: int, *, wait: bool) -> bool:
-        del descriptor, wait
-        return False
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int, *, wait: bool) -> bool:
-        """Lock an open file until it is closed; return whether that was possible."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
-            return False
-        return True

@@ -17,8 +17,7 @@ from nssbackup.batch.options import BatchOptions, Roots
 from nssbackup.batch.report import BatchItem
 from nssbackup.batch.run import Listener, run_batch
 from nssbackup.errors import OutputError, UsageError
-from nssbackup.system import locking
-from nssbackup.system.locking import FolderLockedError, locked, only_run
+from nssbackup.system.locking import FolderLockedError, lock, locked
 from tests.builders.homes import JANE, add_home, backups, everything, opened, report_of
 from tests.builders.store import issue, rsa_key
 
@@ -153,13 +152,10 @@ def test_a_dry_run_leaves_not_even_a_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "b").exists()
 
 
-def test_two_runs_keep_out_of_each_others_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(locking, "_PATIENCE", 0.0)
+def test_two_runs_keep_out_of_each_others_way(tmp_path: Path) -> None:
     add_home(tmp_path / "homes", "jane", JANE)
     with another_run(tmp_path / "backups"):
-        with pytest.raises(FolderLockedError, match="another batch is at work") as caught:
+        with pytest.raises(FolderLockedError, match="another run is at work") as caught:
             run_batch(options(tmp_path))
         assert caught.value.exit_status == 31
         assert backups(tmp_path / "backups") == []
@@ -168,22 +164,11 @@ def test_two_runs_keep_out_of_each_others_way(
     assert run_batch(options(tmp_path)).report.totals["failed"] == 0
 
 
-def test_the_next_run_waits_for_what_a_killed_one_left_behind(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    with another_run(tmp_path / "x"):
-        pass
-    with only_run(path) as held:
-        assert isinstance(held, int)
-        assert locking._lock(os.open(path, os.O_RDWR), wait=False) is False  # noqa: SLF001 - the seam
-    with only_run(path):
-        pass
-
-
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "list").touch()
     first, second = (os.open(tmp_path / "list", os.O_RDWR) for _ in range(2))
     with locked(first):
-        assert locking._lock(second, wait=False) is False  # noqa: SLF001 - the seam
+        assert lock(second, wait=False) is False
     with locked(second):
         pass
     os.close(first)

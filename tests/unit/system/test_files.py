@@ -438,7 +438,7 @@ def test_a_file_removed_before_it_is_locked_is_made_again(
 def test_without_locks_a_leftover_is_removed_after_a_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_lock", lambda _descriptor, **_: False)
+    monkeypatch.setattr(files, "lock", lambda _descriptor, **_: None)
     left(tmp_path, hours=25)
     left(tmp_path, ".nssbackup-1.tmp", hours=23)
     write_verified(tmp_path / "a.pfx", DATA, accept)
