@@ -95,12 +95,10 @@ def test_two_new_key_databases_have_different_salts(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_an_error_in_words(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnwritableError, match="does not exist"):
+    with pytest.raises(StoreUnwritableError, match="no such file"):
         writer.create_missing(tmp_path / "nowhere")
-    missing = tmp_path / "nowhere" / "key4.db"
-    with pytest.raises(StoreUnwritableError, match="no such file") as refused:
+    with pytest.raises(StoreUnwritableError, match="nowhere` does not exist") as refused:
         writer.place(tmp_path / "nowhere", {"key4.db": b""})
-    assert refused.value.message.startswith(f"`{missing}` can't be written: ")
     assert refused.value.hint is None
 
 
