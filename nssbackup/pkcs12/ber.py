@@ -36,14 +36,19 @@ def normalise(data: bytes) -> bytes:
         UnsupportedBackupError: it is larger than 8 MiB, nested deeper than 32 levels or made of
             more than 50,000 elements.
     """
+    der, end = first(data)
+    if end != len(data):
+        raise _damaged()
+    return der
+
+
+def first(data: bytes) -> tuple[bytes, int]:
+    """Return the BER value that `data` begins with as DER, and its length; errors as above."""
     if len(data) > FILE_BYTES:
         message = f"the file is larger than {FILE_BYTES // 1024 // 1024} MiB, the limit for a PFX"
         raise UnsupportedBackupError(message)
-    reader = _Reader(data)
-    tag, content, end = reader.element(0, len(data), 0)
-    if end != len(data):
-        raise _damaged()
-    return encode(tag, content)
+    tag, content, end = _Reader(data).element(0, len(data), 0)
+    return encode(tag, content), end
 
 
 def encode(tag: bytes, content: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from cryptography import x509
@@ -13,18 +13,15 @@ from nssbackup.errors import (
     DamagedBackupError,
     KeyInconsistentError,
     KeyNotExportableError,
+    NssBackupError,
     UnsupportedBackupError,
 )
 from nssbackup.identity import private_keys
-from nssbackup.identity.certificate import (
-    MalformedCertificateError,
-    StoredCertificate,
-    from_der,
-)
+from nssbackup.identity.certificate import StoredCertificate, from_der
 from nssbackup.identity.chain import Chains
 from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import structure
-from nssbackup.pkcs12.safes import Bag, KeyBag
+from nssbackup.pkcs12.safes import Bag, CertificateBag, KeyBag
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +94,15 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class PfxContents:
-    """The contents of a PFX, in the order of the file."""
+    """The contents of a PFX, in the order of the file.
+
+    `notes` say what was left out, and what is unusual about the file.
+    """
 
     keys: tuple[FoundKey, ...]
     certificates: tuple[FoundCertificate, ...]
     description: PfxDescription
+    notes: tuple[str, ...] = ()
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -150,41 +151,60 @@ class PfxContents:
         return Chains(each.certificate for each in self.certificates).identity(None, own)
 
 
-def contents_of(bags: Iterable[Bag], description: PfxDescription) -> PfxContents:
-    """Read the keys and certificates of decrypted bags.
+def contents_of(
+    bags: Iterable[Bag], description: PfxDescription, notes: Sequence[str] = ()
+) -> PfxContents:
+    """Read the keys and certificates of decrypted bags; leave out those that can't be read.
 
     Raises:
-        DamagedBackupError: one of them is malformed.
-        UnsupportedBackupError: a key is of a kind that can't be handled.
+        DamagedBackupError: no key, or no certificate, can be read.
+        UnsupportedBackupError: all keys are of a kind that can't be handled.
     """
-    found_keys, found_certificates = [], []
+    keys: list[FoundKey] = []
+    certificates: list[FoundCertificate] = []
+    left_out: dict[type[Bag], list[tuple[str, NssBackupError]]] = {KeyBag: [], CertificateBag: []}
     for bag in bags:
-        name, key_id = bag.friendly_name, bag.local_key_id
         try:
             if isinstance(bag, KeyBag):
-                key = private_keys.from_pkcs8(bag.data)
-                algorithm = structure.pkcs8_algorithm(bag.data)
-                found_keys.append(FoundKey(key, name, key_id, algorithm))
+                keys.append(_key(bag))
             else:
-                certificate = replace(from_der(bag.der), nickname=name)
-                found_certificates.append(FoundCertificate(certificate, name, key_id))
-        except (
-            KeyNotExportableError,
-            KeyInconsistentError,
-            MalformedCertificateError,
-            # Not ValueErrors, so that `identity` doesn't expect them: an unknown version, a key
-            # that OpenSSL can't set up, a name with a BIT STRING in it.
-            x509.InvalidVersion,
-            InternalError,
-            TypeError,
-        ) as error:
-            raise _unreadable(error) from error
-    return PfxContents(tuple(found_keys), tuple(found_certificates), description)
+                certificates.append(_certificate(bag))
+        except NssBackupError as error:
+            left_out[type(bag)].append((_name_of(bag), error))
+    for found, refused in ((keys, left_out[KeyBag]), (certificates, left_out[CertificateBag])):
+        if refused and not found:
+            raise _unreadable(refused[0][1]) from refused[0][1]
+    skipped = [
+        f"left out: {name}: {error.message}"
+        for refused in left_out.values()
+        for name, error in refused
+    ]
+    return PfxContents(tuple(keys), tuple(certificates), description, (*notes, *skipped))
 
 
-def _unreadable(error: Exception) -> BackupError:
+def _key(bag: KeyBag) -> FoundKey:
+    try:
+        key = private_keys.from_pkcs8(bag.data)
+    except InternalError as error:
+        message = "OpenSSL can't set up the private key"
+        raise KeyInconsistentError(message) from error
+    algorithm = structure.pkcs8_algorithm(bag.data)
+    return FoundKey(key, bag.friendly_name, bag.local_key_id, algorithm)
+
+
+def _certificate(bag: CertificateBag) -> FoundCertificate:
+    certificate = replace(from_der(bag.der), nickname=bag.friendly_name)
+    return FoundCertificate(certificate, bag.friendly_name, bag.local_key_id)
+
+
+def _name_of(bag: Bag) -> str:
+    kind = "private key" if isinstance(bag, KeyBag) else "certificate"
+    return f"the {kind} `{bag.friendly_name}`" if bag.friendly_name else f"a {kind}"
+
+
+def _unreadable(error: NssBackupError) -> BackupError:
     if isinstance(error, KeyNotExportableError):
         return UnsupportedBackupError(error.message)
-    if isinstance(error, KeyInconsistentError | MalformedCertificateError):
-        return DamagedBackupError(f"the PFX opens, but {error.message}")
-    return DamagedBackupError("the PFX opens, but its contents can't be read")
+    if isinstance(error, BackupError):
+        return error
+    return DamagedBackupError(f"the PFX opens, but {error.message}")

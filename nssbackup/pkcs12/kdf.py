@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from nssbackup.errors import DamagedBackupError, UnsupportedBackupError, UsageError
 from nssbackup.secret import Secret
 
-Hash = Literal["sha1", "sha224", "sha256", "sha384", "sha512"]
-HASHES: tuple[Hash, ...] = ("sha1", "sha224", "sha256", "sha384", "sha512")
+Hash = Literal["md5", "sha1", "sha224", "sha256", "sha384", "sha512"]
+HASHES: tuple[Hash, ...] = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 
 # RFC 7292, B.3: the ID byte says what the bytes are for.
 Purpose = Literal[1, 2, 3]
@@ -50,10 +50,14 @@ _SHA256_BYTES = 32
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Encoded:
-    """A password as bytes: `bmp` for the KDF of PKCS#12, `octets` for PBKDF2."""
+    """A password as bytes: `bmp` for the KDF of PKCS#12, `octets` for PBKDF2.
+
+    `name` says which encoding it is if it is not the one of the standards.
+    """
 
     bmp: bytes
     octets: bytes
+    name: str | None = None
 
     def __reduce__(self) -> NoReturn:
         message = "an encoded password can't be pickled"
@@ -80,15 +84,29 @@ def encoded(password: Secret) -> Encoded:
 
 
 def encodings(password: Secret) -> tuple[Encoded, ...]:
-    """Return the encodings to try in order: the standard one first.
-
-    Some programs write the empty password as 00 00 and others as nothing; NSS tries both.
+    """Return the encodings that real programs write, in the order to try them.
 
     Raises:
         UsageError: the password is not text (a lone surrogate).
     """
     standard = encoded(password)
-    return (standard,) if password else (standard, Encoded(b"", b""))
+    if not password:
+        # Some write the empty password as 00 00 and others as nothing; NSS tries both.
+        return standard, Encoded(b"", b"")
+    utf8 = standard.octets
+    found = [
+        standard,
+        # NSS before 3.34 gave PBKDF2 the BMPString (Mozilla bug 1399867).
+        Encoded(standard.bmp, standard.bmp, "UTF-16 where UTF-8 is due, as by old NSS"),
+        Encoded(standard.bmp[:-2], utf8 + b"\0", "a terminating NUL too much or too little"),
+    ]
+    if not utf8.isascii():
+        # OpenSSL before 1.1.0 took each byte of the terminal's encoding for a character.
+        widened = utf8.decode("latin-1").encode("utf-16-be") + b"\0\0"
+        found.append(Encoded(widened, utf8, "UTF-8 taken for Latin-1, as by OpenSSL 1.0"))
+        with suppress(UnicodeEncodeError):
+            found.append(Encoded(standard.bmp, password.reveal().encode("latin-1"), "Latin-1"))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +124,15 @@ class Pkcs12Kdf:
         """Its cost in rounds of HMAC-SHA-256."""
         return _cost(self.rounds, self.length, self.hash_name)
 
-    def derive(self, password: Encoded) -> bytes:
+    def input(self, password: Encoded) -> bytes:
+        """Return the password as this KDF takes it."""
+        return password.bmp
+
+    def derive(self, password: bytes) -> bytes:
         """Derive the key; other threads run meanwhile if OpenSSL does the work."""
         generate = _openssl()
-        derived = generate(self, password.bmp) if generate else None
-        return derived or derive_in_python(self, password.bmp)
+        derived = generate(self, password) if generate else None
+        return derived or derive_in_python(self, password)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +149,42 @@ class Pbkdf2:
         """Its cost in rounds of HMAC-SHA-256."""
         return _cost(self.rounds, self.length, self.prf)
 
-    def derive(self, password: Encoded) -> bytes:
+    def input(self, password: Encoded) -> bytes:
+        """Return the password as this KDF takes it."""
+        return password.octets
+
+    def derive(self, password: bytes) -> bytes:
         """Derive the key; other threads run meanwhile."""
         digest: hashes.HashAlgorithm = getattr(hashes, self.prf.upper())()
-        return PBKDF2HMAC(digest, self.length, self.salt, self.rounds).derive(password.octets)
+        return PBKDF2HMAC(digest, self.length, self.salt, self.rounds).derive(password)
 
 
-Kdf = Pkcs12Kdf | Pbkdf2
+@dataclass(frozen=True, slots=True)
+class Pbkdf1:
+    """PBKDF1 (RFC 8018, 5.1), which gives as many bytes as the hash has."""
+
+    salt: bytes
+    rounds: int
+    hash_name: Hash
+
+    @property
+    def cost(self) -> int:
+        """Its cost in rounds of HMAC-SHA-256: it is done in Python."""
+        return 4 * self.rounds
+
+    def input(self, password: Encoded) -> bytes:
+        """Return the password as this KDF takes it."""
+        return password.octets
+
+    def derive(self, password: bytes) -> bytes:
+        """Derive the key."""
+        derived = password + self.salt
+        for _ in range(self.rounds):
+            derived = hashlib.new(self.hash_name, derived).digest()
+        return derived
+
+
+Kdf = Pkcs12Kdf | Pbkdf1 | Pbkdf2
 
 
 def check_parameters(salt: bytes, rounds: int) -> None:
@@ -181,7 +232,7 @@ class Derivations:
         self._name = name
         self._budget = budget
         self._executor: ThreadPoolExecutor | None = None
-        self._results: dict[tuple[Kdf, Encoded], Future[bytes]] = {}
+        self._results: dict[tuple[Kdf, bytes], Future[bytes]] = {}
 
     def __reduce__(self) -> NoReturn:
         message = "derivations can't be pickled"
@@ -193,11 +244,12 @@ class Derivations:
         Raises:
             UnsupportedBackupError: they cost more than the budget allows.
         """
-        new = [kdf for kdf in dict.fromkeys(kdfs) if (kdf, password) not in self._results]
+        pairs = dict.fromkeys((kdf, kdf.input(password)) for kdf in kdfs)
+        new = [pair for pair in pairs if pair not in self._results]
         if self._budget is not None:
-            self._budget.spend(sum(kdf.cost for kdf in new))
-        for kdf in new:
-            self._results[kdf, password] = self._submit(kdf, password)
+            self._budget.spend(sum(kdf.cost for kdf, _ in new))
+        for kdf, octets in new:
+            self._results[kdf, octets] = self._submit(kdf, octets)
 
     def result(self, kdfs: Iterable[Kdf], password: Encoded) -> tuple[bytes, ...]:
         """Wait for derivations and return their keys; those not started yet are started now.
@@ -207,14 +259,14 @@ class Derivations:
         """
         kdfs = tuple(kdfs)
         self.start(kdfs, password)
-        return tuple(self._results[kdf, password].result() for kdf in kdfs)
+        return tuple(self._results[kdf, kdf.input(password)].result() for kdf in kdfs)
 
     def finish(self, *, cancel: bool = False) -> None:
         """Let the threads end when their work is done; `cancel` drops what has not started."""
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=cancel)
 
-    def _submit(self, kdf: Kdf, password: Encoded) -> Future[bytes]:
+    def _submit(self, kdf: Kdf, password: bytes) -> Future[bytes]:
         if kdf.rounds > _SHORT:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(_THREADS, self._name)
@@ -225,15 +277,9 @@ class Derivations:
         return done
 
 
-def derive_in_python(kdf: Pkcs12Kdf, password: bytes, hash_name: str | None = None) -> bytes:
-    """Derive the key of the PKCS#12 KDF in Python; the letters are those of RFC 7292, B.2.
-
-    Args:
-        kdf: its parameters.
-        password: UTF-16BE with its 00 00.
-        hash_name: a hash that isn't a `Hash`, in place of the one of `kdf`.
-    """
-    new: Callable[..., hashlib._Hash] = getattr(hashlib, hash_name or kdf.hash_name)
+def derive_in_python(kdf: Pkcs12Kdf, password: bytes) -> bytes:
+    """Derive the key of the PKCS#12 KDF in Python; the letters are those of RFC 7292, B.2."""
+    new: Callable[..., hashlib._Hash] = getattr(hashlib, kdf.hash_name)
     v = new().block_size
     i = _filled(kdf.salt, v) + _filled(password, v)
     derived = b""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
-from nssbackup.errors import BackupError, DamagedBackupError, WrongBackupPasswordError
-from nssbackup.pkcs12 import fallback, kdf, protection, safes, structure
+from nssbackup.errors import (
+    BackupError,
+    DamagedBackupError,
+    UnsupportedBackupError,
+    WrongBackupPasswordError,
+)
+from nssbackup.pkcs12 import kdf, protection, safes, structure
 from nssbackup.pkcs12.contents import (
     NOT_ENCRYPTED,
     PfxContents,
@@ -17,13 +21,12 @@ from nssbackup.pkcs12.contents import (
     contents_of,
 )
 from nssbackup.pkcs12.kdf import Encoded, Kdf
-from nssbackup.pkcs12.protection import AnyEncryption, Encryption, Mac, Other
+from nssbackup.pkcs12.protection import AnyEncryption, Mac, Other
 from nssbackup.pkcs12.safes import Bag, CertificateBag, ClearSafe, EncryptedSafe, KeyBag, Pfx
 from nssbackup.secret import Secret
 
 # A bag, and the encryption of the safe around it.
 _Placed = tuple[AnyEncryption | None, Bag]
-_Result = TypeVar("_Result")
 
 
 def describe(data: bytes) -> PfxDescription:
@@ -61,16 +64,20 @@ def open_pfx(data: bytes, password: Secret) -> PfxContents:
     pfx = safes.parse(data)
     opener = _Opener(pfx, passwords)
     try:
-        placed = opener.open(data)
+        placed = opener.open()
     finally:
         opener.close()
-    return contents_of([bag for _, bag in placed], _description(pfx, placed))
+    notes = opener.notes
+    if pfx.surplus:
+        notes.append(f"{pfx.surplus:,} bytes after the end of the PFX were ignored")
+    return contents_of([bag for _, bag in placed], _description(pfx, placed), notes)
 
 
 class _Opener:
     """Opens one file: all derivations start at once, and each result is awaited where needed."""
 
     def __init__(self, pfx: Pfx, passwords: tuple[Encoded, ...]) -> None:
+        self.notes: list[str] = []
         self._pfx = pfx
         self._passwords = passwords
         self._budget = kdf.RoundBudget()
@@ -80,13 +87,14 @@ class _Opener:
         """Drop the derivations that nobody waits for, as after a wrong password."""
         self._derivations.finish(cancel=True)
 
-    def open(self, data: bytes) -> list[_Placed]:
-        """Return every bag of the file, decrypted."""
+    def open(self) -> list[_Placed]:
+        """Return every bag of the file, decrypted; leave out keys that can't be."""
         mac = self._pfx.mac
-        self._start(_encryptions(self._pfx), (mac.kdf,) if isinstance(mac, Mac) else ())
         if isinstance(mac, Other):
-            self._pay(mac)
-        self._check_mac(data)
+            raise protection.unsupported(mac.name)
+        self._start(_encryptions(self._pfx), (mac.kdf,) if mac else ())
+        if mac is not None:
+            self._check_mac(mac)
         placed: list[_Placed] = []
         for safe in self._pfx.safes:
             if isinstance(safe, EncryptedSafe):
@@ -94,88 +102,89 @@ class _Opener:
             else:
                 placed += [(None, bag) for bag in safe.bags]
         safes.check_count([bag for _, bag in placed])
-        return [(around, self._decrypted(bag)) for around, bag in placed]
+        return self._decrypted(placed)
 
     def _start(self, encryptions: Iterable[AnyEncryption], others: tuple[Kdf, ...] = ()) -> None:
-        """Start what has to be derived, when all of it has been paid for."""
-        kdfs = list(others)
-        for each in encryptions:
-            if isinstance(each, Other):
-                self._pay(each)
-            else:
-                kdfs += each.kdfs
-        self._derivations.start(kdfs, self._passwords[0])
+        """Start what has to be derived, once all of it has been paid for."""
+        known = [each for each in encryptions if not isinstance(each, Other)]
+        kdfs = [kdf for each in known for kdf in each.kdfs]
+        self._derivations.start([*others, *kdfs], self._passwords[0])
 
-    def _pay(self, other: Other) -> None:
-        if other.rounds is None:
-            raise protection.unsupported(other.name)
-        self._budget.spend(other.cost * len(self._passwords))
-
-    def _check_mac(self, data: bytes) -> None:
-        """Try the password in each encoding; the one that makes the MAC comes first from now on."""
-        mac = self._pfx.mac
-        if mac is None:
-            return
-        for password in self._passwords:
-            if isinstance(mac, Other):
-                fits = fallback.mac_fits(data, password)
-            else:
-                (key,) = self._derivations.result((mac.kdf,), password)
-                fits = hmac.compare_digest(mac.digest(key, self._pfx.content), self._pfx.digest)
-            if fits:
+    def _check_mac(self, mac: Mac) -> None:
+        """Try the encodings of the password; the one that makes the MAC comes first from now on."""
+        for password in self._affordable((mac.kdf,)):
+            (key,) = self._derivations.result((mac.kdf,), password)
+            if hmac.compare_digest(mac.digest(key, self._pfx.content), self._pfx.digest):
                 others = (each for each in self._passwords if each is not password)
                 self._passwords = (password, *others)
+                self._note(password)
                 return
         message = "the backup password is wrong"
         raise WrongBackupPasswordError(message)
 
+    def _affordable(self, kdfs: Sequence[Kdf]) -> Iterator[Encoded]:
+        """Yield the encodings of the password, as long as the budget allows another derivation."""
+        self._derivations.start(kdfs, self._passwords[0])
+        yield self._passwords[0]
+        for password in self._passwords[1:]:
+            try:
+                self._derivations.start(kdfs, password)
+            except UnsupportedBackupError:
+                return
+            yield password
+
+    def _note(self, password: Encoded) -> None:
+        note = f"the password is encoded in an unusual way: {password.name}"
+        if password.name and note not in self.notes:
+            self.notes.append(note)
+
     def _bags(self, safe: EncryptedSafe) -> tuple[Bag, ...]:
-        if isinstance(safe.encryption, Other):
-            return self._by_fallback(fallback.open_safe, safe.encryption, safe.ciphertext)
-        for contents in self._plaintexts(safe.encryption, safe.ciphertext):
+        for password, contents in self._plaintexts(safe.encryption, safe.ciphertext):
             try:
                 bags = safes.bags_of(contents)
             except DamagedBackupError:
                 continue  # the padding was right by chance
+            self._note(password)
             self._start(_encryptions_of_keys(bags))
             return bags
         raise self._undecryptable()
 
-    def _decrypted(self, bag: Bag) -> Bag:
-        """Return a bag with its key in the clear (`encryption` still says how it was encrypted)."""
+    def _decrypted(self, placed: Sequence[_Placed]) -> list[_Placed]:
+        """Return the bags with their keys in the clear; `encryption` stays."""
+        found: list[_Placed] = []
+        refused: list[UnsupportedBackupError] = []
+        for around, bag in placed:
+            try:
+                found.append((around, self._clear(bag)))
+            except UnsupportedBackupError as error:
+                refused.append(error)
+        if refused and not any(isinstance(bag, KeyBag) for _, bag in found):
+            raise refused[0]
+        self.notes += [f"left out: a private key: {error.message}" for error in refused]
+        return found
+
+    def _clear(self, bag: Bag) -> Bag:
         if not isinstance(bag, KeyBag) or bag.encryption is None:
             return bag
-        if isinstance(bag.encryption, Other):
-            pkcs8 = self._by_fallback(fallback.open_key, bag.encryption, bag.data)
-            return replace(bag, data=pkcs8)
-        for pkcs8 in self._plaintexts(bag.encryption, bag.data):
+        for password, pkcs8 in self._plaintexts(bag.encryption, bag.data):
             # A PrivateKeyInfo is a SEQUENCE: anything else comes from a wrong key.
             if pkcs8.startswith(structure.SEQUENCE):
+                self._note(password)
                 return replace(bag, data=pkcs8)
         raise self._undecryptable()
 
-    def _plaintexts(self, encryption: Encryption, ciphertext: bytes) -> Iterable[bytes]:
+    def _plaintexts(
+        self, encryption: AnyEncryption, ciphertext: bytes
+    ) -> Iterator[tuple[Encoded, bytes]]:
         """Yield what each encoding of the password decrypts to, if the padding is right."""
-        for password in self._passwords:
-            derived = self._derivations.result(encryption.kdfs, password)
-            plaintext = encryption.key(derived).decrypt(ciphertext)
-            if plaintext is not None:
-                yield plaintext
-
-    def _by_fallback(
-        self,
-        open_part: Callable[[Other, bytes, Encoded], _Result | None],
-        encryption: Other,
-        ciphertext: bytes,
-    ) -> _Result:
-        for password in self._passwords:
-            found = open_part(encryption, ciphertext, password)
-            if found is not None:
-                return found
-        if self._pfx.mac is not None:
-            # The password is right, so OpenSSL lacks the algorithm (its legacy provider).
+        if isinstance(encryption, Other):
             raise protection.unsupported(encryption.name)
-        raise self._undecryptable()
+        for password in self._affordable(encryption.kdfs):
+            key = encryption.key(self._derivations.result(encryption.kdfs, password))
+            self._budget.spend(key.cost(ciphertext))
+            plaintext = key.decrypt(ciphertext)
+            if plaintext is not None:
+                yield password, plaintext
 
     def _undecryptable(self) -> BackupError:
         if self._pfx.mac is not None:

@@ -59,26 +59,31 @@ Safe = EncryptedSafe | ClearSafe
 
 @dataclass(frozen=True, slots=True)
 class Pfx:
-    """A file: its safes, and the MAC over `content` (the authSafe as it was written)."""
+    """A file: its safes, and the MAC over `content` (the authSafe as it was written).
+
+    `surplus` counts the bytes behind it.
+    """
 
     mac: AnyMac | None
     digest: bytes
     content: bytes = field(repr=False)
     safes: tuple[Safe, ...]
+    surplus: int = 0
 
 
 def parse(data: bytes) -> Pfx:
     """Take a file apart.
 
     Args:
-        data: a PFX in BER or DER.
+        data: a PFX in BER or DER; bytes behind it are ignored, as every reader does.
 
     Raises:
         DamagedBackupError: it is not a PFX, or it contradicts itself.
         UnsupportedBackupError: it is protected by public keys instead of a password, or exceeds
             our limits.
     """
-    pfx = structure.decode(structure.Pfx, ber.normalise(data))
+    der, end = ber.first(data)
+    pfx = structure.decode(structure.Pfx, der)
     if pfx.version != _VERSION:
         message = f"the file says it is PKCS#12 version {pfx.version}: only 3 is known"
         raise UnsupportedBackupError(message)
@@ -90,6 +95,7 @@ def parse(data: bytes) -> Pfx:
         digest=b"" if pfx.mac_data is None else pfx.mac_data.mac.digest,
         content=content,
         safes=safes,
+        surplus=len(data) - end,
     )
 
 

@@ -34,10 +34,9 @@ X509_CERTIFICATE = ObjectIdentifier("1.2.840.113549.1.9.22.1")
 PBKDF2 = ObjectIdentifier("1.2.840.113549.1.5.12")
 PBES2 = ObjectIdentifier("1.2.840.113549.1.5.13")
 PBMAC1 = ObjectIdentifier("1.2.840.113549.1.5.14")
-# RFC 7292, appendix C
-PBE_SHA1_3DES = ObjectIdentifier("1.2.840.113549.1.12.1.3")
 # FIPS 180-4 in NIST's arc; SHA-1 in OIW's (RFC 3279, 2.1 and RFC 5754, 2)
 HASH_OIDS: dict[Hash, ObjectIdentifier] = {
+    "md5": ObjectIdentifier("1.2.840.113549.2.5"),
     "sha1": ObjectIdentifier("1.3.14.3.2.26"),
     "sha224": ObjectIdentifier("2.16.840.1.101.3.4.2.4"),
     "sha256": ObjectIdentifier("2.16.840.1.101.3.4.2.1"),
@@ -47,7 +46,7 @@ HASH_OIDS: dict[Hash, ObjectIdentifier] = {
 # RFC 8018, B.1.2
 HMAC_OIDS: dict[Hash, ObjectIdentifier] = {
     name: ObjectIdentifier(f"1.2.840.113549.2.{number}")
-    for number, name in zip((7, 8, 9, 10, 11), HASHES, strict=True)
+    for number, name in zip((6, 7, 8, 9, 10, 11), HASHES, strict=True)
 }
 # NIST's AES arc: CBC by the bytes of the key (RFC 8018, B.2.5)
 AES_CBC_OIDS: dict[int, ObjectIdentifier] = {

@@ -272,7 +272,7 @@ def _derivations(rounds: int) -> float:
     from nssbackup.secret import Secret
 
     salt, times = bytes(16), max(1, 200_000 // rounds)
-    password = encoded(Secret(_PASSWORD))
+    password = encoded(Secret(_PASSWORD)).bmp
     best = float("inf")
     for _ in range(5):
         start = time.process_time()

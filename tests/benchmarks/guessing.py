@@ -88,10 +88,10 @@ def _mac(name: str, format_: Format, rounds: int) -> Target:
     """The MAC: of all that the password protects it needs the fewest hashes."""
     checked = protection.new_mac(format_, rounds)
     content = bytes(4_000)
-    digest = checked.digest(checked.kdf.derive(kdf.encoded(Secret("the password"))), content)
+    digest = checked.digest(checked.kdf.derive(kdf.encoded(Secret("the password")).bmp), content)
 
     def guess(password: str) -> bool:
-        key = checked.kdf.derive(kdf.encoded(Secret(password)))
+        key = checked.kdf.derive(kdf.encoded(Secret(password)).bmp)
         return hmac.compare_digest(checked.digest(key, content), digest)
 
     # A round is one block: the hash of the round before. The HMAC over the file comes on top.

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat import asn1
-from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
@@ -38,9 +37,9 @@ from nssbackup.fleet.reports import read_document
 from nssbackup.identity import chain, private_keys
 from nssbackup.identity.certificate import StoredCertificate, from_der
 from nssbackup.identity.model import Profile
-from nssbackup.pkcs12 import fallback, kdf, open_pfx, structure
-from nssbackup.pkcs12.kdf import Encoded, Hash, Kdf, Pbkdf2, Pkcs12Kdf
-from nssbackup.pkcs12.protection import CbcKey, PbeSha1TripleDes, pkcs12_mac
+from nssbackup.pkcs12 import kdf, open_pfx, structure
+from nssbackup.pkcs12.kdf import Hash, Kdf, Pbkdf2
+from nssbackup.pkcs12.protection import pbe_sha1_3des, pkcs12_mac
 from nssbackup.profiles import groups, settings
 from nssbackup.profiles.groups import read_group_members
 from nssbackup.restore import rows as native_rows
@@ -66,7 +65,7 @@ from tests.builders.store import (
     tlv,
 )
 from tests.fuzz import guard
-from tests.unit.pkcs12.identities import authenticated, certificate_bag, key_bag
+from tests.unit.pkcs12.identities import authenticated, key_bag
 from tests.unit.profiles.machine import Machine
 
 CERTIFICATE = b"\0\0\0\1"
@@ -426,7 +425,7 @@ def test_an_rsa_key_with_a_number_of_megabytes_is_not_computed_with(place: int) 
         ((Pbkdf2(b"s", 1000, "sha256", 32),), 1000),
         ((Pbkdf2(b"s", 1000, "sha1", 32),), 2000),
         ((Pbkdf2(b"s", 1000, "sha384", 32),), 4000),
-        (PbeSha1TripleDes(b"s", 1000).kdfs, 3000),
+        (pbe_sha1_3des(b"s", 1000).kdfs, 3000),
     ],
 )
 def test_rounds_are_weighed_by_what_they_cost(kdfs: tuple[Kdf, ...], cost: int) -> None:
@@ -443,21 +442,7 @@ def test_the_dearest_file_that_is_opened_at_all(hash_name: Hash, *, every_fault:
     with pytest.raises(UnsupportedBackupError):
         budget.spend(unit)
     if every_fault:
-        Pbkdf2(b"salt", most, hash_name, 128).derive(kdf.encoded(PASSWORD))
-
-
-def two_key_3des(plaintext: bytes) -> tuple[structure.AlgorithmIdentifier, bytes]:
-    """An encryption that is left to OpenSSL, and what it makes of a plaintext."""
-    salt = b"saltsalt"
-    key, iv = (
-        Pkcs12Kdf(salt, 1, "sha1", purpose, length).derive(kdf.encoded(PASSWORD))
-        for purpose, length in ((kdf.KEY, 16), (kdf.IV, 8))
-    )
-    algorithm = structure.AlgorithmIdentifier(
-        algorithm=ObjectIdentifier("1.2.840.113549.1.12.1.4"),
-        parameters=structure.opened(structure.Pbes1Parameters(salt=salt, iterations=1)),
-    )
-    return algorithm, CbcKey(TripleDES(key + key[:8]), iv).encrypt(plaintext)
+        Pbkdf2(b"salt", most, hash_name, 128).derive(b"x")
 
 
 def dsa_pkcs8(bits: int) -> bytes:
@@ -470,54 +455,21 @@ def pfx_of(*safes: structure.ContentInfo) -> bytes:
     return asn1.encode_der(authenticated(structure.encode_contents(list(safes)), PASSWORD))
 
 
-def shrouded(key: bytes) -> structure.SafeBag:
-    algorithm, data = two_key_3des(key)
-    info = structure.EncryptedPrivateKeyInfo(algorithm=algorithm, data=data)
-    return structure.SafeBag(
-        id=structure.SHROUDED_KEY_BAG, value=structure.opened(info), attributes=None
-    )
-
-
-def encrypted_safe(*bags: structure.SafeBag) -> structure.ContentInfo:
-    return structure.encrypted_info(*two_key_3des(structure.encode_bags(list(bags))))
-
-
-@pytest.mark.parametrize("place", ["bags", "safes"])
-def test_openssl_computes_with_one_key_that_is_not_handled_and_no_more(
-    monkeypatch: pytest.MonkeyPatch, place: str, *, every_fault: bool
-) -> None:
-    """Of the longest that it gets, each takes half a second."""
-    key = dsa_pkcs8(9_900 if every_fault else 2_000)
-    safes = (
-        [structure.data_info(structure.encode_bags([shrouded(key)] * 60))]
-        if place == "bags"
-        else [encrypted_safe(key_bag(key))] * 60
-    )
-    loaded = []
-    before = fallback._load  # noqa: SLF001 - what OpenSSL is given
-
-    def counted(data: bytes, password: Encoded) -> object:
-        loaded.append(data)
-        return before(data, password)
-
-    monkeypatch.setattr(fallback, "_load", counted)
+def test_a_key_that_is_not_handled_is_not_computed_with() -> None:
+    """OpenSSL takes minutes to compute the public value of such a DSA key."""
+    key = key_bag(dsa_pkcs8(200_000))
     with pytest.raises(UnsupportedBackupError, match="a DSA key can't be handled yet"):
-        open_pfx(pfx_of(*safes), PASSWORD)
-    assert len(loaded) == 1
+        open_pfx(pfx_of(structure.data_info(structure.encode_bags([key] * 60))), PASSWORD)
 
 
-def test_openssl_gets_no_key_that_it_would_compute_with_for_ever() -> None:
-    bag = shrouded(dsa_pkcs8(40_000))
-    with pytest.raises(UnsupportedBackupError, match="of this size"):
-        open_pfx(pfx_of(structure.data_info(structure.encode_bags([bag]))), PASSWORD)
-
-
-def test_openssl_sees_the_certificates_of_a_long_safe_alone() -> None:
-    der = issue(ec_key())
-    safe = encrypted_safe(key_bag(dsa_pkcs8(40_000)), certificate_bag(der))
-    contents = open_pfx(pfx_of(safe), PASSWORD)
-    assert [each.certificate.der for each in contents.certificates] == [der]
-    assert contents.keys == ()
+def test_rc2_in_python_is_paid_for_by_its_blocks() -> None:
+    algorithm = structure.AlgorithmIdentifier(
+        algorithm=ObjectIdentifier("1.2.840.113549.1.12.1.6"),
+        parameters=structure.opened(structure.Pbes1Parameters(salt=b"salt", iterations=1)),
+    )
+    safe = structure.encrypted_info(algorithm, bytes(1_000_000))
+    with pytest.raises(UnsupportedBackupError, match="rounds in all"):
+        open_pfx(pfx_of(safe), PASSWORD)
 
 
 # --- chains

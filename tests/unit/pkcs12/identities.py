@@ -111,7 +111,7 @@ def mac_of(description: PfxDescription) -> Protection:
 def encrypt(how: Encryption, password: Secret, plaintext: bytes) -> bytes:
     """Encrypt as a PFX with this password would."""
     encoded = kdf.encoded(password)
-    return how.key([each.derive(encoded) for each in how.kdfs]).encrypt(plaintext)
+    return how.key([each.derive(each.input(encoded)) for each in how.kdfs]).encrypt(plaintext)
 
 
 def encrypted_safe(how: Encryption, password: Secret, contents: bytes) -> structure.ContentInfo:
@@ -123,7 +123,9 @@ def authenticated(content: bytes, password: Secret | None, mac: Mac | None = Non
     mac_data = None
     if password is not None:
         mac = mac or pkcs12_mac("sha256", b"salt", 1)
-        mac_data = mac.mac_data(mac.digest(mac.kdf.derive(kdf.encoded(password)), content))
+        mac_data = mac.mac_data(
+            mac.digest(mac.kdf.derive(mac.kdf.input(kdf.encoded(password))), content)
+        )
     return structure.Pfx(version=3, auth_safe=structure.data_info(content), mac_data=mac_data)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InternalError
 from cryptography.hazmat import asn1
-from cryptography.hazmat.primitives.ciphers import algorithms as ciphers
 from cryptography.x509 import ObjectIdentifier
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -35,10 +34,19 @@ from nssbackup.pkcs12 import (
     safes,
     structure,
 )
-from nssbackup.pkcs12.kdf import Encoded, Hash, Pbkdf2
-from nssbackup.pkcs12.protection import Mac, Other, Pbes2, PbeSha1TripleDes, pkcs12_mac
+from nssbackup.pkcs12.kdf import Hash, Pbkdf2
+from nssbackup.pkcs12.protection import Mac, Other, pbe_sha1_3des, pbes2_aes, pkcs12_mac
 from nssbackup.secret import Secret
-from tests.unit.pkcs12.identities import Assemble, Case, ClearBags, encrypt, mac_of
+from tests.unit.pkcs12.identities import (
+    Assemble,
+    Case,
+    ClearBags,
+    authenticated,
+    certificate_bag,
+    encrypt,
+    key_bag,
+    mac_of,
+)
 
 PASSWORD = Secret("pw")
 
@@ -129,7 +137,7 @@ def test_mutations_behind_a_right_mac(
     safe = clear_bags(certificates=(chosen.identity.certificate.der,), keys=(chosen.key.pkcs8,))
     contents = mutated(data.draw, contents_of(safe))
     clear = structure.data_info(contents)
-    how = Pbes2(Pbkdf2(b"salt", 1, "sha256", 16), bytes(16))
+    how = pbes2_aes(Pbkdf2(b"salt", 1, "sha256", 16), bytes(16))
     for one in (clear, encrypted_safe(how, contents)):
         with suppress(NssBackupError):
             open_pfx(assemble(one), PASSWORD)
@@ -155,13 +163,12 @@ def test_a_right_mac_over_what_cannot_be_decrypted_is_damage(assemble: Assemble)
 
 @pytest.mark.parametrize("form", [b"\0\0", b""], ids=["00 00", "nothing"])
 def test_both_forms_of_the_empty_password(form: bytes, case: Case, clear_bags: ClearBags) -> None:
-    empty = Encoded(form, b"")
-    how = PbeSha1TripleDes(b"8 octets", 1)
+    how = pbe_sha1_3des(b"8 octets", 1)
     bags = contents_of(clear_bags(keys=(case.key.pkcs8,)))
-    ciphertext = how.key([each.derive(empty) for each in how.kdfs]).encrypt(bags)
+    ciphertext = how.key([each.derive(form) for each in how.kdfs]).encrypt(bags)
     content = structure.encode_contents([structure.encrypted_info(how.algorithm(), ciphertext)])
     mac = pkcs12_mac("sha1", b"salt", 1)
-    mac_data = mac.mac_data(mac.digest(mac.kdf.derive(empty), content))
+    mac_data = mac.mac_data(mac.digest(mac.kdf.derive(form), content))
     contents = open_pfx(pfx_of_contents(structure.data_info(content), mac=mac_data), Secret(""))
     assert contents.key == case.key
 
@@ -171,7 +178,7 @@ def test_both_forms_of_the_empty_password(form: bytes, case: Case, clear_bags: C
 def test_every_prf_and_aes(
     prf: Hash, bits: int, case: Case, assemble: Assemble, clear_bags: ClearBags
 ) -> None:
-    how = Pbes2(Pbkdf2(b"0123456789", 5, prf, bits // 8), bytes(16))
+    how = pbes2_aes(Pbkdf2(b"0123456789", 5, prf, bits // 8), bytes(16))
     bags = contents_of(clear_bags(keys=(case.key.pkcs8,)))
     contents = open_pfx(assemble(encrypted_safe(how, bags)), PASSWORD)
     assert contents.key == case.key
@@ -185,7 +192,7 @@ def test_pbmac1(case: Case, clear_bags: ClearBags) -> None:
     mac = Mac("sha384", Pbkdf2(b"salt", 2, "sha512", 20))
     sha512, sha384 = (identifier(structure.HMAC_OIDS[name]) for name in ("sha512", "sha384"))
     said = pbmac1(derivation(sha512, 2, 20), sha384)
-    digest = mac.digest(mac.kdf.derive(kdf.encoded(PASSWORD)), content)
+    digest = mac.digest(mac.kdf.derive(PASSWORD.reveal().encode()), content)
     data = pfx_of_contents(
         structure.data_info(content),
         mac=structure.MacData(
@@ -206,7 +213,7 @@ class Announcing:
     """An encryption that says in the file more rounds than it did."""
 
     def __init__(self, rounds: int, salt: bytes = b"salt") -> None:
-        self.said = Pbes2(Pbkdf2(salt, rounds, "sha256", 32), bytes(16))
+        self.said = pbes2_aes(Pbkdf2(salt, rounds, "sha256", 32), bytes(16))
         self.done = replace(self.said, kdf=replace(self.said.kdf, rounds=1))
 
     def algorithm(self) -> structure.AlgorithmIdentifier:
@@ -218,7 +225,7 @@ def _nothing_long_is_derived(monkeypatch: pytest.MonkeyPatch) -> None:
     """Watches the derivations: one that should have been refused fails the test."""
     derive = Pbkdf2.derive
 
-    def watched(self: Pbkdf2, password: Encoded) -> bytes:
+    def watched(self: Pbkdf2, password: bytes) -> bytes:
         assert self.rounds <= 2048
         return derive(self, password)
 
@@ -346,18 +353,6 @@ def test_scrypt_is_named_and_refused(assemble: Assemble) -> None:
         open_pfx(data, PASSWORD)
 
 
-def test_a_cipher_left_to_openssl_with_a_wrong_plaintext(assemble: Assemble) -> None:
-    camellia = identifier(ObjectIdentifier("1.2.392.200011.61.1.1.1.4"), bytes(16))
-    sha256 = identifier(structure.HMAC_OIDS["sha256"])
-    parameters = structure.SchemeParameters(derivation=derivation(sha256, 1), scheme=camellia)
-    data = assemble(structure.encrypted_info(identifier(structure.PBES2, parameters), bytes(16)))
-    assert describe(data).certificates[0].name.startswith("Camellia-256-CBC")
-    with pytest.raises((UnsupportedBackupError, DamagedBackupError)):
-        open_pfx(data, PASSWORD)
-    with pytest.raises(WrongBackupPasswordError):
-        open_pfx(data, Secret("wrong"))
-
-
 @pytest.mark.parametrize(
     ("dotted", "name"),
     [
@@ -365,6 +360,9 @@ def test_a_cipher_left_to_openssl_with_a_wrong_plaintext(assemble: Assemble) -> 
         ("1.2.840.113549.2.5", "MD5"),
         ("2.16.840.1.101.3.4.1.22", "AES-192-CBC"),
         ("2.16.840.1.101.3.4.2.3", "SHA-512"),
+        ("1.2.840.113549.1.12.1.6", "RC2-40 (PBE-SHA1)"),
+        ("1.2.840.113549.1.5.3", "DES (PBE-MD5)"),
+        ("1.2.392.200011.61.1.1.1.4", "Camellia-256-CBC"),
         ("1.2.3.4", "1.2.3.4"),
     ],
 )
@@ -440,9 +438,9 @@ def pbes2(of: structure.AlgorithmIdentifier, scheme: structure.AlgorithmIdentifi
 
 def test_a_derivation_without_a_function_has_hmac_sha_1() -> None:
     aes = identifier(structure.AES_CBC_OIDS[32], bytes(16))
-    assert pbes2(derivation(None), aes) == Pbes2(Pbkdf2(b"salt", 9, "sha1", 32), bytes(16))
+    assert pbes2(derivation(None), aes) == pbes2_aes(Pbkdf2(b"salt", 9, "sha1", 32), bytes(16))
     sha512 = identifier(structure.HMAC_OIDS["sha512"])
-    expected = Pbes2(Pbkdf2(b"salt", 8, "sha512", 32), bytes(16))
+    expected = pbes2_aes(Pbkdf2(b"salt", 8, "sha512", 32), bytes(16))
     assert pbes2(derivation(sha512, 8, 32), aes) == expected
     with pytest.raises(UnsupportedBackupError, match="with a function that isn't known here"):
         pbes2(derivation(identifier(MD5)), aes)
@@ -453,7 +451,9 @@ def test_a_mac_is_what_its_parameters_say() -> None:
     assert protection.mac_of(mac_data(sha384, 7)) == pkcs12_mac("sha384", b"salt", 7)
     assert protection.mac_of(mac_data(sha384)) == pkcs12_mac("sha384", b"salt", 1)
     md5 = identifier(MD5)
-    assert protection.mac_of(mac_data(md5, 7)) == Other("HMAC-MD5", 7, md5)
+    assert protection.mac_of(mac_data(md5, 7)) == pkcs12_mac("md5", b"salt", 7)
+    unknown = identifier(ObjectIdentifier("1.2.3"))
+    assert protection.mac_of(mac_data(unknown, 7)) == Other("HMAC-1.2.3", 7)
 
 
 @pytest.mark.parametrize("length", [1, 20, 128])
@@ -487,20 +487,8 @@ def test_parameters_that_contradict_one_another_are_refused(iv: bytes, length: i
         pbes2(derivation(None, 1, length), scheme)
 
 
-def rc2() -> structure.AlgorithmIdentifier:
-    parameters = structure.Pbes1Parameters(salt=b"salt", iterations=1)
-    return identifier(ObjectIdentifier("1.2.840.113549.1.12.1.6"), parameters)
-
-
-def test_an_encryption_left_to_openssl_keeps_its_parameters() -> None:
-    algorithm = rc2()
-    found = protection.encryption_of(algorithm)
-    assert found == Other("RC2-40 (PBE-SHA1)", 1, algorithm)
-    assert found.algorithm is algorithm
-
-
 def test_what_is_not_padded_right_was_not_decrypted_right() -> None:
-    key = protection.CbcKey(ciphers.AES(bytes(32)), bytes(16))
+    key = pbes2_aes(Pbkdf2(b"", 1, "sha256", 32), bytes(16)).key([bytes(32)])
     for size in (0, 1, 15, 16, 17, 31, 32):
         plain = bytes(range(size))
         ciphertext = key.encrypt(plain)
@@ -590,14 +578,6 @@ def test_bags_of_other_kinds_are_passed_over(case: Case, clear_bags: ClearBags) 
     assert found == safes.KeyBag(None, case.key.pkcs8, None, None)
 
 
-def test_an_encryption_that_openssl_does_not_open_is_named(assemble: Assemble) -> None:
-    safe = structure.encrypted_info(rc2(), b"no RC2")
-    with pytest.raises(UnsupportedBackupError, match=r"RC2-40 \(PBE-SHA1\)"):
-        open_pfx(assemble(safe), PASSWORD)
-    with pytest.raises(WrongBackupPasswordError, match="or the file is damaged"):
-        open_pfx(assemble(safe, password=None), PASSWORD)
-
-
 @pytest.mark.usefixtures("_nothing_long_is_derived")
 def test_rounds_of_safes_and_of_keys_are_added_up(assemble: Assemble) -> None:
     large = Announcing(kdf.ROUNDS)
@@ -615,3 +595,91 @@ def test_rounds_of_safes_and_of_keys_are_added_up(assemble: Assemble) -> None:
     ]
     with pytest.raises(UnsupportedBackupError, match="rounds in all"):
         open_pfx(assemble(*others, clear), PASSWORD)
+
+
+# --- what is left out, and what is unusual
+
+
+def with_bags(assemble: Assemble, *bags: structure.SafeBag) -> bytes:
+    return assemble(structure.data_info(structure.encode_bags(list(bags))))
+
+
+def shrouded(algorithm: structure.AlgorithmIdentifier, data: bytes) -> structure.SafeBag:
+    info = structure.EncryptedPrivateKeyInfo(algorithm=algorithm, data=data)
+    return structure.SafeBag(
+        id=structure.SHROUDED_KEY_BAG, value=structure.opened(info), attributes=None
+    )
+
+
+def test_what_cannot_be_read_is_left_out_and_said(case: Case, assemble: Assemble) -> None:
+    own = certificate_bag(case.identity.certificate.der)
+    scrypt = structure.SchemeParameters(
+        derivation=identifier(SCRYPT), scheme=identifier(structure.AES_CBC_OIDS[32], bytes(16))
+    )
+    dsa = bytes.fromhex("301802010030110607 2a8648ce38040130060201 03020102 0400".replace(" ", ""))
+    data = with_bags(
+        assemble,
+        own,
+        certificate_bag(b"no certificate"),
+        key_bag(case.key.pkcs8),
+        key_bag(dsa),
+        shrouded(identifier(structure.PBES2, scrypt), b"x"),
+    )
+    contents = open_pfx(data, PASSWORD)
+    assert contents.key == case.key
+    assert len(contents.certificates) == 1
+    assert len(contents.notes) == 3
+    assert all(note.startswith("left out: a ") for note in contents.notes)
+    for what in ("scrypt", "a DSA key can't be handled yet", "a certificate: "):
+        assert any(what in note for note in contents.notes)
+
+
+def test_nothing_is_left_out_if_nothing_else_is_left(case: Case, assemble: Assemble) -> None:
+    bad, key = certificate_bag(b"no certificate"), key_bag(case.key.pkcs8)
+    with pytest.raises(DamagedBackupError, match="the PFX opens, but"):
+        open_pfx(with_bags(assemble, bad, key), PASSWORD)
+
+
+def test_bytes_behind_the_file_are_ignored_and_said(written: bytes, case: Case) -> None:
+    contents = open_pfx(written + b"\0" * 300, PASSWORD)
+    assert contents.key == case.key
+    assert contents.notes == ("300 bytes after the end of the PFX were ignored",)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        (text, number)
+        for text in ("pw", "Pässwörd", "パスワード")
+        for number in range(1, len(kdf.encodings(Secret(text))))
+    ],
+)
+def test_a_password_in_another_encoding_is_said(
+    text: str, number: int, case: Case, clear_bags: ClearBags
+) -> None:
+    password = Secret(text)
+    form = kdf.encodings(password)[number]
+    how = protection.new_encryption(MODERN, 2)
+    bags = contents_of(
+        clear_bags(keys=(case.key.pkcs8,), certificates=(case.identity.certificate.der,))
+    )
+    ciphertext = how.key([each.derive(each.input(form)) for each in how.kdfs]).encrypt(bags)
+    content = structure.encode_contents([structure.encrypted_info(how.algorithm(), ciphertext)])
+    mac = pkcs12_mac("sha256", b"salt", 1)
+    mac_data = mac.mac_data(mac.digest(mac.kdf.derive(mac.kdf.input(form)), content))
+    contents = open_pfx(pfx_of_contents(structure.data_info(content), mac=mac_data), password)
+    assert contents.key == case.key
+    assert contents.notes == (f"the password is encoded in an unusual way: {form.name}",)
+
+
+def test_aes_256_under_the_name_of_aes_128(case: Case, clear_bags: ClearBags) -> None:
+    """As NSS before 3.34 wrote it (Mozilla bug 1416265)."""
+    bags = contents_of(clear_bags(keys=(case.key.pkcs8,)))
+    right = pbes2_aes(Pbkdf2(b"salt", 2, "sha1", 32), bytes(16))
+    named = identifier(structure.AES_CBC_OIDS[16], bytes(16))
+    parameters = structure.SchemeParameters(derivation=derivation(None, 2, 32), scheme=named)
+    safe = structure.encrypted_info(
+        identifier(structure.PBES2, parameters), encrypt(right, PASSWORD, bags)
+    )
+    content = structure.encode_contents([safe])
+    assert open_pfx(asn1.encode_der(authenticated(content, PASSWORD)), PASSWORD).key == case.key

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 from nssbackup.errors import KeyMismatchError, UsageError
 from nssbackup.identity.model import Identity
 from nssbackup.pkcs12 import MODERN, Format, PfxWriter, Protection, ber, describe, open_pfx, safes
-from nssbackup.pkcs12.protection import Mac, Pbes2, PbeSha1TripleDes
+from nssbackup.pkcs12.protection import Mac, Pbes1, Pbes2
 from nssbackup.secret import Secret
 from tests.unit.pkcs12.identities import Case, identity_of, mac_of
 
@@ -100,7 +100,7 @@ def test_salts_and_ivs_are_never_the_same(case: Case, each_format: Format) -> No
         for each in (certificates.encryption, key.bags[0].encryption):
             if isinstance(each, Pbes2):
                 seen |= {each.kdf.salt, each.iv}
-            elif isinstance(each, PbeSha1TripleDes):
+            elif isinstance(each, Pbes1):
                 seen.add(each.salt)
         seen.add(pfx.mac.kdf.salt)
     assert len(seen) == (15 if each_format is MODERN else 9)
