@@ -32,8 +32,14 @@ from nssbackup.identity.model import OrphanKey, PrivateKey, Profile
 from nssbackup.pkcs12 import open_pfx
 from nssbackup.secret import Secret
 from nssbackup.stores.copies import StagedStore, private_copy
-from nssbackup.stores.nss.libraries import firefox_libraries
-from nssbackup.stores.nss.process import Program, RefusedError, WorkerProcess, decoded, nss_version
+from nssbackup.stores.nss.process import (
+    Program,
+    RefusedError,
+    WorkerProcess,
+    decoded,
+    firefox_libraries,
+    nss_version,
+)
 from nssbackup.stores.trust import trust_of
 
 __all__ = ["NssEngine", "import_identity"]

@@ -26,8 +26,7 @@ from nssbackup.profiles.folder import store_in
 from nssbackup.secret import Secret
 from nssbackup.stores import EngineName, engine_named
 from nssbackup.stores.nss import NssEngine
-from nssbackup.stores.nss.libraries import firefox_libraries
-from nssbackup.stores.nss.process import Program
+from nssbackup.stores.nss.process import Program, firefox_libraries
 from nssbackup.stores.unlocking import read_key
 from tests.builders.store import StoreBuilder, ec_key, issue, rsa_key, signature
 from tests.conftest import MakeProfile, Unchanged

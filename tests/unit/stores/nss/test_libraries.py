@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.stores.nss.libraries import firefox_libraries
+from nssbackup.stores.nss.process import firefox_libraries
 
 
 def install(root: Path, folder: str, milestone: str | None, library: str = "libnss3.so") -> Path:

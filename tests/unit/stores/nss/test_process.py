@@ -71,20 +71,20 @@ def test_a_request_larger_than_a_pipe_arrives(made: Make) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "ended in the middle of its work"),
-        ("raise SystemExit(3)", "ended in the middle of its work"),
-        ("import os; os.kill(os.getpid(), 9)", "ended in the middle of its work"),
-        ("import os; os.kill(os.getpid(), 11)", "ended in the middle of its work"),
-        ("input(); import os; os.kill(os.getpid(), 9)", "ended in the middle of its work"),
-        ("input(); print('no line end', end='')", "ended in the middle of its work"),
-        ("import os; os.close(1); os.close(0); import time; time.sleep(600)", "ended in the mid"),
-        ("input(); print()", "something else than an answer"),
-        ("input(); print('Segmentation fault')", "something else than an answer"),
-        ("input(); print(7)", "something else than an answer"),
-        ("input(); print('[]')", "something else than an answer"),
-        ("input(); print('{}')", "something else than an answer"),
-        ("input(); print('[' * 100000)", "something else than an answer"),
-        ("import os; input(); os.write(1, b'\\xff\\xfe\\n')", "something else than an answer"),
+        ("", "ended before it answered"),
+        ("raise SystemExit(3)", "ended before it answered"),
+        ("import os; os.kill(os.getpid(), 9)", "ended before it answered"),
+        ("import os; os.kill(os.getpid(), 11)", "ended before it answered"),
+        ("input(); import os; os.kill(os.getpid(), 9)", "ended before it answered"),
+        ("input(); print('no line end', end='')", "ended before it answered"),
+        ("import os; os.close(1); os.close(0); import time; time.sleep(600)", "ended before"),
+        ("input(); print()", "sent an invalid answer"),
+        ("input(); print('Segmentation fault')", "sent an invalid answer"),
+        ("input(); print(7)", "sent an invalid answer"),
+        ("input(); print('[]')", "sent an invalid answer"),
+        ("input(); print('{}')", "sent an invalid answer"),
+        ("input(); print('[' * 100000)", "sent an invalid answer"),
+        ("import os; input(); os.write(1, b'\\xff\\xfe\\n')", "sent an invalid answer"),
         ("import time; time.sleep(600)", "did not answer within 0.5 seconds"),
         ("import time; input(); print('{', end='', flush=True); time.sleep(600)", "within 0.5"),
     ],
@@ -133,7 +133,7 @@ def test_what_the_worker_started_ends_with_it(made: Make, tmp_path: Path) -> Non
 
 
 def test_an_answer_is_read_up_to_a_bound(made: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nssbackup.system.child._LONGEST_ANSWER", 100_000)
+    monkeypatch.setattr("nssbackup.stores.nss.process._LONGEST_ANSWER", 100_000)
     endless = "import sys\ninput()\nwhile True: sys.stdout.write('x' * 65536)"
     with WorkerProcess(made(endless)) as worker, pytest.raises(EngineFailedError, match="ended"):
         worker.ask("hello")
