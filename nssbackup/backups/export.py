@@ -14,20 +14,18 @@ from nssbackup.backups.mail import MailDraft, MailOptions
 from nssbackup.backups.writing import PEM_ENDINGS, Backup, Dialogue, Outputs, telling_placed
 from nssbackup.diagnosis.warnings import identity_warnings
 from nssbackup.errors import (
-    CancelledError,
     KeyMissingError,
-    NssBackupError,
     UsageError,
 )
 from nssbackup.identity import pem
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import choose
-from nssbackup.identity.model import Identity, PrivateKey, Profile
+from nssbackup.identity.model import Identity, Profile
 from nssbackup.pkcs12 import MODERN, Format, entries_of
 from nssbackup.report import ExportReport, WrittenFile
 from nssbackup.stores import EngineName
 from nssbackup.stores.inventory import Inventory, no_more_profiles, take_inventory
-from nssbackup.stores.unlocking import KEY_DAMAGE, read_key
+from nssbackup.stores.unlocking import read_key_or_copy
 from nssbackup.system.files import write_verified
 
 # The format in the report of a certificate without its key.
@@ -94,12 +92,14 @@ def export_identity(
     chosen, copies = _choice(profiles, options, dialogue, left_behind)
     targets = outputs.targets(chosen, replace=options.replace)
     eml = draft.path(chosen) if draft else None
-    key, profile = _key(chosen, copies, options.engine, dialogue)
-    identity = replace(_as_written(chosen, options), profile=profile)
+    found = read_key_or_copy(chosen, copies, options.engine, dialogue.primary_password)
+    if found.note:
+        dialogue.warn(found.note)
+    identity = _as_written(found.identity, options)
     writers = dialogue.pfx_writers(identity)
     if options.mail:
         options.mail.check_password(writers.password)
-    entries = entries_of([(identity, key)], options.friendly_name)
+    entries = entries_of([(identity, found.key)], options.friendly_name)
     backup = Backup(entries, writers, options.replace)
     files = backup.write(targets, dialogue)
     if draft and eml:
@@ -195,25 +195,3 @@ def _check_key_of(certificate: StoredCertificate, inventory: Inventory) -> None:
 
 def _as_written(identity: Identity, options: ExportOptions) -> Identity:
     return identity if options.chain else replace(identity, chain=())
-
-
-def _key(
-    chosen: Identity, copies: Sequence[Identity], engine: EngineName, dialogue: Dialogue
-) -> tuple[PrivateKey, Profile | None]:
-    """Return the private key and its profile, those of a copy if the chosen one is damaged."""
-    try:
-        return read_key(chosen, engine, dialogue.primary_password), chosen.profile
-    except KEY_DAMAGE as error:
-        for copy in copies:
-            try:
-                key = read_key(copy, engine, dialogue.primary_password)
-            except CancelledError:
-                raise
-            except NssBackupError:
-                continue
-            if copy.profile is not None:
-                dialogue.warn(
-                    f"the key was taken from its copy in `{copy.profile.path}`: {error.message}"
-                )
-            return key, copy.profile
-        raise

@@ -23,11 +23,11 @@ from nssbackup.batch.password_table import Owner
 from nssbackup.batch.report import BatchItem
 from nssbackup.batch.state import WrittenBackup
 from nssbackup.errors import NssBackupError, OutputError, UsageError, reason
-from nssbackup.identity.model import Identity, PasswordFor, PrivateKey
+from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.pkcs12 import PfxWriters, entries_of, format_named, friendly_name_of
 from nssbackup.report import error_fields, rfc3339
 from nssbackup.secret import Secret, generate
-from nssbackup.stores.unlocking import read_key
+from nssbackup.stores.unlocking import FoundKey, read_key_or_copy
 from nssbackup.system.files import make_folder, remove_leftovers, write_verified
 
 
@@ -68,28 +68,21 @@ def content_hash(identity: Identity, format_name: str, options: BatchOptions) ->
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def read_key_or_copy(
+def find_key(
     identity: Identity, copies: Sequence[Identity], user: str, options: BatchOptions
-) -> tuple[PrivateKey, Identity, list[str]]:
-    """Return the key, the copy of the identity that it came from, and notes.
+) -> FoundKey:
+    """Return the key of an identity, or that of a copy.
 
     Raises:
         NssBackupError: no copy gives it; what is wrong with the first.
     """
-    refused: list[NssBackupError] = []
-    for copy in (identity, *copies):
-        primary = password_for(_owner(copy, user), options.primary)
-        try:
-            key = read_key(copy, options.engine, _answer(primary))
-        except NssBackupError as error:
-            refused.append(error)
-            continue
-        notes = []
-        if refused and copy.profile is not None:
-            why = refused[0].message
-            notes = [f"the key was taken from its copy in `{copy.profile.path}`: {why}"]
-        return key, replace(identity, profile=copy.profile), notes
-    raise refused[0]
+
+    def primary(profile: Profile, attempt: int) -> Secret | None:
+        # There is nobody to give a second answer.
+        owner = _owner(replace(identity, profile=profile), user)
+        return None if attempt else password_for(owner, options.primary)
+
+    return read_key_or_copy(identity, copies, options.engine, primary, after=(NssBackupError,))
 
 
 def backup_password(identity: Identity, user: str, options: BatchOptions) -> Secret:
@@ -186,11 +179,6 @@ def _entry(one: PendingFile) -> Entry:
 
 def _as_written(identity: Identity, options: BatchOptions) -> Identity:
     return identity if options.chain else replace(identity, chain=())
-
-
-def _answer(password: Secret | None) -> PasswordFor:
-    """Return what answers the first question for a primary password, and no other."""
-    return lambda _, attempt: None if attempt else password
 
 
 def _owner(identity: Identity, user: str) -> Owner:

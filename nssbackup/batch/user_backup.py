@@ -17,7 +17,7 @@ from nssbackup.batch.pfx_files import (
     content_hash,
     encode_pfx,
     failed,
-    read_key_or_copy,
+    find_key,
     write_files,
 )
 from nssbackup.batch.report import BatchItem
@@ -161,8 +161,9 @@ class _Files:
             user = self.search.source_of(identity.profile).user
             try:
                 if key is None:
-                    key, identity, notes = read_key_or_copy(identity, copies, user, options)
-                    item = self._item(identity, [*warnings, *notes])
+                    found = find_key(identity, copies, user, options)
+                    key, identity = found.key, found.identity
+                    item = self._item(identity, [*warnings, *filter(None, [found.note])])
                 password = backup_password(identity, user, options)
                 item = replace(item, file=f"{self.user.folder}/{name}")
                 if options.dry_run:
