@@ -12,19 +12,17 @@ from pathlib import Path
 
 from nssbackup.backups.mail import MailDraft, MailOptions
 from nssbackup.backups.writing import PEM_ENDINGS, Backup, Dialogue, Outputs, telling_placed
-from nssbackup.diagnosis.warnings import identity_warnings
+from nssbackup.diagnosis.selection import Wanted, select_identity
 from nssbackup.errors import (
-    KeyMissingError,
     UsageError,
 )
 from nssbackup.identity import pem
 from nssbackup.identity.certificate import StoredCertificate
-from nssbackup.identity.choosing import choose
 from nssbackup.identity.model import Identity, Profile
 from nssbackup.pkcs12 import MODERN, Format, entries_of
 from nssbackup.report import ExportReport, WrittenFile
 from nssbackup.stores import EngineName
-from nssbackup.stores.inventory import Inventory, no_more_profiles, take_inventory
+from nssbackup.stores.inventory import no_more_profiles
 from nssbackup.stores.unlocking import read_key_or_copy
 from nssbackup.system.files import write_verified
 
@@ -164,33 +162,16 @@ def _choice(
     if options.given and options.certificate is not None:
         message = "`--certificate` and CERT can't be combined"
         raise UsageError(message)
-    inventory = take_inventory(
-        profiles, options.engine, given=options.given, left_behind=left_behind
+    selection = select_identity(
+        profiles,
+        Wanted(options.certificate, options.given, need_key, options.engine),
+        left_behind,
+        dialogue.select,
+        lambda one: dialogue.warn(f"profile `{one.profile.name}` was skipped: {one.error.message}"),
     )
-    for failure in inventory.failures:
-        dialogue.warn(f"profile `{failure.profile.name}` was skipped: {failure.error.message}")
-    if options.given and need_key:
-        _check_key_of(options.given[0], inventory)
-    wanted = options.given[0].sha256 if options.given else options.certificate
-    choice = choose(inventory.identities, wanted, dialogue.select, need_key=need_key)
-    notes = (*choice.notes, *inventory.notes_on(choice.identity)) if need_key else choice.notes
-    for note in notes:
+    for note in selection.notes:
         dialogue.warn(note)
-    for warning in identity_warnings(choice.identity):
-        dialogue.warn(warning)
-    return choice.identity, inventory.copies_of(choice.identity)
-
-
-def _check_key_of(certificate: StoredCertificate, inventory: Inventory) -> None:
-    """Raise KeyMissingError unless a profile has the key of the certificate given."""
-    for identity in inventory.identities:
-        known = identity.certificate
-        if known.sha256 == certificate.sha256 and known.has_private_key:
-            return
-    name = certificate.display_name
-    message = f"no profile holds the private key of `{name}`, the certificate in the given file"
-    hint = "`nssbackup doctor` shows which keys there are and where else to look"
-    raise KeyMissingError(message, hint=hint)
+    return selection.identity, selection.copies
 
 
 def _as_written(identity: Identity, options: ExportOptions) -> Identity:

@@ -16,7 +16,7 @@ from nssbackup.backups.opening import (
     read_pfx,
 )
 from nssbackup.backups.writing import Backup, Dialogue, Outputs, Target
-from nssbackup.diagnosis.warnings import identity_warnings
+from nssbackup.diagnosis.selection import identity_warnings
 from nssbackup.errors import UsageError
 from nssbackup.pkcs12 import MODERN, Format, PfxContents, entries_of
 from nssbackup.report import ExportReport

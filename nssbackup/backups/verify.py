@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nssbackup.diagnosis.warnings import identity_warnings
+from nssbackup.diagnosis.selection import identity_warnings
 from nssbackup.errors import BackupError, NssBackupError, VerificationError, reason
 from nssbackup.identity.model import Identity
 from nssbackup.pkcs12 import Format, PfxContents, PfxEntry, Protection, issuers_of, open_pfx

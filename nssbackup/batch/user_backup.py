@@ -24,7 +24,7 @@ from nssbackup.batch.report import BatchItem
 from nssbackup.batch.search import UserSearch, select
 from nssbackup.batch.state import LastRun, State, WrittenBackup, load, save, state_path
 from nssbackup.batch.users import Source, User
-from nssbackup.diagnosis.warnings import EXPIRY_NOTICE, identity_warnings
+from nssbackup.diagnosis.selection import EXPIRY_NOTICE, identity_warnings
 from nssbackup.errors import NssBackupError
 from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.profiles.locate import UNKNOWN_APPLICATION

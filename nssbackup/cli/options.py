@@ -213,15 +213,27 @@ class Search:
         return nssbackup.find_left_behind() if self.everything else ()
 
 
-def search(names: Sequence[str] | None, apps: Sequence[str] | None, printer: Printer) -> Search:
+def search(
+    names: Sequence[str] | None,
+    apps: Sequence[str] | None,
+    printer: Printer,
+    *,
+    need_store: bool = True,
+) -> Search:
     """Return the profiles that `--profile` and `--app` name, or all.
+
+    Unless `need_store`, a profile that is named need not have databases that can be read.
 
     Raises:
         NoProfileError: no profile belongs to any of these applications.
         NssBackupError: what else `resolve_profiles` and `applications_named` raise.
     """
     wanted = nssbackup.applications_named(apps or ())
-    known = nssbackup.resolve_profiles(names) if names else nssbackup.find_profiles()
+    known = (
+        nssbackup.resolve_profiles(names, need_store=need_store)
+        if names
+        else nssbackup.find_profiles()
+    )
     found = tuple(one for one in known if not wanted or one.application in wanted)
     if known and not found:
         message = f"no profile of {' or '.join(sorted(wanted))} was found"

@@ -184,12 +184,15 @@ def _columns(stream: TextIO) -> int | None:
 def _wrapped(stream: TextIO, text: str) -> str:
     """Return text with line ends between words; paths and commands stay whole."""
     columns = _columns(stream)
-    if columns is None or len(text) < columns:
+    if columns is None:
+        return text
+    width = max(min(columns - 1, _WIDEST_TEXT), 20)
+    if len(text) <= width:
         return text
     indent = text[: len(text) - len(text.lstrip(" "))]
     wrapped = textwrap.fill(
         text,
-        max(min(columns - 1, _WIDEST_TEXT), 20),
+        width,
         subsequent_indent=indent and f"{indent}  ",
         break_long_words=False,
         break_on_hyphens=False,

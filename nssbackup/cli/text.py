@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nssbackup.cli.printer import Printer
-    from nssbackup.diagnosis import DoctorReport, Finding, ProfileFindings
+    from nssbackup.diagnosis.findings import DoctorReport, Finding, ProfileFindings
     from nssbackup.identity.model import Identity
     from nssbackup.report import ExportReport, VerifiedFile
     from nssbackup.restore.restore import RestoreReport
@@ -193,10 +193,15 @@ def _show(printer: Printer, findings: Iterable[Finding]) -> None:
 
 
 def _conclusion(report: DoctorReport, words: Sequence[str]) -> str:
-    outcome = report.verdict
+    outcome = report.outcome
+    command = _as_typed(("nssbackup", "export", *words))
+    if outcome.choices:
+        return (
+            f"A backup needs your choice: run `{command}` on a terminal, or name the certificate."
+            f" Unattended, it ends with status {report.status}: {outcome.reason}."
+        )
     if not outcome.possible:
         return f"No backup is possible yet: {outcome.reason}. {outcome.next_step}".rstrip()
-    command = _as_typed(("nssbackup", "export", *words))
     asked = "; you will be asked for the Primary Password" if outcome.password_needed else ""
     return f"A backup is possible now: run `{command}`{asked}."
 

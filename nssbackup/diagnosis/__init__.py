@@ -1,22 +1,6 @@
-"""Doctor: why a certificate can't be found or backed up, in plain words, and what to do.
+"""Diagnosis: what is in profiles, what is wrong there, and what `export` would end with.
 
-Everything is only looked at: no password is asked for or tried but the empty one, no module is
-loaded, and nothing is written.
+One answer for every command that needs it: `doctor`, `export`, `restore`, `batch` and the guide.
+Files are only read. No password is asked for, none but the empty one is tried, and no PKCS#11
+module is loaded.
 """
-
-from __future__ import annotations
-
-from nssbackup.diagnosis.diagnosis import diagnose, not_located
-from nssbackup.diagnosis.examination import Case
-from nssbackup.diagnosis.findings import DoctorReport, Finding, ProfileFindings, Severity, Verdict
-
-__all__ = [
-    "Case",
-    "DoctorReport",
-    "Finding",
-    "ProfileFindings",
-    "Severity",
-    "Verdict",
-    "diagnose",
-    "not_located",
-]

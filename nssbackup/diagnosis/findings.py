@@ -1,4 +1,4 @@
-"""Findings: what the doctor says, and the same as JSON."""
+"""Findings: what a diagnosis found, and the same as JSON."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from nssbackup.stores import Availability
 
 Severity = Literal["problem", "warning", "note"]
 
-# Every code but those of errors, which are problems: something can't be backed up because of one.
-# A warning will be one later, or may be behind one; a note is what to know. Codes are only added.
+# The codes of findings that are not errors; errors are problems. A problem keeps something from
+# being backed up, a warning may do so later, a note is good to know. Codes are only added.
 SEVERITIES: Mapping[str, Severity] = {
-    # of all profiles
+    # about all profiles
     "no-profile": "problem",
     "root-unreadable": "problem",
     "no-wipo-certificate": "note",
     "several-certificates": "note",
     "os-certificates": "note",
     "elsewhere": "note",
-    # of a profile's folder and files
+    # about a profile's folder and files
     "folder-unreadable": "problem",
     "file-unreadable": "problem",
     "legacy-databases": "note",
@@ -33,7 +33,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "no-databases": "note",
     "in-use": "note",
     "perhaps-in-use": "note",
-    # of what is in it
+    # about certificates and keys
     "certificate-with-key": "note",
     "certificate-without-key": "problem",
     "key-elsewhere": "note",
@@ -45,22 +45,27 @@ SEVERITIES: Mapping[str, Severity] = {
     "chain-incomplete": "warning",
     "certificate-unreadable": "warning",
     "primary-password": "note",
-    # of what its application shows and the profile does not hold
+    # about settings and devices
+    "refreshed": "note",
     "certificates-not-kept": "warning",
     "managed-encryption": "warning",
     "security-module": "note",
 }
 
+# What was found comes before what is wrong or missing.
+_FOUND = frozenset({"certificate-with-key", "certificate-elsewhere", "key-elsewhere"})
+_ORDER = {"problem": 1, "warning": 2, "note": 3}
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing found.
+    """One thing that was found.
 
     Attributes:
-        code: stable, for scripts.
+        code: for scripts; it never changes.
         severity: what it means for a backup.
         message: one or more sentences.
-        hint: what to do, in sentences; None where there is nothing to do.
+        hint: what to do, in sentences; None if there is nothing to do.
     """
 
     code: str
@@ -70,14 +75,28 @@ class Finding:
 
     @classmethod
     def of(cls, code: str, message: str, hint: str | None = None) -> Finding:
-        """A finding of a code of the table."""
+        """Return a finding with a code of the table."""
         return cls(code, SEVERITIES[code], message, hint)
 
     @classmethod
     def of_error(cls, error: NssBackupError, about: str = "") -> Finding:
-        """The problem that an error is; `about` stands before its message."""
+        """Return an error as a problem; `about` is put before its message."""
         hint = sentence(error.hint) if error.hint else None
         return cls(error.code, "problem", sentence(f"{about}{error.message}"), hint)
+
+    @property
+    def rank(self) -> int:
+        """Return the place among the findings of a profile: the smallest comes first."""
+        return 0 if self.code in _FOUND else _ORDER[self.severity]
+
+    def to_json(self) -> Json:
+        """Return the finding's entry in the document."""
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "message": self.message,
+            "hint": self.hint,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +105,9 @@ class ProfileFindings:
 
     Attributes:
         profile: the profile.
-        findings: the worst first.
-        primary_password: whether one is set; None where that can't be told.
-        left_behind: whether the profile was found in an *Old Firefox Data* folder or the like.
+        findings: first what is there, then the worst.
+        primary_password: whether one is set; None if unknown.
+        left_behind: whether a refresh of Firefox left it on the desktop or in the home folder.
     """
 
     profile: Profile
@@ -96,45 +115,68 @@ class ProfileFindings:
     primary_password: bool | None = None
     left_behind: bool = False
 
+    def to_json(self) -> Json:
+        """Return the profile's entry in the document."""
+        profile = self.profile
+        return {
+            "application": profile.application,
+            "name": profile.name,
+            "path": str(profile.path),
+            "default": profile.default,
+            "store": profile.store,
+            "in_use": profile.in_use is True,
+            "in_use_known": profile.in_use is not None,
+            "primary_password": self.primary_password,
+            "left_behind": self.left_behind,
+            "findings": [finding.to_json() for finding in self.findings],
+        }
+
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether `export` would succeed now.
+class ExportOutcome:
+    """What `export` would end with if nobody could be asked, given the passwords it needs.
 
     Attributes:
-        identity: the one it would take; None where none can be taken.
-        error: what it would end with; None where a backup is possible.
-        password_needed: whether the primary password will be asked for.
-        reason: why no backup is possible, as a clause; "" where one is.
-        next_step: what to do about it, as a sentence; "" where a backup is possible.
+        identity: the one it would take; None if it would take none.
+        error: what it would fail with; None if it would succeed.
+        choices: what a person on a terminal would be asked to choose from; () if nothing.
+        password_needed: whether it needs the primary password.
+        reason: why it would fail, as a clause; "" if it would succeed.
+        next_step: what to do about that, as a sentence; "" if it would succeed.
     """
 
     identity: Identity | None
     error: NssBackupError | None = None
+    choices: tuple[Identity, ...] = ()
     password_needed: bool = False
     reason: str = ""
     next_step: str = ""
 
     @property
     def possible(self) -> bool:
-        """Whether a backup is possible now."""
+        """Return whether it would succeed."""
         return self.error is None
+
+    @property
+    def status(self) -> int:
+        """Return its exit status."""
+        return self.error.exit_status if self.error else 0
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorReport:
-    """What `doctor` found.
+    """The result of a diagnosis.
 
     Attributes:
-        verdict: whether a backup is possible now.
+        outcome: what `export` would end with.
         profiles: in the order of their rank, those left behind last.
-        findings: what concerns no single profile.
+        findings: those about no single profile.
         engines: which there are, and whether they work here.
-        versions: of nssbackup and what it is made of.
-        searched: the folders that were searched for profiles; () where profiles were named.
+        versions: of nssbackup and what it is built on.
+        searched: the folders that were searched for profiles; () if profiles were named.
     """
 
-    verdict: Verdict
+    outcome: ExportOutcome
     profiles: tuple[ProfileFindings, ...]
     findings: tuple[Finding, ...]
     engines: tuple[Availability, ...]
@@ -143,19 +185,21 @@ class DoctorReport:
 
     @property
     def status(self) -> int:
-        """The exit status: 0, or the one that `export` would end with."""
-        return self.verdict.error.exit_status if self.verdict.error else 0
+        """Return the exit status: the one that `export` would end with."""
+        return self.outcome.status
 
     def to_json(self) -> Json:
-        """The `doctor` document."""
-        verdict = self.verdict
+        """Return the `doctor` document."""
+        outcome = self.outcome
         document: dict[str, object] = {
-            "backup_possible": verdict.possible,
+            "backup_possible": outcome.possible,
             "status": self.status,
-            "identity": identity_json(verdict.identity) if verdict.identity else None,
-            "password_needed": verdict.password_needed,
-            "profiles": [_profile_json(one) for one in self.profiles],
-            "findings": [_finding_json(one) for one in self.findings],
+            "choice_needed": bool(outcome.choices),
+            "choices": [identity_json(identity) for identity in outcome.choices],
+            "identity": identity_json(outcome.identity) if outcome.identity else None,
+            "password_needed": outcome.password_needed,
+            "profiles": [one.to_json() for one in self.profiles],
+            "findings": [one.to_json() for one in self.findings],
             "engines": [
                 {"name": one.name, "available": one.reason is None, "reason": one.reason}
                 for one in self.engines
@@ -163,37 +207,12 @@ class DoctorReport:
             "versions": dict(self.versions),
             "searched": list(self.searched),
         }
-        if verdict.error is not None:
-            document.update(error_json(verdict.error))
+        if outcome.error is not None:
+            document.update(error_json(outcome.error))
         return document
 
 
 def sentence(clause: str) -> str:
-    """A clause as errors have it, as a sentence."""
+    """Return a clause, as errors have it, as a sentence."""
     text = clause[:1].upper() + clause[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def _profile_json(one: ProfileFindings) -> Json:
-    profile = one.profile
-    return {
-        "application": profile.application,
-        "name": profile.name,
-        "path": str(profile.path),
-        "default": profile.default,
-        "store": profile.store,
-        "in_use": profile.in_use is True,
-        "in_use_known": profile.in_use is not None,
-        "primary_password": one.primary_password,
-        "left_behind": one.left_behind,
-        "findings": [_finding_json(finding) for finding in one.findings],
-    }
-
-
-def _finding_json(finding: Finding) -> Json:
-    return {
-        "code": finding.code,
-        "severity": finding.severity,
-        "message": finding.message,
-        "hint": finding.hint,
-    }

@@ -34,6 +34,7 @@ class Profile:
         listed: whether a list (`profiles.ini`, `installs.ini`, a group) names it; otherwise a
             scan found it.
         last_used: when the application last started with it (seconds since 1970); None if unknown.
+        closed: whether this user may not look into it; then `store` is None.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Profile:
     store: StoreKind | None = None
     listed: bool = False
     last_used: float | None = None
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

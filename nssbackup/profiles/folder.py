@@ -11,6 +11,7 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+from nssbackup.errors import UnreadableStoreError
 from nssbackup.identity.model import StoreKind
 from nssbackup.profiles.system import System
 
@@ -104,6 +105,12 @@ def access_hint(path: Path) -> str:
         f"run nssbackup as {who} or as an administrator; if the profile is yours, change its owner"
         " back to you"
     )
+
+
+def closed_folder(folder: Path) -> UnreadableStoreError:
+    """Return the error for a folder that this user may not look into."""
+    message = f"this user may not look into the folder `{folder}`"
+    return UnreadableStoreError(message, hint=access_hint(folder))
 
 
 def subfolders(parent: Path, system: System) -> list[Path]:

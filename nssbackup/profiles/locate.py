@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import (
     folder_identity,
+    is_closed,
     leads_out,
     store_in,
     subfolders,
@@ -144,7 +145,8 @@ class _Found:
     def profile(self, system: System) -> Profile:
         """Return the profile, with what its folder tells."""
         # With a link in place of a database, another user's would be opened under this one's name.
-        store = None if leads_out(self.path, system) else store_in(self.path)
+        out = leads_out(self.path, system)
+        store = None if out else store_in(self.path)
         return Profile(
             path=self.path,
             name=next(iter(self.names), self.path.name or str(self.path)),
@@ -154,6 +156,7 @@ class _Found:
             store=store,
             listed=self.listed,
             last_used=last_start(self.path),
+            closed=store is None and not out and is_closed(self.path),
         )
 
     def unread(self) -> Profile:

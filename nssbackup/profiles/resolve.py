@@ -14,7 +14,7 @@ from nssbackup.profiles.folder import (
     DATABASES,
     INSTALLS_LIST,
     PROFILES_LIST,
-    access_hint,
+    closed_folder,
     folder_identity,
     is_closed,
     is_root,
@@ -185,8 +185,7 @@ def _pointed_at(path: Path) -> tuple[Path, bool]:
 
 def _no_store(folder: Path) -> NoStoreError | UnreadableStoreError:
     if is_closed(folder):
-        message = f"this user may not look into the folder `{folder}`"
-        return UnreadableStoreError(message, hint=access_hint(folder))
+        return closed_folder(folder)
     message = f"there is no NSS database in `{folder}`"
     hint = "give the folder that holds `cert9.db` and `key4.db`, or leave `--profile` out"
     return NoStoreError(message, hint=hint)

@@ -23,7 +23,7 @@ from nssbackup.backups.opening import (
     pairs_of,
     read_pfx,
 )
-from nssbackup.diagnosis.warnings import identity_warnings
+from nssbackup.diagnosis.selection import identity_warnings
 from nssbackup.errors import NssBackupError, RestoreError, StoreError, StoreUnwritableError, reason
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import Select

@@ -15,8 +15,12 @@ from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.chain import Chains
 from nssbackup.identity.choosing import assemble
 from nssbackup.identity.model import Identity, OrphanKey, Profile
+from nssbackup.profiles.folder import closed_folder
 from nssbackup.report import ReadFailure
 from nssbackup.stores import Engine, EngineName, engine_named
+
+# As many profiles as a message names.
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,8 @@ def take_inventory(
     """Read the identities of profiles; no password is needed.
 
     Args:
-        profiles: where to look, in order of preference. Those without databases are ignored.
+        profiles: where to look, in order of preference. Those without databases are ignored,
+            those that may not be looked into are failures.
         engine: what reads the stores.
         given: certificates from a file. The key of the first one is looked for, and that one is
             among the identities even if no profile has its key. The others may be in its chain.
@@ -99,18 +104,20 @@ def take_inventory(
         EngineUnavailableError: the engine is not available here.
     """
     reader = engine_named(engine)
-    readings = [_read(profile, reader) for profile in profiles if profile.store is not None]
+    readings = [_read(one, reader) for one in profiles if one.store or one.closed]
     if not _is_enough(readings, given):
         known = {profile.path for profile in profiles}
         readings += [
             _read(profile, reader)
             for profile in left_behind()
-            if profile.store is not None and profile.path not in known
+            if profile.store and profile.path not in known
         ]
     if not readings:
-        message = (
-            "none of the profiles found has an NSS database" if profiles else "no profile was found"
-        )
+        message = "no profile was found"
+        if profiles:
+            names = ", ".join(f"`{one.path}`" for one in profiles[:_NAMED])
+            more = f" and {len(profiles) - _NAMED} more" if len(profiles) > _NAMED else ""
+            message = f"there is no NSS database in {names}{more}"
         raise NoProfileError(
             message, hint="name the folder that holds cert9.db and key4.db with `--profile PATH`"
         )
@@ -151,6 +158,8 @@ class _Reading:
 
 
 def _read(profile: Profile, reader: Engine) -> _Reading:
+    if profile.closed:
+        return _Reading(profile, error=closed_folder(profile.path))
     try:
         with reader.open(profile) as store:
             return _Reading(profile, store.certificates(), store.orphan_keys(), store.notes())

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from nssbackup.backups.opening import pairs_of
 from nssbackup.backups.verify import flaw
 from nssbackup.backups.writing import default_name
-from nssbackup.diagnosis.warnings import identity_warnings
+from nssbackup.diagnosis.selection import identity_warnings
 from nssbackup.errors import NssBackupError
 from nssbackup.identity import pem, private_keys
 from nssbackup.identity.certificate import from_der

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import typer
 
 from nssbackup.cli.options import Apps, Cert, Json, Profiles, Quiet, Verbose, search
 from nssbackup.cli.printer import Printer
 from nssbackup.cli.text import show_findings
-from nssbackup.diagnosis import Case, DoctorReport, diagnose, not_located
-from nssbackup.errors import NoProfileError, NoStoreError, UnreadableStoreError
-from nssbackup.identity.model import Profile
-from nssbackup.profiles import System, applications_named, find_profiles, resolve_profile
-from nssbackup.profiles.locate import UNKNOWN_APPLICATION, unlisted_profile
+from nssbackup.diagnosis.doctor import diagnose, not_located
+from nssbackup.diagnosis.examination import Case
+from nssbackup.diagnosis.findings import DoctorReport
+from nssbackup.errors import NoProfileError
+from nssbackup.profiles import applications_named
 
 
 def doctor(  # noqa: PLR0913 - one parameter per option
@@ -27,8 +26,8 @@ def doctor(  # noqa: PLR0913 - one parameter per option
 ) -> None:
     """Explain why a certificate can't be found or backed up, and what to do.
 
-    No password is asked for. The exit status is 0 if a backup is possible now, otherwise the one
-    that export would end with.
+    No password is asked for. The exit status is the one that export would end with if nobody could
+    be asked, given the passwords it needs.
     """
     printer = Printer(json=json, quiet=quiet, verbose=verbose)
     report = examine(cert, profile, app, printer)
@@ -48,29 +47,10 @@ def doctor(  # noqa: PLR0913 - one parameter per option
 def examine(
     cert: str | None, names: Sequence[str] | None, apps: Sequence[str] | None, printer: Printer
 ) -> DoctorReport:
-    """Return what is found in the profiles, even if other commands can't use them."""
+    """Return what is found in the profiles, even in those that other commands can't use."""
     try:
-        found = search(names, apps, printer)
-    except (NoStoreError, UnreadableStoreError):
-        return diagnose(Case(_even_without_databases(names or ()), cert))
+        found = search(names, apps, printer, need_store=False)
     except NoProfileError as error:
         return not_located(error)
     old = tuple(found.left_behind()) if found.everything else None
     return diagnose(Case(found.profiles, cert, old, applications_named(apps or ())))
-
-
-def _even_without_databases(names: Sequence[str]) -> tuple[Profile, ...]:
-    """Return the profiles and folders named, whatever is in them."""
-    system = System.current()
-    found: dict[Path, Profile] = {}
-    for name in names:
-        try:
-            named = list(resolve_profile(name, system))
-        except (NoStoreError, UnreadableStoreError):
-            known = find_profiles(system)
-            folder = Path(name).expanduser().absolute()
-            named = [one for one in known if name in (one.name, one.path.name)]
-            named = named or [one for one in known if one.path == folder]
-            named = named or [unlisted_profile(folder, UNKNOWN_APPLICATION, system)]
-        found.update({one.path: one for one in named})
-    return tuple(found.values())

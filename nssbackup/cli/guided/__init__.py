@@ -15,7 +15,7 @@ from nssbackup.cli.printer import Printer
 from nssbackup.cli.questions import agreed, select_on
 from nssbackup.cli.tables import identity_lines
 from nssbackup.cli.text import show_export, show_findings
-from nssbackup.diagnosis.warnings import identity_warnings
+from nssbackup.diagnosis.selection import identity_warnings
 from nssbackup.errors import CancelledError, NssBackupError
 from nssbackup.identity.choosing import Choice, choose
 from nssbackup.identity.model import Identity, PasswordFor, Profile

@@ -26,7 +26,7 @@ from nssbackup.backups.verify import (
     verify_backup,
     verify_written,
 )
-from nssbackup.diagnosis.warnings import EXPIRY_NOTICE, identity_warnings
+from nssbackup.diagnosis.selection import EXPIRY_NOTICE, identity_warnings
 from nssbackup.errors import VerificationError, WrongBackupPasswordError
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Identity, PrivateKey

@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import dsa
 
 from nssbackup.backups.export import ExportOptions, export_identity
 from nssbackup.backups.writing import Dialogue
-from nssbackup.diagnosis import Case, DoctorReport, Finding, diagnose, not_located
-from nssbackup.diagnosis.findings import SEVERITIES
+from nssbackup.diagnosis.doctor import diagnose, not_located
+from nssbackup.diagnosis.examination import Case
+from nssbackup.diagnosis.findings import SEVERITIES, DoctorReport, Finding
 from nssbackup.errors import EngineUnavailableError, NoProfileError, NssBackupError
-from nssbackup.identity.choosing import listed
+from nssbackup.identity.choosing import Select
 from nssbackup.identity.model import Identity, Profile
 from nssbackup.pkcs12 import MODERN, PfxWriters
 from nssbackup.profiles.folder import store_in
@@ -104,10 +105,10 @@ def test_all_is_well(profile: MakeProfile, unchanged: Unchanged) -> None:
     folder = profile("firefox-nopassword")
     with unchanged(folder):
         report = look(folder)
-    assert (report.verdict.possible, report.status) == (True, 0)
-    assert report.verdict.identity is not None
-    assert report.verdict.identity.certificate.common_name == "Jane Doe"
-    assert not report.verdict.password_needed
+    assert (report.outcome.possible, report.status) == (True, 0)
+    assert report.outcome.identity is not None
+    assert report.outcome.identity.certificate.common_name == "Jane Doe"
+    assert not report.outcome.password_needed
     assert codes(report) == PAIR
     assert codes(report, None) == set()
     assert "`Jane Doe` (issued by WIPO Customer CA G2, valid until 2056-05-01)" in (
@@ -122,7 +123,7 @@ def test_a_certificate_without_its_key_was_requested_elsewhere(profile: MakeProf
     assert "another browser, another profile or another computer" in hint(found)
     assert "smart card" not in hint(found)
     assert report.status == 22
-    assert "private key of `Jane Doe`" in report.verdict.reason
+    assert "private key of `Jane Doe`" in report.outcome.reason
     assert "elsewhere" in codes(report, None)
 
 
@@ -141,10 +142,10 @@ def test_a_key_in_another_profile_is_named_and_a_backup_is_possible(tmp_path: Pa
     report = look(here, there)
     assert codes(report, 0) == {"key-elsewhere"}
     assert f"The key is in profile `{there}`" in finding(report, "key-elsewhere").message
-    assert "brings the two together" in hint(finding(report, "key-elsewhere"))
+    assert "joins the two" in hint(finding(report, "key-elsewhere"))
     assert codes(report, 1) == {"certificate-elsewhere"}
     assert f"`{here}`" in finding(report, "certificate-elsewhere", 1).message
-    assert report.verdict.possible
+    assert report.outcome.possible
 
 
 def test_a_pair_in_another_profile_is_named(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_a_pair_in_another_profile_is_named(tmp_path: Path) -> None:
     assert codes(report, 0) == {"key-elsewhere"}
     assert f"`{tmp_path / 'there'}`" in finding(report, "key-elsewhere").message
     assert codes(report, 1) == PAIR
-    assert report.verdict.possible
+    assert report.outcome.possible
 
 
 def test_of_several_places_the_one_with_the_pair_is_named_once(tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_what_a_refresh_left_behind_is_named(refreshed: tuple[Path, Path]) -> No
     assert "Don't delete" in hint(found)
     assert report.profiles[1].left_behind
     assert codes(report, 1) == PAIR
-    assert report.verdict.possible
+    assert report.outcome.possible
 
 
 def test_a_lone_key_is_of_a_refresh_or_of_an_unfinished_request(
@@ -201,7 +202,7 @@ def test_a_lone_key_is_of_a_refresh_or_of_an_unfinished_request(
     for advice in ("one week", "--certificate FILE", "Old Firefox Data", "leave `--profile` out"):
         assert advice in hint(found)
     assert report.status == 20
-    assert report.verdict.reason == "there is a private key, but not its certificate"
+    assert report.outcome.reason == "there is a private key, but not its certificate"
     assert "leave `--profile` out" not in hint(
         finding(look(new, left_behind=[]), "key-without-certificate")
     )
@@ -237,7 +238,7 @@ def test_what_only_the_old_profile_has_is_named_with_its_place(tmp_path: Path) -
         found = finding(look(new, left_behind=[old]), "key-elsewhere")
         assert f"rofile `{old}`" in found.message
         assert "`--profile`" in hint(found)
-        assert look(new, old, certificate="Lost").verdict.possible
+        assert look(new, old, certificate="Lost").outcome.possible
 
 
 # --- validity and chain
@@ -259,7 +260,7 @@ def test_the_end_of_a_certificate_is_a_warning(
     report = look(store(tmp_path / "p", (rsa_key(), der(rsa_key(), days=days))))
     assert codes(report) - PAIR == expected
     assert all(SEVERITIES[code] == "warning" for code in expected)
-    assert report.verdict.possible
+    assert report.outcome.possible
 
 
 def test_wipos_certificates_are_requested_anew_and_only_wipos(tmp_path: Path) -> None:
@@ -312,10 +313,10 @@ def test_a_key_that_must_not_leave_the_store(tmp_path: Path, password: str) -> N
     found = finding(report, "key-not-exportable")
     assert found.severity == "problem"
     assert "`Jane Doe`" in found.message
-    assert "copy of the whole folder" in hint(found)
+    assert "copy of the whole profile folder" in hint(found)
     assert report.status == 22
-    assert "must not leave" in report.verdict.reason
-    assert "whole folder" in report.verdict.next_step
+    assert "must not leave" in report.outcome.reason
+    assert "whole profile folder" in report.outcome.next_step
 
 
 @pytest.mark.parametrize("password", ["", "secret"])
@@ -338,8 +339,8 @@ def test_a_damaged_key_is_a_problem_unless_there_is_a_copy(tmp_path: Path) -> No
     alone = look(bad)
     assert finding(alone, "store-signature").severity == "problem"
     assert alone.status == 11
-    assert look(bad, good).verdict.possible
-    assert look(bad, spare).verdict.possible
+    assert look(bad, good).outcome.possible
+    assert look(bad, spare).outcome.possible
     assert "store-signature" in codes(look(bad, good))
 
 
@@ -349,8 +350,8 @@ def test_a_key_with_values_of_another_is_found_by_reading_it(tmp_path: Path) -> 
     builder.set_secret(key, 0x11, (7).to_bytes(32, "big"))
     report = look(builder.write())
     assert report.status == 22
-    assert report.verdict.error is not None
-    found = finding(report, report.verdict.error.code)
+    assert report.outcome.error is not None
+    found = finding(report, report.outcome.error.code)
     assert found.severity == "problem"
 
 
@@ -363,8 +364,8 @@ def test_a_primary_password_is_a_note_and_its_reset_is_warned_of(profile: MakePr
     found = finding(report, "primary-password")
     assert "don't let Firefox reset it" in hint(found)
     assert "deletes every certificate and every private key" in hint(found)
-    assert report.verdict.possible
-    assert report.verdict.password_needed
+    assert report.outcome.possible
+    assert report.outcome.password_needed
     assert report.profiles[0].primary_password is True
 
 
@@ -382,9 +383,9 @@ def test_keys_that_a_management_console_protects(
     assert "primary-password" not in codes(report)
     assert report.status == (12 if managed else 0)
     if managed:
-        assert "administrators" in report.verdict.next_step
+        assert "administrators" in report.outcome.next_step
     (folder / "user.js").write_text(preference.replace("true", "false"))
-    assert look(folder).verdict.possible
+    assert look(folder).outcome.possible
 
 
 # --- certificates that are in no profile
@@ -412,8 +413,8 @@ def test_a_browser_that_keeps_no_certificates(
     assert report.status == 10
     if not kept:
         found = finding(report, "certificates-not-kept")
-        assert found.message.startswith(f"{application} is set to keep no certificates")
-        assert report.verdict.reason == "this browser keeps no certificates"
+        assert found.message.startswith(f"{application} keeps no certificates in this profile")
+        assert report.outcome.reason == "this browser keeps no certificates"
 
 
 OPENSC = "library=/usr/lib/opensc-pkcs11.so\nname=OpenSC\n\n"
@@ -426,7 +427,7 @@ def test_a_smart_cards_module_is_named(profile: MakeProfile) -> None:
     found = finding(report, "security-module")
     assert found.severity == "note"
     assert "module `OpenSC` (`/usr/lib/opensc-pkcs11.so`)" in found.message
-    assert "doesn't leave a smart card" in hint(found)
+    assert "can't leave a smart card" in hint(found)
     assert "the key is on that" in hint(finding(report, "certificate-without-key"))
 
 
@@ -474,7 +475,7 @@ def test_where_else_a_certificate_may_be_is_said_where_none_was_found(tmp_path: 
         report = look(tmp_path / "p", platform=platform)
         found = finding(report, "elsewhere", None)
         assert place in found.message
-        assert "another user account or on another computer" in found.message
+        assert "another user account, on another computer" in found.message
 
 
 # --- files
@@ -490,9 +491,9 @@ def test_old_databases_are_read_and_that_they_are_old_is_said(
     report = look(folder)
     found = finding(report, "legacy-databases")
     assert found.severity == "note"
-    assert "cert8.db and key3.db, are of Firefox 57 or earlier" in found.message
-    assert report.verdict.possible
-    assert report.verdict.password_needed is password
+    assert "cert8.db and key3.db, are from Firefox 57 or earlier" in found.message
+    assert report.outcome.possible
+    assert report.outcome.password_needed is password
     (folder / "cert8.db").unlink()
     assert codes(look(folder)) >= {"keys-only", "key-without-certificate"}
 
@@ -516,13 +517,13 @@ def test_of_two_generations_it_is_said_which_is_read(profile: MakeProfile) -> No
     (folder / "key3.db").write_bytes(bytes(64))
     report = look(folder)
     found = finding(report, "older-databases")
-    assert "Firefox 57 or earlier are here, too (key3.db)" in found.message
-    assert "looked at (cert9.db and key4.db)" in found.message
+    assert "Firefox 57 or earlier (key3.db)" in found.message
+    assert "read (cert9.db and key4.db)" in found.message
     assert "copy cert8.db and key3.db to a new folder" in hint(found)
-    assert report.verdict.possible
+    assert report.outcome.possible
     (folder / "key4.db").unlink()
     found = finding(look(folder), "older-databases")
-    assert "looked at (cert9.db)" in found.message
+    assert "read (cert9.db)" in found.message
 
 
 def test_half_a_store_is_a_warning(profile: MakeProfile) -> None:
@@ -549,7 +550,7 @@ def test_a_damaged_database_is_a_problem_with_its_error(profile: MakeProfile) ->
     assert "older copy" in hint(found)
     assert report.status == 11
     beside = look(folder, profile("ec-p384"))
-    assert beside.verdict.possible
+    assert beside.outcome.possible
     assert "store-damaged" in codes(beside)
 
 
@@ -577,7 +578,7 @@ def test_a_profile_without_databases_is_a_note(tmp_path: Path, profile: MakeProf
     (tmp_path / "empty").mkdir()
     report = look(tmp_path / "empty", profile("ec-p256"))
     assert codes(report) == {"no-databases"}
-    assert report.verdict.possible
+    assert report.outcome.possible
     assert look(tmp_path / "empty").status == 10
 
 
@@ -592,70 +593,50 @@ def test_a_profile_in_use_can_be_read_all_the_same(profile: MakeProfile) -> None
     for in_use, code in ((True, "in-use"), (None, "perhaps-in-use")):
         report = look(at(folder, in_use=in_use))
         assert codes(report) == {*PAIR, code}
-        assert "can be read all the same" in finding(report, code).message
-        assert report.verdict.possible
+        assert "can still be read" in finding(report, code).message
+        assert report.outcome.possible
     assert finding(look(at(folder, "NSS", in_use=True)), "in-use").message.startswith("The program")
 
 
 # --- which certificate
 
 
-def test_several_certificates_are_possible_and_named(profile: MakeProfile) -> None:
+def test_several_certificates_need_a_choice(profile: MakeProfile) -> None:
     report = look(profile("two-people"))
-    assert report.verdict.possible
+    outcome = report.outcome
+    assert (report.status, outcome.possible, outcome.identity) == (21, False, None)
+    assert len(outcome.choices) == 2
     found = finding(report, "several-certificates", None)
-    assert found.severity == "note"
     fingerprints = re.findall(r"`([0-9a-f]{16})`", hint(found))
     assert len(set(fingerprints)) == 2
     for fingerprint in fingerprints:
         named = look(PROFILES / "two-people", certificate=fingerprint)
-        assert named.verdict.possible
+        assert named.outcome.possible
         assert "several-certificates" not in codes(named, None)
 
 
-def test_of_several_one_that_can_be_backed_up_is_enough(tmp_path: Path) -> None:
-    first = (DSA_KEY, der(DSA_KEY, "First", days=(-9, 900)))
-    report = look(store(tmp_path / "p", first, (rsa_key(), der(rsa_key(), "Second"))))
-    assert report.verdict.possible
-    assert report.verdict.identity is not None
-    assert report.verdict.identity.certificate.common_name == "Second"
-
-
-def test_of_several_one_that_has_its_key_is_enough(tmp_path: Path) -> None:
-    builder = StoreBuilder(tmp_path / "p")
-    builder.add_certificate(der(rsa_key(1), "First", days=(-9, 900)))
-    builder.add_identity(rsa_key(2), der(rsa_key(2), "Second"))
-    builder.add_certificate(root())
-    report = look(builder.write())
-    assert report.verdict.possible
-    assert "certificate-without-key" in codes(report)
-
-
-def test_of_several_without_any_key_the_key_is_what_is_missing(tmp_path: Path) -> None:
-    people = (der(rsa_key(1), "First"), der(rsa_key(2), "Second"))
-    report = look(certificates_only(tmp_path / "p", *people))
-    assert report.status == 22
-
-
-def test_a_certificate_of_another_issuer_is_possible_and_that_is_said(profile: MakeProfile) -> None:
+def test_a_certificate_of_another_issuer_needs_a_choice(profile: MakeProfile) -> None:
     report = look(profile("foreign-only"))
-    assert report.verdict.possible
-    assert "from WIPO" in finding(report, "no-wipo-certificate", None).message
-    named = look(PROFILES / "foreign-only", certificate="Jane Doe")
-    assert "no-wipo-certificate" not in codes(named, None)
+    assert (report.status, report.outcome.identity) == (20, None)
+    (choice,) = report.outcome.choices
+    advice = hint(finding(report, "no-wipo-certificate", None))
+    assert f"`{choice.certificate.sha256[:16]}`" in advice
+    assert look(PROFILES / "foreign-only", certificate="Jane Doe").outcome.possible
+    nobody = look(PROFILES / "foreign-only", certificate="nobody")
+    assert (nobody.status, nobody.outcome.choices) == (20, ())
 
 
 def test_a_name_that_nothing_bears(profile: MakeProfile) -> None:
     good = profile("ec-p256")
     report = look(good, certificate="nobody")
     assert report.status == 20
-    assert report.verdict.reason == "no certificate matches `nobody`"
-    assert "nssbackup list --all" in report.verdict.next_step
+    assert report.outcome.reason == "no certificate matches `nobody`"
+    assert "nssbackup list --all" in report.outcome.next_step
     bad = profile("ec-p384")
     (bad / "cert9.db").write_bytes(b"no database at all" * 99)
     report = look(good, bad, certificate="nobody")
-    assert report.verdict.reason == "no certificate matches `nobody`"
-    assert report.verdict.next_step.startswith("It may be where the databases of a profile are")
+    assert report.outcome.reason == "no certificate matches `nobody`"
+    assert report.outcome.next_step.startswith("Not everything could be read: the databases of a")
 
 
 # --- nothing found, the engines, the document
@@ -689,8 +670,8 @@ def test_a_profile_that_was_named_and_is_not_there() -> None:
     report = not_located(error)
     assert (report.status, report.profiles) == (10, ())
     assert codes(report, None) == {"no-profile"}
-    assert report.verdict.reason == "no profile is called `x`"
-    assert report.verdict.next_step == "Found were `y`."
+    assert report.outcome.reason == "no profile is called `x`"
+    assert report.outcome.next_step == "Found were `y`."
 
 
 def test_every_engine_is_there_or_says_why_not() -> None:
@@ -722,7 +703,7 @@ def test_the_document_is_json_and_says_what_the_report_says(profile: MakeProfile
     assert all(re.search(r"\d", number) for number in document["versions"].values())
 
 
-def test_problems_come_first(profile: MakeProfile) -> None:
+def test_what_was_found_comes_first_and_then_the_worst(profile: MakeProfile) -> None:
     folder = profile("certificate-without-key")
     (folder / "pkcs11.txt").write_text(OPENSC)
     (folder / "user.js").write_text('user_pref("security.nocertdb", true);')
@@ -733,7 +714,7 @@ def test_problems_come_first(profile: MakeProfile) -> None:
     severities = [one.severity for one in look(other).profiles[0].findings]
     assert severities == ["problem", "warning"]
     shutil.copytree(profile("chain-incomplete"), other, dirs_exist_ok=True)
-    assert [one.severity for one in look(other).profiles[0].findings] == ["warning", "note"]
+    assert [one.severity for one in look(other).profiles[0].findings] == ["note", "warning"]
 
 
 def test_every_finding_is_made_of_sentences(profile: MakeProfile) -> None:
@@ -758,35 +739,41 @@ def test_the_codes_of_the_table_are_not_those_of_errors() -> None:
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", code) for code in SEVERITIES)
 
 
-# --- the verdict is what `export` does
+# --- the outcome is what `export` does
 
 
 @pytest.mark.parametrize("fixture", sorted(folder.name for folder in PROFILES.iterdir()))
-def test_the_verdict_is_what_an_export_comes_to(
+def test_the_outcome_is_that_of_an_unattended_export(
     profile: MakeProfile, tmp_path: Path, fixture: str
 ) -> None:
     folder = profile(fixture)
 
-    def select(identities: Sequence[Identity], _reason: str) -> Identity:
-        return listed(identities)[0]
+    asked: list[str] = []
 
-    dialogue = Dialogue(
-        primary_password=lambda _profile, _attempt: None,
-        pfx_writers=lambda _: PfxWriters.start(Secret("Correct-Horse-47"), (MODERN,), 2048),
-        select=select,
-    )
-    options = ExportOptions(output=f"{tmp_path}/a.pfx")
-    try:
-        written: Identity | None = export_identity([at(folder)], options, dialogue).identity
-        status = 0
-    except NssBackupError as error:
-        written, status = None, error.exit_status
-    verdict = look(folder).verdict
-    assert verdict.password_needed is (status == 12)
-    assert verdict.possible is (status in (0, 12))
-    if not verdict.possible:
-        assert verdict.error is not None
-        assert verdict.error.exit_status == status
+    def select(identities: Sequence[Identity], reason: str) -> Identity:
+        asked.append(reason)
+        return identities[0]
+
+    def export(select: Select | None) -> tuple[int, Identity | None]:
+        dialogue = Dialogue(
+            primary_password=lambda _profile, _attempt: None,
+            pfx_writers=lambda _: PfxWriters.start(Secret("Correct-Horse-47"), (MODERN,), 2048),
+            select=select,
+        )
+        options = ExportOptions(output=f"{tmp_path}/a.pfx", replace=True)
+        try:
+            return 0, export_identity([at(folder)], options, dialogue).identity
+        except NssBackupError as error:
+            return error.exit_status, None
+
+    status, written = export(None)
+    export(select)
+    report = look(folder)
+    outcome = report.outcome
+    # The primary password is the one thing that is not asked for here.
+    assert outcome.password_needed is (status == 12)
+    assert report.status == (0 if outcome.password_needed else status)
+    assert bool(outcome.choices) is bool(asked)
     if written is not None:
-        assert verdict.identity is not None
-        assert verdict.identity.certificate.sha256 == written.certificate.sha256
+        assert outcome.identity is not None
+        assert outcome.identity.certificate.sha256 == written.certificate.sha256
