@@ -118,6 +118,6 @@ def _check_key_of(certificate: StoredCertificate, inventory: Inventory) -> None:
     ):
         return
     name = certificate.display_name
-    message = f"no profile has the private key of `{name}`, the certificate in the file"
-    hint = "`nssbackup doctor` shows which keys there are, and where else one may be"
+    message = f"no profile holds the private key of `{name}`, the certificate in the given file"
+    hint = "`nssbackup doctor` shows which keys there are and where else to look"
     raise KeyMissingError(message, hint=hint)
