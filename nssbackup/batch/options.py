@@ -53,11 +53,14 @@ class BatchOptions:
         passwords: those of the backups; None to generate one for each.
         primary: the primary passwords; None if there are none to be had.
         escrow: DER certificates to encrypt generated passwords to; () for passwords.csv.
+        no_escrow: whether passwords may be written in the clear beside passwords in escrow.
         force: whether to make again what is there already.
         dry_run: whether to write nothing.
         engine: what reads the stores.
         jobs: the number of worker processes; None for one per processor.
         expiring_days: marks the certificates that end within so many days.
+        exclude: the users to leave out.
+        forget: the users whose earlier certificates are not missed any more.
     """
 
     roots: Roots
@@ -73,11 +76,14 @@ class BatchOptions:
     passwords: Passwords | None = field(default=None, repr=False)
     primary: Passwords | None = field(default=None, repr=False)
     escrow: tuple[bytes, ...] = ()
+    no_escrow: bool = False
     force: bool = False
     dry_run: bool = False
     engine: EngineName = "auto"
     jobs: int | None = None
     expiring_days: int | None = None
+    exclude: tuple[str, ...] = ()
+    forget: tuple[str, ...] = ()
 
     @property
     def protection(self) -> str:
@@ -91,11 +97,19 @@ class BatchOptions:
         return f"{self.rounds} {source}"
 
     @property
+    def selection(self) -> str:
+        """A hash of the options that choose certificates."""
+        return hash_of(self.certificates, self.all_issuers, self.applications)
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the options that decide which files there are and what is in them."""
-        selection = (self.certificates, self.all_issuers, self.expired, self.applications)
-        text = json.dumps([*selection, self.formats, self.chain, self.protection])
-        return hashlib.sha256(text.encode("ascii")).hexdigest()
+        return hash_of(self.selection, self.expired, self.formats, self.chain, self.protection)
+
+
+def hash_of(*values: object) -> str:
+    """Return a hash of some JSON values."""
+    return hashlib.sha256(json.dumps(values).encode("ascii")).hexdigest()
 
 
 def password_for(owner: Owner, passwords: Passwords | None) -> Secret | None:

@@ -7,26 +7,18 @@ ever added. `fleet` uses the same report for the items of many hosts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 from nssbackup.report import Json, rfc3339
 
-_T = TypeVar("_T")
-Status = Literal["backed-up", "unchanged", "planned", "failed"]
+Status = Literal["backed-up", "unchanged", "planned", "failed", "expired"]
 STATUSES: tuple[Status, ...] = get_args(Status)
-
-# JSON's numbers differ between programs above this (RFC 8259, section 6).
-_MAX_NUMBER = 2**53 - 1
-# An identity and an error need two levels.
-_MAX_DEPTH = 8
-_IDENTITY_TEXTS = (
-    *("profile", "nickname", "subject", "common_name", "email", "issuer", "serial"),
-    *("sha1", "sha256", "not_before", "not_after", "status"),
-)
+HomeStatus = Literal["backed-up", "no-certificate", "expired", "failed", "gone"]
+HOME_STATUSES: tuple[HomeStatus, ...] = get_args(HomeStatus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +26,8 @@ class BatchItem:
     """One certificate, or one profile, home or root that could not be read.
 
     Attributes:
-        status: what happened to it; "planned" only in a dry run.
+        status: what happened to it; "planned" only in a dry run, "expired" if it was left out
+            because it has ended.
         host: the machine that the batch ran on.
         user: the user's name, taken from the home or the profile folder.
         home: the home folder; None for a profile that was named by itself.
@@ -84,39 +77,45 @@ class BatchItem:
             "error": self.error,
         }
 
-    @classmethod
-    def of_json(cls, document: Any) -> BatchItem:  # noqa: ANN401 - JSON of unknown origin
-        """Return the item that `to_json` gave.
-
-        Raises:
-            ValueError: the document is not one of an item. What this returns can be shown and
-                written again, whatever the document was.
-        """
-        try:
-            return cls(
-                status=_status(document["status"]),
-                host=_text(document["host"]),
-                user=_text(document["user"]),
-                home=_optional(document["home"], _text),
-                application=_optional(document["application"], _text),
-                profile=_optional(document["profile"], _text),
-                profile_name=_optional(document["profile_name"], _text),
-                identity=_optional(document["identity"], _identity),
-                file=_optional(document["file"], _text),
-                sha256=_optional(document["sha256"], _text),
-                size=_optional(document["bytes"], _number),
-                expiring=document["expiring"] is True and document["identity"] is not None,
-                warnings=texts(document["warnings"]),
-                error=_optional(document["error"], _error),
-            )
-        except (TypeError, LookupError, StopIteration, RecursionError) as error:
-            message = "not an item of a report"
-            raise ValueError(message) from error
-
     @property
     def ends(self) -> datetime | None:
         """When the certificate ends."""
         return moment(str(self.identity["not_after"])) if self.identity else None
+
+
+@dataclass(frozen=True, slots=True)
+class HomeResult:
+    """One home, or one profile folder that was named by itself.
+
+    Attributes:
+        host: the machine that the batch ran on.
+        home: its path.
+        user: the user's name.
+        profiles: how many profiles were found in it.
+        identities: how many certificates of those asked for.
+        status: "gone" if a certificate was backed up earlier and is no longer found.
+        notes: what an administrator should know, such as what was skipped.
+    """
+
+    host: str
+    home: str
+    user: str
+    profiles: int
+    identities: int
+    status: HomeStatus
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> Json:
+        """Return the home as it stands in the document."""
+        return {
+            "host": self.host,
+            "home": self.home,
+            "user": self.user,
+            "profiles": self.profiles,
+            "identities": self.identities,
+            "status": self.status,
+            "notes": list(self.notes),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +151,7 @@ class BatchReport:
         expiring_days: the number of days given with `--expiring`.
         items: in the order of `in_order`.
         notes: warnings that are about no single item.
+        homes: every home under the roots, and those that are gone.
         hosts: those of a fleet.
     """
 
@@ -164,12 +164,19 @@ class BatchReport:
     expiring_days: int | None = None
     items: tuple[BatchItem, ...] = ()
     notes: tuple[str, ...] = ()
+    homes: tuple[HomeResult, ...] = ()
     hosts: tuple[HostResult, ...] = ()
 
     @property
     def totals(self) -> Mapping[str, int]:
         """The number of items of each status."""
         return totals_of(self.items)
+
+    @property
+    def home_totals(self) -> Mapping[str, int]:
+        """The number of homes of each status."""
+        found = Counter(home.status for home in self.homes)
+        return {status: found[status] for status in HOME_STATUSES}
 
     def to_json(self) -> Json:
         """Return the document."""
@@ -182,8 +189,9 @@ class BatchReport:
             "roots": list(self.roots),
             "dry_run": self.dry_run,
             "expiring_days": self.expiring_days,
-            "totals": dict(self.totals),
+            "totals": {**self.totals, "homes": dict(self.home_totals)},
             "notes": list(self.notes),
+            "homes": [home.to_json() for home in self.homes],
             **hosts,
             "items": [item.to_json() for item in self.items],
         }
@@ -192,6 +200,14 @@ class BatchReport:
 def in_order(items: Iterable[BatchItem]) -> tuple[BatchItem, ...]:
     """Sort items: the expiring ones by their end, then the failures, then the rest by user."""
     return tuple(sorted(items, key=_rank))
+
+
+def homes_in_order(homes: Iterable[HomeResult]) -> tuple[HomeResult, ...]:
+    """Sort homes: those that need attention first, then by user."""
+    order = ("gone", "failed", "expired", "no-certificate", "backed-up")
+    return tuple(
+        sorted(homes, key=lambda one: (order.index(one.status), one.user.casefold(), one.home))
+    )
 
 
 def totals_of(items: Iterable[BatchItem]) -> Mapping[str, int]:
@@ -218,74 +234,8 @@ def moment(text: str) -> datetime:
         raise ValueError(text) from error
 
 
-def texts(value: object) -> tuple[str, ...]:
-    """Return a list of texts from a document.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    if not isinstance(value, list):
-        raise ValueError(value)  # noqa: TRY004 - of a document, not of a caller
-    return tuple(_text(one) for one in value)
-
-
 def _rank(item: BatchItem) -> tuple[int, str, str, str, str, str]:
     where = (item.user.casefold(), item.home or "", item.profile or "", item.file or "")
     if item.expiring and item.ends is not None:
         return (0, rfc3339(item.ends), *where)
     return (1 if item.status == "failed" else 2, "", *where)
-
-
-def _optional(value: object, read: Callable[[object], _T]) -> _T | None:
-    return None if value is None else read(value)
-
-
-def _status(value: object) -> Status:
-    return next(status for status in STATUSES if status == value)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(value)  # noqa: TRY004 - of a document, not of a caller
-    return value
-
-
-def _number(value: object) -> int:
-    if type(value) is not int or not 0 <= value <= _MAX_NUMBER:
-        raise ValueError(value)
-    return value
-
-
-def _error(value: object) -> Json:
-    document = _plain_mapping(value)
-    hint = _optional(document.get("hint"), _text)
-    return {
-        **document,
-        "code": _text(document["code"]),
-        "message": _text(document["message"]),
-        "hint": hint,
-    }
-
-
-def _identity(value: object) -> Json:
-    """Return an identity in which what a report shows is of the right type."""
-    document = _plain_mapping(value)
-    for key in _IDENTITY_TEXTS:
-        _optional(document.get(key), _text)
-    moment(_text(document["not_after"]))
-    _plain_mapping(document.get("key", {}))
-    return document
-
-
-def _plain_mapping(value: object) -> Json:
-    """Return a JSON object that any program can show: no NaN, and no endless depth."""
-    if not isinstance(value, dict) or not _is_plain(value, _MAX_DEPTH):
-        raise ValueError(value)
-    return value
-
-
-def _is_plain(value: object, depth: int) -> bool:
-    if isinstance(value, dict | list):
-        inner = value.values() if isinstance(value, dict) else value
-        return depth > 0 and all(_is_plain(one, depth - 1) for one in inner)
-    return not isinstance(value, int | float) or abs(value) <= _MAX_NUMBER

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nssbackup.batch.layout import PASSWORDS_ELSEWHERE, STATE_FOLDER
+from nssbackup.batch.gone import forget, missing_homes
+from nssbackup.batch.layout import ESCROW_FOLDER, PASSWORDS_ELSEWHERE, STATE_FOLDER
 from nssbackup.batch.options import BatchOptions, Roots
 from nssbackup.batch.password_store import Finder, store_for
 from nssbackup.batch.pfx_files import failed
 from nssbackup.batch.rendering import write_reports
-from nssbackup.batch.report import BatchItem, BatchReport, in_order
-from nssbackup.batch.state import known_users
+from nssbackup.batch.report import BatchItem, BatchReport, HomeResult, homes_in_order, in_order
+from nssbackup.batch.state import known_users, load, state_path
 from nssbackup.batch.user_backup import Outcome
-from nssbackup.batch.users import UnusableRoot, find_users
+from nssbackup.batch.users import UnusableRoot, find_users, normalised
 from nssbackup.batch.workers import Workers
 from nssbackup.errors import NssBackupError, OutputError, UsageError, reason
 from nssbackup.report import rfc3339
@@ -54,15 +55,18 @@ class BatchResult:
 
     Attributes:
         report: what it did; it is in `report.json` as well.
-        profiles: how many profiles were found.
         files: the report files that were written.
         unwritten: why one of them could not be.
     """
 
     report: BatchReport
-    profiles: int
     files: tuple[Path, ...] = ()
     unwritten: NssBackupError | None = None
+
+    @property
+    def profiles(self) -> int:
+        """How many profiles were found."""
+        return sum(home.profiles for home in self.report.homes)
 
 
 def run_batch(options: BatchOptions, listener: Listener | None = None) -> BatchResult:
@@ -76,12 +80,15 @@ def run_batch(options: BatchOptions, listener: Listener | None = None) -> BatchR
         listener: told how it is going.
 
     Raises:
-        UsageError: the output folder lies in a root, or a root in it.
+        UsageError: the output folder lies in a root, or a root in it; or passwords in escrow would
+            be followed by passwords in the clear.
         FolderLockedError: another batch is running in the folder.
         OutputError: the folder can't be made.
     """
     _check_apart(options.roots, options.folder)
+    _check_escrow(options)
     with _output_folder(options):
+        forget(options, options.forget)
         batch = _Batch(options, listener or Listener())
         batch.run()
         return batch.result()
@@ -93,28 +100,39 @@ class _Batch:
     listener: Listener
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     items: list[BatchItem] = field(default_factory=list)
+    homes: list[HomeResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    profiles: int = 0
 
     def run(self) -> None:
         """Back up every user."""
-        users, unusable = find_users(self.options.roots, known_users(self.options.folder))
+        options = self.options
+        known = known_users(options.folder)
+        users, unusable = find_users(options.roots, known, options.exclude)
         self.listener.begin(len(users))
         for root in unusable:
-            self._add(_unusable_item(root, self.options.host))
+            self._add(_unusable_item(root, options.host))
         if users:
-            with closing(Workers(self.options).outcomes(users)) as outcomes:
+            with closing(Workers(options).outcomes(users)) as outcomes:
                 for outcome in outcomes:
                     self._take(outcome)
+        roots = {str(normalised(path)) for path in options.roots.all}
+        roots -= {str(normalised(root.path)) for root in unusable}
+        for folder in set(known) - {user.folder for user in users}:
+            records = load(state_path(options.folder, folder)).homes
+            self._take_homes(tuple(missing_homes(records, options, roots, {})))
         self._check_passwords()
 
     def _take(self, outcome: Outcome) -> None:
         for item in outcome.items:
             self._add(item)
-        for note in outcome.notes:
-            self._note(note)
-        self.profiles += outcome.profiles
+        self._take_homes(outcome.homes)
         self.listener.user()
+
+    def _take_homes(self, homes: tuple[HomeResult, ...]) -> None:
+        self.homes += homes
+        for home in homes:
+            for note in home.notes:
+                self._note(note)
 
     def _add(self, item: BatchItem) -> None:
         end = _last_moment(self.options.expiring_days, self.started)
@@ -147,16 +165,16 @@ class _Batch:
             finished=datetime.now(UTC),
             host=self.options.host,
             folder=self.options.folder,
-            roots=tuple(str(path.absolute()) for path in self.options.roots.all),
+            roots=tuple(str(normalised(path)) for path in self.options.roots.all),
             dry_run=self.options.dry_run,
             expiring_days=self.options.expiring_days,
             items=in_order(self.items),
             notes=tuple(self.notes),
+            homes=homes_in_order(self.homes),
         )
         if self.options.dry_run:
-            return BatchResult(report, self.profiles)
-        written, unwritten = write_reports(report)
-        return BatchResult(report, self.profiles, written, unwritten)
+            return BatchResult(report)
+        return BatchResult(report, *write_reports(report))
 
 
 def _unusable_item(root: UnusableRoot, host: str) -> BatchItem:
@@ -202,6 +220,20 @@ def _output_folder(options: BatchOptions) -> Iterator[None]:
         remove_leftovers(options.folder)
         remove_leftovers(state)
         yield
+
+
+def _check_escrow(options: BatchOptions) -> None:
+    """Check that passwords don't leave the escrow that earlier runs put them into.
+
+    Raises:
+        UsageError: they would be written in the clear.
+    """
+    generated = options.passwords is None and not options.escrow
+    folder = options.folder / ESCROW_FOLDER
+    if generated and not options.no_escrow and folder.is_dir() and any(folder.iterdir()):
+        message = f"earlier passwords are in escrow in `{folder}`, and no `--escrow-cert` is given"
+        hint = "give `--escrow-cert FILE`, or `--no-escrow` to write new passwords in the clear"
+        raise UsageError(message, hint=hint)
 
 
 def _check_apart(roots: Roots, folder: Path) -> None:

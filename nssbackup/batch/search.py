@@ -51,7 +51,7 @@ class UserSearch:
     profiles: list[Profile] = field(default_factory=list)
     sources: dict[Path, Source] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[tuple[Source, str]] = field(default_factory=list)
     databases: dict[str, str] = field(default_factory=dict)
     _systems: list[tuple[Source, System]] = field(default_factory=list)
     _applications: frozenset[str] = frozenset()
@@ -154,10 +154,11 @@ class UserSearch:
         """Tell of listed folders outside a home; they may be another machine's."""
         if folders:
             more = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
-            self.notes.append(
+            note = (
                 f"a list of profiles of `{source.user}` names `{folders[0]}`{more}, outside the"
                 " home: it was not searched; if a profile is there, name it as another ROOT"
             )
+            self.notes.append((source, note))
 
     def _error_of(self, profile: Profile) -> NssBackupError | None:
         try:
@@ -169,24 +170,26 @@ class UserSearch:
 
 def select(
     inventory: Inventory, options: BatchOptions, now: datetime | None = None
-) -> tuple[Identity, ...]:
-    """Return the identities to back up, each certificate once, in the order of the profiles.
+) -> tuple[tuple[Identity, ...], tuple[Identity, ...]]:
+    """Return the identities to back up, and the expired ones that nothing newer replaces.
 
-    Each is the copy in a default profile if there is one.
+    Each certificate comes once, in the order of the profiles: the copy in a default profile if
+    there is one.
     """
     now = now or datetime.now(UTC)
-    usable = [
-        identity
-        for identity in inventory.identities
-        if identity.certificate.has_private_key
-        and (options.expired or identity.certificate.status(now) != "expired")
-    ]
     chosen: dict[str, Identity] = {}
-    for identity in _wanted(usable, options):
+    for identity in _wanted(
+        [one for one in inventory.identities if one.certificate.has_private_key], options
+    ):
         digest = identity.certificate.sha256
         if digest not in chosen or (_is_default(identity) and not _is_default(chosen[digest])):
             chosen[digest] = identity
-    return tuple(chosen.values())
+    if options.expired:
+        return tuple(chosen.values()), ()
+    ended = [one for one in chosen.values() if one.certificate.status(now) == "expired"]
+    lasting = [one for one in chosen.values() if one not in ended]
+    newer = {one.certificate.subject for one in lasting}
+    return tuple(lasting), tuple(one for one in ended if one.certificate.subject not in newer)
 
 
 def _wanted(usable: Sequence[Identity], options: BatchOptions) -> Sequence[Identity]:

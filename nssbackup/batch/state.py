@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nssbackup.batch.documents import home_of, item_of, texts
 from nssbackup.batch.layout import STATE_FOLDER
-from nssbackup.batch.report import BatchItem, texts
+from nssbackup.batch.report import BatchItem, HomeResult
 from nssbackup.identity.model import Profile
 from nssbackup.pkcs12.ber import FILE_BYTES
 from nssbackup.profiles.folder import DATABASES
@@ -64,25 +65,44 @@ class WrittenBackup:
 
 
 @dataclass(frozen=True, slots=True)
+class HomeRecord:
+    """A home in which certificates were found that are backed up.
+
+    Attributes:
+        home: its path.
+        user: the user's name.
+        root: the root under which it was found.
+        selection: the fingerprint of the options that chose the certificates.
+        certificates: the subject and display name of each, by its SHA-256.
+    """
+
+    home: str
+    user: str
+    root: str
+    selection: str
+    certificates: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class LastRun:
     """The result of a run in which nothing failed, and what it depends on.
 
     Attributes:
-        options: the fingerprint of the options.
+        context: a hash of the options, the roots and the homes.
         databases: the hash of each profile's databases.
         searched_left_behind: whether profiles that a refresh left behind were searched for.
         until: when time alone changes the result, as by the end of a certificate; seconds since
             1970.
         items: of the report.
-        notes: of the report.
+        homes: of the report.
     """
 
-    options: str
+    context: str
     databases: Mapping[str, str]
     searched_left_behind: bool
     until: float
     items: tuple[BatchItem, ...] = ()
-    notes: tuple[str, ...] = ()
+    homes: tuple[HomeResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +111,12 @@ class State:
 
     Attributes:
         files: by the identity's fingerprint and the format.
+        homes: where certificates were found; one may be gone since.
         last_run: None if something failed in it.
     """
 
     files: Mapping[str, WrittenBackup] = field(default_factory=dict)
+    homes: tuple[HomeRecord, ...] = ()
     last_run: LastRun | None = None
 
 
@@ -119,12 +141,13 @@ def load(path: Path) -> State:
         if document["version"] != _VERSION:
             return State()
         files = {key: _backup(value) for key, value in document["files"].items()}
+        homes = tuple(map(_home_record, document.get("homes", ())))
     except (OSError, *_INVALID):
         return State()
     try:
-        return State(files, _last_run(document["last_run"]))
+        return State(files, homes, _last_run(document["last_run"]))
     except _INVALID:  # or none, or one of an earlier version
-        return State(files)
+        return State(files, homes)
 
 
 def save(path: Path, state: State) -> None:
@@ -137,14 +160,15 @@ def save(path: Path, state: State) -> None:
     document = {
         "version": _VERSION,
         "files": {key: asdict(backup) for key, backup in state.files.items()},
+        "homes": [asdict(home) for home in state.homes],
         "last_run": run
         and {
-            "options": run.options,
+            "context": run.context,
             "databases": dict(run.databases),
             "searched_left_behind": run.searched_left_behind,
             "until": run.until,
             "items": [item.to_json() for item in run.items],
-            "notes": list(run.notes),
+            "homes": [home.to_json() for home in run.homes],
         },
     }
     write_verified(path, json.dumps(document).encode("ascii"), lambda _: None, replace=True)
@@ -184,12 +208,21 @@ def _backup(document: Any) -> WrittenBackup:  # noqa: ANN401 - JSON of unknown o
     )
 
 
+def _home_record(document: Any) -> HomeRecord:  # noqa: ANN401 - JSON of unknown origin
+    home, user, root, selection = texts(
+        [document[key] for key in ("home", "user", "root", "selection")]
+    )
+    certificates = {key: texts(names) for key, names in document["certificates"].items()}
+    named = {key: (subject, name) for key, (subject, name) in certificates.items()}
+    return HomeRecord(home, user, root, selection, named)
+
+
 def _last_run(document: Any) -> LastRun:  # noqa: ANN401 - JSON of unknown origin
     return LastRun(
-        options=document["options"],
+        context=document["context"],
         databases=dict(document["databases"]),
         searched_left_behind=document["searched_left_behind"] is True,
         until=float(document["until"]),
-        items=tuple(BatchItem.of_json(item) for item in document["items"]),
-        notes=texts(document["notes"]),
+        items=tuple(map(item_of, document["items"])),
+        homes=tuple(map(home_of, document["homes"])),
     )

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nssbackup.backups.writing import default_name
+from nssbackup.batch.gone import missing_homes, updated_records, with_missing
+from nssbackup.batch.home_results import home_results, with_notes
 from nssbackup.batch.layout import unused_name
-from nssbackup.batch.options import BatchOptions
+from nssbackup.batch.options import BatchOptions, hash_of
 from nssbackup.batch.pfx_files import (
     PendingFile,
     backup_password,
@@ -20,7 +22,7 @@ from nssbackup.batch.pfx_files import (
     find_key,
     write_files,
 )
-from nssbackup.batch.report import BatchItem
+from nssbackup.batch.report import BatchItem, HomeResult
 from nssbackup.batch.search import UserSearch, select
 from nssbackup.batch.state import LastRun, State, WrittenBackup, load, save, state_path
 from nssbackup.batch.users import Source, User
@@ -37,11 +39,10 @@ _FAR_AWAY = 10.0 * 365 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a user: items and notes for the report, and the number of profiles."""
+    """What became of a user: items and homes for the report."""
 
     items: tuple[BatchItem, ...] = ()
-    notes: tuple[str, ...] = ()
-    profiles: int = 0
+    homes: tuple[HomeResult, ...] = ()
 
 
 def back_up_user(user: User, options: BatchOptions) -> Outcome:
@@ -51,15 +52,27 @@ def back_up_user(user: User, options: BatchOptions) -> Outcome:
         before = load(path)
         search = UserSearch.of(user, options)
         if (last := before.last_run) and _is_still_true(last, before, search, user):
-            items = (replace(one, status="unchanged", host=options.host) for one in last.items)
-            return Outcome(tuple(items), last.notes, len(search.profiles))
+            return Outcome(
+                tuple(
+                    replace(one, host=options.host, status="unchanged")
+                    if one.status == "backed-up"
+                    else replace(one, host=options.host)
+                    for one in last.items
+                ),
+                tuple(replace(one, host=options.host) for one in last.homes),
+            )
         return _back_up(user, search, before, path)
 
 
 def failed_user(user: User, host: str, error: NssBackupError) -> Outcome:
-    """Return an item for each source of a user that could not be backed up at all."""
-    items = (failed(new_item(host, source, None), error) for source in user.sources)
-    return Outcome(tuple(items))
+    """Return an item and a home for each source of a user that could not be backed up at all."""
+    return Outcome(
+        tuple(failed(new_item(host, source, None), error) for source in user.sources),
+        tuple(
+            HomeResult(host, str(source.path), source.user, 0, 0, "failed")
+            for source in user.sources
+        ),
+    )
 
 
 def new_item(host: str, source: Source, profile: Profile | None) -> BatchItem:
@@ -77,20 +90,25 @@ def new_item(host: str, source: Source, profile: Profile | None) -> BatchItem:
     )
 
 
+def _context(user: User, options: BatchOptions) -> str:
+    paths = [str(source.path) for source in user.sources]
+    return hash_of(options.fingerprint, user.roots, paths)
+
+
 def _is_still_true(last: LastRun, state: State, search: UserSearch, user: User) -> bool:
     """Tell whether a run now would have the same result: the same databases and files."""
     options = search.options
-    if options.force or last.options != options.fingerprint or time.time() >= last.until:
+    if options.force or last.context != _context(user, options) or time.time() >= last.until:
         return False
     if last.searched_left_behind:
         search.left_behind()
     folder = options.folder / user.folder
     files = {f"{user.folder}/{one.file}": one for one in state.files.values()}
+    kept = [item.file for item in last.items if item.status != "expired" or item.file]
     return (
         not search.failures
         and search.databases == last.databases
-        and all(item.file in files for item in last.items)
-        and all(files[item.file or ""].is_intact(folder) for item in last.items)
+        and all(file in files and files[file].is_intact(folder) for file in kept)
     )
 
 
@@ -98,7 +116,7 @@ def _back_up(user: User, search: UserSearch, before: State, path: Path) -> Outco
     options = search.options
     files = _Files(user, search, before)
     inventory = search.inventory()
-    chosen = select(inventory, options) if inventory else ()
+    chosen, expired = select(inventory, options) if inventory else ((), ())
     for failure in search.failures:
         item = new_item(options.host, failure.source, failure.profile)
         if failure.folder is not None:
@@ -106,25 +124,33 @@ def _back_up(user: User, search: UserSearch, before: State, path: Path) -> Outco
         files.items.append(failed(item, failure.error))
     for identity in chosen:
         files.prepare(identity, inventory)
-    keyless = _keyless(options, inventory)
-    notes = (*search.notes, *(_key_missing(user, one) for one in keyless))
+    for identity in expired:
+        files.leave_out(identity, inventory)
+    after = State({**before.files, **files.updated}, before.homes)
     items = tuple(files.items)
-    after = State({**before.files, **files.updated})
     if files.pending:
         items += tuple(write_files(files.pending, user.folder, options, lambda: save(path, after)))
-    all_done = all(item.status != "failed" for item in items)
-    if all_done and not options.dry_run and (search.profiles or before.files):
+    keyless = _keyless(options, inventory)
+    homes, records = home_results(search, user, inventory, (*chosen, *expired), items)
+    homes = with_notes(homes, search, inventory, keyless, items)
+    records = updated_records(before.homes, records)
+    found = {one.certificate.sha256: one.certificate.subject for one in (*chosen, *expired)}
+    homes = with_missing(homes, missing_homes(records, options, user.roots, found))
+    after = replace(after, homes=records)
+    if all(item.status != "failed" for item in items):
         last_run = LastRun(
-            options=options.fingerprint,
+            context=_context(user, options),
             databases=search.databases,
             searched_left_behind=search.searched_left_behind,
             until=_until((*chosen, *keyless)),
             items=items,
-            notes=notes,
+            homes=homes,
         )
+        after = replace(after, last_run=last_run)
+    if not options.dry_run and (search.profiles or before != State()) and after != before:
         with contextlib.suppress(NssBackupError):  # then the next run reads everything again
-            save(path, replace(after, last_run=last_run))
-    return Outcome(items, notes, len(search.profiles))
+            save(path, after)
+    return Outcome(items, homes)
 
 
 @dataclass(slots=True)
@@ -179,6 +205,16 @@ class _Files:
             self.pending.append(
                 PendingFile(data, password, expected, backup, item, replaces=known is not None)
             )
+
+    def leave_out(self, identity: Identity, inventory: Inventory | None) -> None:
+        """Report an expired identity, with the backup that was made of it earlier."""
+        item = replace(self._item(identity, [*identity_warnings(identity)]), status="expired")
+        copies = inventory.copies_of(identity) if inventory else ()
+        for format_name in self.search.options.formats:
+            known = self.before.files.get(f"{identity.certificate.sha256}.{format_name}")
+            if known is not None and known.is_intact(self.search.options.folder / self.user.folder):
+                item = replace(self._unchanged(known, (identity, *copies), item), status="expired")
+        self.items.append(item)
 
     def _item(self, identity: Identity, warnings: list[str]) -> BatchItem:
         source = self.search.source_of(identity.profile)
@@ -242,10 +278,3 @@ def _keyless(options: BatchOptions, inventory: Inventory | None) -> list[Identit
         if one.wipo and not one.certificate.is_ca and one.certificate.status(now) != "expired"
     }
     return [one for digest, one in keyless.items() if digest not in with_key]
-
-
-def _key_missing(user: User, identity: Identity) -> str:
-    return (
-        f"the private key of the WIPO certificate of `{identity.display_name}` is in no profile of"
-        f" `{user.folder}`: `nssbackup doctor` on that computer says why"
-    )

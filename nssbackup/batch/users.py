@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -33,11 +33,12 @@ _MOUNT_POINT = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT in winnt.h
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A home, or a profile folder named by itself, and its user's name."""
+    """A home, or a profile folder named by itself, its user's name, and the root it is under."""
 
     user: str
     path: Path
     is_home: bool
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,16 @@ class User:
 
     Homes of the same name count as one user's: a local one and one on a share, say. If they are
     two people's, their files are still told apart by the certificates.
+
+    Attributes:
+        folder: the name of their folder in the output folder.
+        sources: the homes and profiles.
+        roots: all roots of this run that could be read.
     """
 
     folder: str
     sources: tuple[Source, ...]
+    roots: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +68,46 @@ class UnusableRoot:
 
 
 def find_users(
-    roots: Roots, known: Iterable[str] = ()
+    roots: Roots, known: Iterable[str] = (), exclude: Iterable[str] = ()
 ) -> tuple[tuple[User, ...], tuple[UnusableRoot, ...]]:
     """Return the users under some roots, in the order of their folders, and the unusable roots.
 
     Args:
         roots: where to look.
         known: the user folders that exist already; their spelling is kept.
+        exclude: names of users to leave out, in any letter case.
     """
     found: dict[str, Source] = {}
+    usable: list[str] = []
     unusable: list[UnusableRoot] = []
-    for path, sources_in in (
+    excluded = {name.casefold() for name in exclude}
+    for given, sources_in in (
         *((path, _recognised) for path in roots.any_kind),
         *((path, _home) for path in roots.homes),
         *((path, _homes) for path in roots.parents),
     ):
+        path = normalised(given)
         try:
-            for source in sources_in(path.absolute()):
-                found.setdefault(os.path.normcase(source.path), source)
+            for source in sources_in(path):
+                if source.user.casefold() not in excluded:
+                    under = replace(source, root=str(path))
+                    found.setdefault(os.path.normcase(source.path), under)
+            usable.append(str(path))
         except OSError as error:
             unusable.append(UnusableRoot(path, unreadable(path, error)))
         except NssBackupError as error:
             unusable.append(UnusableRoot(path, error))
-    return _grouped(found.values(), known), tuple(unusable)
+    return _grouped(found.values(), known, tuple(usable)), tuple(unusable)
 
 
-def _grouped(sources: Iterable[Source], known: Iterable[str]) -> tuple[User, ...]:
+def normalised(path: Path) -> Path:
+    """Return a path that is absolute and without `..`; links stay as they are."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
+
+
+def _grouped(
+    sources: Iterable[Source], known: Iterable[str], roots: tuple[str, ...]
+) -> tuple[User, ...]:
     spelling = {folded(folder): folder for folder in sorted(known, reverse=True)}
     groups: dict[str, list[Source]] = {}
     for source in sources:
@@ -94,7 +115,7 @@ def _grouped(sources: Iterable[Source], known: Iterable[str]) -> tuple[User, ...
         key = folded(folder)
         spelling.setdefault(key, folder)
         groups.setdefault(key, []).append(source)
-    return tuple(User(spelling[key], tuple(group)) for key, group in sorted(groups.items()))
+    return tuple(User(spelling[key], tuple(group), roots) for key, group in sorted(groups.items()))
 
 
 def _home(path: Path) -> Iterator[Source]:

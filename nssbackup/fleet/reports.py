@@ -10,7 +10,8 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nssbackup.batch.report import BatchItem, texts
+from nssbackup.batch.documents import home_of, item_of, texts
+from nssbackup.batch.report import BatchItem, HomeResult
 from nssbackup.errors import NoProfileError, NssBackupError, reason
 from nssbackup.fleet.play import HostError
 from nssbackup.identity.choosing import NoMatchError
@@ -34,6 +35,7 @@ class HostDocument:
     roots: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     items: tuple[BatchItem, ...] = ()
+    homes: tuple[HomeResult, ...] = ()
 
 
 def read_document(path: Path, host: str) -> HostDocument:
@@ -71,6 +73,7 @@ def parse_document(data: bytes, host: str) -> HostDocument:
             roots=texts(document["roots"]),
             notes=texts(document["notes"]),
             items=tuple(_item(item, host) for item in document["items"]),
+            homes=tuple(replace(home_of(home), host=host) for home in document.get("homes", ())),
         )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         message = "its report is not one of `nssbackup batch`"
@@ -93,7 +96,7 @@ def is_inside(name: str) -> bool:
 
 
 def _item(document: object, host: str) -> BatchItem:
-    item = BatchItem.of_json(document)
+    item = item_of(document)
     if item.file is None:
         return replace(item, host=host)
     if not is_inside(item.file):

@@ -192,6 +192,7 @@ def _merged(
         expiring_days=options.expiring_days,
         items=in_order(item for _, document in found for item in document.items),
         notes=tuple(notes),
+        homes=tuple(home for _, document in found for home in document.homes),
         hosts=tuple(
             HostResult(outcome.host, outcome.reached, outcome.error, totals_of(document.items))
             for outcome, document in found

@@ -18,7 +18,7 @@ from nssbackup.batch import state
 from nssbackup.batch.password_table import Owner, PasswordTable
 from nssbackup.batch.rendering.page import page
 from nssbackup.batch.rendering.spreadsheet import spreadsheet
-from nssbackup.batch.report import BatchItem, BatchReport, in_order
+from nssbackup.batch.report import BatchItem, BatchReport, HomeResult, in_order
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.choosing import assemble
 from nssbackup.printable import printable
@@ -166,7 +166,8 @@ def _state(data: bytes) -> None:
         for item in found.last_run.items
     ]
     began = datetime(2026, 1, 1, tzinfo=UTC)
-    report = BatchReport(began, began, "host", Path("/x"), (), items=in_order(items))
+    homes = found.last_run.homes
+    report = BatchReport(began, began, "host", Path("/x"), (), items=in_order(items), homes=homes)
     json.dumps(report.to_json()).encode()
     spreadsheet(report).encode()
     page(report).encode()
@@ -182,14 +183,16 @@ def _state_seeds() -> tuple[bytes, ...]:
             BatchItem("backed-up", "h", "jane", profile="/p", identity=identity_json(one), size=7)
             for one in known
         )
+        homes = (HomeResult("h", "/home/jane", "jane", 1, count, "backed-up", ("note",)),)
+        records = (state.HomeRecord("/home/jane", "jane", "/home", "s", {"ab": ("CN=x", "x")}),)
         files = {
             f"{one.certificate.sha256}.modern": state.WrittenBackup(
                 "x.pfx", "ab" * 32, 7, "cd" * 32, "/p"
             )
             for one in known
         }
-        last_run = state.LastRun("w", {"/p": "1"}, False, 2.5, items, ("note",))
-        state.save(path, state.State(files, last_run))
+        last_run = state.LastRun("w", {"/p": "1"}, False, 2.5, items, homes)
+        state.save(path, state.State(files, records, last_run))
         found.append(path.read_bytes())
         path.unlink()
     return tuple(found)

@@ -22,7 +22,7 @@ from cryptography.x509 import ObjectIdentifier
 
 from nssbackup.batch import state
 from nssbackup.batch.password_table import PasswordTable
-from nssbackup.batch.report import BatchItem
+from nssbackup.batch.report import BatchItem, HomeResult
 from nssbackup.errors import (
     DamagedStoreError,
     KeyInconsistentError,
@@ -635,7 +635,8 @@ def test_a_report_of_another_host_that_would_fill_the_memory(tmp_path: Path, uni
         {"until": "soon"},
         {"until": 10**400},
         {"databases": 7},
-        {"notes": "text"},
+        {"homes": "text"},
+        {"homes": [{}]},
         {"items": ["text"]},
         {"item": {"warnings": 5}},
         {"item": {"identity": {}}},
@@ -652,11 +653,13 @@ def test_a_run_that_could_not_be_reported_is_none(
     identity = {"status": "valid", "not_after": "2030-01-01T00:00:00Z", "key": {}}
     item = BatchItem("backed-up", "h", "jane", identity=identity)
     files = {"a": state.WrittenBackup("x.pfx", "", 1, "")}
-    run = state.LastRun("w", {}, False, 1.0, (item,), ("note",))
-    state.save(path, state.State(files, run))
-    assert state.load(path) == state.State(files, run)
+    home = HomeResult("h", "/home/jane", "jane", 1, 1, "backed-up", ("note",))
+    record = state.HomeRecord("/home/jane", "jane", "/home", "s", {"ab": ("CN=Jane", "Jane")})
+    run = state.LastRun("w", {}, False, 1.0, (item,), (home,))
+    state.save(path, state.State(files, (record,), run))
+    assert state.load(path) == state.State(files, (record,), run)
     document = json.loads(path.read_text())
     document["last_run"]["items"][0].update(change.pop("item", {}))
     document["last_run"].update(change)
     path.write_text(json.dumps(document))
-    assert state.load(path) == state.State(files)
+    assert state.load(path) == state.State(files, (record,))

@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from nssbackup.batch.rendering.timeline import Timeline, count_ends, timeline_of
-from nssbackup.batch.report import STATUSES, BatchItem, BatchReport, moment
+from nssbackup.batch.report import STATUSES, BatchItem, BatchReport, HomeResult, moment
 from nssbackup.printable import printable
 from nssbackup.report import Json
 
@@ -29,6 +29,7 @@ _LABELS = {
     "unchanged": "Unchanged",
     "planned": "Planned",
     "failed": "Failed",
+    "expired": "Ended",
     "expiring": "Expiring",
 }
 
@@ -97,6 +98,9 @@ def page(report: BatchReport) -> str:
         .render(
             report=report,
             totals=report.totals,
+            home_totals=report.home_totals,
+            homes=_homes(report),
+            notes=_notes(report),
             rows=rows,
             expiring=_split([row for row in rows if row.item.expiring]),
             failures=[(group, _split(group.rows)) for group in _failures(rows)],
@@ -115,6 +119,7 @@ def page(report: BatchReport) -> str:
             timeline=timeline,
             relative=lambda time: _relative(time, report.finished),
             most_warnings=_MOST_WARNINGS,
+            shown_at_once=_SHOWN_AT_ONCE,
             most_notes=_MOST_NOTES,
             most_roots=_MOST_ROOTS,
         )
@@ -213,6 +218,22 @@ def _timeline(rows: Iterable[Row], now: datetime) -> Timeline | None:
     return timeline_of(count_ends(ends, now), now)
 
 
+def _homes(report: BatchReport) -> Sequence[tuple[str, str, Sequence[HomeResult]]]:
+    """Return the sections about homes that nobody should miss."""
+    titles = (("gone", "Had a backup, no longer found"), ("expired", "Ended, nothing newer"))
+    found = (
+        (status, title, [home for home in report.homes if home.status == status])
+        for status, title in titles
+    )
+    return [section for section in found if section[2]]
+
+
+def _notes(report: BatchReport) -> Sequence[str]:
+    """Return the notes that stand in no section of their own."""
+    gone = {note for home in report.homes if home.status == "gone" for note in home.notes}
+    return [note for note in report.notes if note not in gone]
+
+
 def _failures(rows: Iterable[Row]) -> Sequence[FailureGroup]:
     """Group the failures by what to do about them, the most frequent first."""
     groups: dict[tuple[str, str], FailureGroup] = {}
@@ -230,25 +251,30 @@ def _split(rows: Sequence[Row]) -> Split:
 
 def _verdict(report: BatchReport) -> tuple[str, str]:
     """Return whether the report is "good", "bad" or neither ("none"), and it in one sentence."""
-    items, failed = report.totals["items"], report.totals["failed"]
+    totals, gone = report.totals, report.home_totals["gone"]
     away = sum(not host.reached for host in report.hosts)
+    done = totals["backed-up"] + totals["unchanged"]
     sentences = []
     if away:
         were = "was" if away == 1 else "were"
         hosts = _amounts(len(report.hosts), "host")
         sentences.append(f"{_amount(away)} of {hosts} {were} not reached.")
-    if failed:
-        sentences.append(f"{_amount(failed)} of {_amounts(items, 'item')} failed.")
+    if totals["failed"]:
+        sentences.append(f"{_amounts(totals['failed'], 'failure')}.")
+    if gone:
+        sentences.append(f"{_amounts(gone, 'home')} had a backup and no longer a certificate.")
     if sentences:
+        if done:
+            are = "is" if done == 1 else "are"
+            sentences.append(f"{_amounts(done, 'certificate')} {are} backed up.")
         return "bad", " ".join(sentences)
-    if not items:
+    if report.dry_run and totals["planned"]:
+        return "none", f"{_amounts(totals['planned'], 'certificate')} would be backed up."
+    if not done:
         return "none", "No certificate was found."
-    if report.dry_run:
-        planned = _amounts(report.totals["planned"], "certificate")
-        return "none", f"{planned} would be backed up."
-    if items == 1:
+    if done == 1:
         return "good", "The certificate is backed up."
-    return "good", f"All {_amounts(items, 'certificate')} are backed up."
+    return "good", f"All {_amounts(done, 'certificate')} are backed up."
 
 
 # --- what the template shows

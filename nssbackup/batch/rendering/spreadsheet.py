@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from io import StringIO
 
-from nssbackup.batch.report import BatchItem, BatchReport
+from nssbackup.batch.report import BatchItem, BatchReport, HomeResult
 from nssbackup.printable import inert
 
 COLUMNS = (
@@ -43,6 +43,7 @@ COLUMNS = (
     "file_sha256",
     "file_bytes",
     "error_status",
+    "home_status",
 )
 """What people look for first comes first; columns are only ever added, at the end."""
 
@@ -52,15 +53,36 @@ _FROM_ITEM |= {"home", "profile"}
 
 
 def spreadsheet(report: BatchReport) -> str:
-    """Return the text of the file."""
+    """Return the text of the file: a row for each item, and for each home without one."""
     text = StringIO(newline="")
     text.write(_BYTE_ORDER_MARK)
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     writer.writerow(COLUMNS)
+    homes = {(home.host, home.home): home for home in report.homes}
+    rows = []
+    with_items = set()
     for item in report.items:
-        fields = _fields(item)
+        key = item.host, item.home or item.profile or ""
+        with_items.add(key)
+        rows.append({**_fields(item), "home_status": homes[key].status if key in homes else None})
+    without = [home for key, home in homes.items() if key not in with_items]
+    # Those that are gone come first: nobody should miss them.
+    rows[:0] = [_home_fields(home) for home in without if home.status == "gone"]
+    rows += [_home_fields(home) for home in without if home.status != "gone"]
+    for fields in rows:
         writer.writerow([_cell(fields.get(column)) for column in COLUMNS])
     return text.getvalue()
+
+
+def _home_fields(home: HomeResult) -> dict[str, object]:
+    return {
+        "status": home.status,
+        "host": home.host,
+        "user": home.user,
+        "home": home.home,
+        "warnings": " | ".join(home.notes),
+        "home_status": home.status,
+    }
 
 
 def _fields(item: BatchItem) -> dict[str, object]:

@@ -8,12 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nssbackup.batch.report import BatchItem, BatchReport, in_order
+from nssbackup.batch.documents import item_of
+from nssbackup.batch.report import BatchReport, in_order
 
 Document = dict[str, object]
 
 FINISHED = datetime(2026, 11, 23, 1, 20, tzinfo=UTC)
-STATUSES = ("backed-up", "unchanged", "planned", "failed")
+STATUSES = ("backed-up", "unchanged", "planned", "failed", "expired")
 
 HOSTILE = (
     "<script>document.documentElement.dataset.hacked = 1</script>",
@@ -132,6 +133,6 @@ def report(items: Sequence[Document], folder: Path, **changes: object) -> BatchR
         folder=folder,
         roots=("/home",),
         expiring_days=30,
-        items=in_order(map(BatchItem.of_json, items)),
+        items=in_order(map(item_of, items)),
     )
     return replace(made, **changes)  # type: ignore[arg-type] # any of them

@@ -144,17 +144,18 @@ def test_it_says_first_whether_all_went_well(tmp_path: Path) -> None:
     assert verdict() == "No certificate was found."
     assert verdict(item()) == "The certificate is backed up."
     assert verdict(item(), item(1, status="unchanged")) == "All 2 certificates are backed up."
-    assert verdict(item(), failed(1)) == "1 of 2 items failed."
+    assert verdict(item(), failed(1)) == "1 failure. 1 certificate is backed up."
     assert verdict(item(status="planned"), dry_run=True) == "1 certificate would be backed up."
     away = [
         HostResult("a", True, None, totals_of(())),
         HostResult("b", False, "no route", totals_of(())),
     ]
-    assert verdict(item(), hosts=tuple(away)) == "1 of 2 hosts was not reached."
-    away[0] = HostResult("a", False, "no route", totals_of(()))
     assert (
-        verdict(failed(), hosts=tuple(away)) == "2 of 2 hosts were not reached. 1 of 1 item failed."
+        verdict(item(), hosts=tuple(away))
+        == "1 of 2 hosts was not reached. 1 certificate is backed up."
     )
+    away[0] = HostResult("a", False, "no route", totals_of(()))
+    assert verdict(failed(), hosts=tuple(away)) == "2 of 2 hosts were not reached. 1 failure."
 
 
 def test_a_dry_run_says_that_nothing_was_written(tmp_path: Path) -> None:
@@ -244,8 +245,8 @@ def test_hosts_are_listed(tmp_path: Path) -> None:
         re.findall(r">([^<>\n]+)<", row) for row in re.findall(r"<tr><th scope=\"row.*?</tr>", part)
     ]
     assert rows == [
-        ["ws-1", "Yes", "2", "1", "0", "1", "0"],
-        ["ws-3", "No", "0", "0", "0", "0", "0", "no route to ", "ws-3"],
+        ["ws-1", "Yes", "2", "1", "0", "1", "0", "0"],
+        ["ws-3", "No", "0", "0", "0", "0", "0", "0", "no route to ", "ws-3"],
     ]
 
 

@@ -66,6 +66,7 @@ def test_a_row_holds_all_there_is_to_know_of_an_item() -> None:
         "file_sha256": item(3)["sha256"],
         "file_bytes": "5003",
         "error_status": "",
+        "home_status": "",
     }
 
 

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nssbackup.batch.report import BatchItem, BatchReport, Status, in_order
+from nssbackup.batch.documents import home_of, item_of
+from nssbackup.batch.report import BatchItem, BatchReport, HomeResult, Status, in_order
 from nssbackup.errors import KeyMissingError
 from nssbackup.report import error_fields, rfc3339
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+HOME = HomeResult("h", "/home/jane", "jane", 0, 0, "gone", ("look",))
 
 
 def item(user: str, status: Status = "backed-up", days: int | None = None) -> BatchItem:
@@ -32,7 +36,7 @@ def item(user: str, status: Status = "backed-up", days: int | None = None) -> Ba
 
 def report(*items: BatchItem) -> BatchReport:
     return BatchReport(
-        NOON, NOON, "h", Path("/b"), ("/home",), False, 30, in_order(items), notes=("n",)
+        NOON, NOON, "h", Path("/b"), ("/home",), False, 30, in_order(items), ("n",), (HOME,)
     )
 
 
@@ -54,7 +58,9 @@ def test_what_expires_comes_first_then_the_failures_then_the_rest() -> None:
         "unchanged": 1,
         "planned": 1,
         "failed": 2,
+        "expired": 0,
         "expiring": 2,
+        "homes": {"backed-up": 0, "no-certificate": 0, "expired": 0, "failed": 0, "gone": 1},
     }
 
 
@@ -62,9 +68,12 @@ def test_the_keys_of_the_document_are_those_of_the_contract() -> None:
     document = json.loads(json.dumps(report(item("a")).to_json()))
     assert set(document) == {
         *("started", "finished", "host", "folder", "roots", "dry_run", "expiring_days"),
-        *("totals", "notes", "items"),
+        *("totals", "notes", "homes", "items"),
     }
     assert document["started"] == "2026-11-23T12:00:00Z"
+    (one,) = document["homes"]
+    assert set(one) == {"host", "home", "user", "profiles", "identities", "status", "notes"}
+    assert home_of(one) == HOME
     (one,) = document["items"]
     assert set(one) == {
         *("status", "host", "user", "home", "application", "profile", "profile_name"),
@@ -74,4 +83,4 @@ def test_the_keys_of_the_document_are_those_of_the_contract() -> None:
 
 def test_an_item_survives_json() -> None:
     for one in (item("a", days=3), item("zoe\u2028", "failed")):
-        assert BatchItem.of_json(json.loads(json.dumps(one.to_json()))) == one
+        assert item_of(json.loads(json.dumps(one.to_json()))) == one

@@ -17,6 +17,7 @@ from nssbackup.batch.options import BatchOptions, Roots
 from nssbackup.batch.report import BatchItem
 from nssbackup.batch.run import Listener, run_batch
 from nssbackup.errors import OutputError, UsageError
+from nssbackup.secret import Secret
 from nssbackup.system.locking import FolderLockedError, lock, locked
 from tests.builders.homes import JANE, add_home, backups, everything, opened, report_of
 from tests.builders.store import issue, rsa_key
@@ -58,6 +59,11 @@ def test_a_batch_from_homes_to_reports(tmp_path: Path) -> None:
     listener = Listener(begin=told.append, item=told.append, user=lambda: told.append("done"))
     result = run_batch(options(tmp_path, expiring_days=30), listener)
     assert result.profiles == 2
+    assert result.report.home_totals == {
+        **dict.fromkeys(("expired", "failed", "gone"), 0),
+        "backed-up": 2,
+        "no-certificate": 1,
+    }
     assert [path.name for path in result.files] == ["report.json", "report.csv", "report.html"]
     assert all(path.exists() for path in result.files)
     document = report_of(tmp_path / "backups")
@@ -134,6 +140,67 @@ def test_a_root_that_is_gone_is_a_row_and_the_report_is_written(tmp_path: Path) 
     assert (failed["status"], failed["home"]) == ("failed", str(tmp_path / "share"))
     assert failed["error"]["hint"] == "is the share connected, and the image mounted?"
     assert done["status"] == "backed-up"
+
+
+def test_a_home_that_disappears_is_gone_until_it_is_forgotten(tmp_path: Path) -> None:
+    for user in ("jane", "bob"):
+        add_home(tmp_path / "homes", user, JANE)
+    assert run_batch(options(tmp_path)).report.home_totals["backed-up"] == 2
+    shutil.rmtree(tmp_path / "homes" / "jane")
+    for _ in range(2):
+        report = run_batch(options(tmp_path)).report
+        gone, there = report.homes
+        assert (gone.user, gone.status, gone.home) == (
+            "jane",
+            "gone",
+            str(tmp_path / "homes" / "jane"),
+        )
+        assert there.status == "backed-up"
+        assert gone.notes == report.notes
+        document = report_of(tmp_path / "backups")
+        assert document["totals"]["homes"]["gone"] == 1
+        assert document["homes"][0]["status"] == "gone"
+        for name in ("report.csv", "report.html"):
+            text = (tmp_path / "backups" / name).read_text("utf-8")
+            assert "no longer found" in text
+    # Not of other roots, not where the user is left out, and not if the root can't be read.
+    other = add_home(tmp_path / "other", "zoe", JANE).parent
+    for changed in (
+        {"roots": Roots(parents=(other,))},
+        {"exclude": ("JANE",)},
+    ):
+        assert run_batch(options(tmp_path, **changed)).report.home_totals["gone"] == 0
+    (tmp_path / "homes").rename(tmp_path / "away")
+    report = run_batch(options(tmp_path)).report
+    assert (report.totals["failed"], report.home_totals["gone"]) == (1, 0)
+    (tmp_path / "away").rename(tmp_path / "homes")
+    report = run_batch(options(tmp_path, forget=("Jane",))).report
+    assert report.home_totals["gone"] == 0
+    assert run_batch(options(tmp_path)).report.home_totals["gone"] == 0
+    assert len(backups(tmp_path / "backups")) == 3  # zoe's too: nothing is deleted
+    with pytest.raises(UsageError, match="no backup of a user `nobody`"):
+        run_batch(options(tmp_path, forget=("nobody",)))
+
+
+def test_a_user_who_is_left_out_is_not_looked_at(tmp_path: Path) -> None:
+    for user in ("jane", "bob"):
+        add_home(tmp_path / "homes", user, JANE)
+    report = run_batch(options(tmp_path, exclude=("BOB",), host="file-server")).report
+    assert [(home.user, home.host) for home in report.homes] == [("jane", "file-server")]
+    assert [item.user for item in report.items] == ["jane"]
+
+
+def test_passwords_do_not_leave_the_escrow(tmp_path: Path) -> None:
+    add_home(tmp_path / "homes", "jane", JANE)
+    escrow = (issue(rsa_key(0), "IT"),)
+    run_batch(options(tmp_path, escrow=escrow))
+    with pytest.raises(UsageError, match="no `--escrow-cert` is given"):
+        run_batch(options(tmp_path))
+    assert not (tmp_path / "backups" / "passwords.csv").exists()
+    given = options(tmp_path, passwords=Secret("Correct-Horse-Battery-Staple-47"))
+    assert run_batch(given).report.totals["backed-up"] == 1
+    assert run_batch(options(tmp_path, no_escrow=True)).report.totals["backed-up"] == 1
+    assert (tmp_path / "backups" / "passwords.csv").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")

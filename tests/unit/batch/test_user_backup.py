@@ -19,7 +19,7 @@ from nssbackup.backups.verify import verify_backup
 from nssbackup.batch.options import BatchOptions, Passwords, Roots
 from nssbackup.batch.password_table import PasswordTable
 from nssbackup.batch.report import BatchItem
-from nssbackup.batch.user_backup import back_up_user
+from nssbackup.batch.user_backup import Outcome, back_up_user
 from nssbackup.batch.users import Source, User
 from nssbackup.pkcs12 import PfxEntry, PfxWriter
 from nssbackup.secret import Secret
@@ -60,8 +60,16 @@ def run(user: User, options: BatchOptions) -> tuple[BatchItem, ...]:
     return back_up_user(user, options).items
 
 
+def notes_of(outcome: Outcome) -> list[str]:
+    return [note for home in outcome.homes for note in home.notes]
+
+
 def statuses(items: Sequence[BatchItem]) -> list[str]:
     return [item.status for item in items]
+
+
+def homes(outcome: Outcome) -> list[str]:
+    return [home.status for home in outcome.homes]
 
 
 def messages(items: Sequence[BatchItem]) -> list[str]:
@@ -92,7 +100,8 @@ def test_the_wipo_identity_is_backed_up_and_the_home_left_as_it_was(
     assert left.path.stat().st_size == item.size
     assert left.contents.identity is not None
     assert left.contents.identity.certificate.sha256 == item.identity["sha256"]
-    assert outcome.profiles == 1
+    (found,) = outcome.homes
+    assert (found.profiles, found.identities, found.status) == (1, 1, "backed-up")
 
 
 def test_what_is_written_is_for_the_owner_alone(tmp_path: Path, options: BatchOptions) -> None:
@@ -177,13 +186,23 @@ def test_which_identities_are_meant(
 
 def test_expired_ones_only_if_they_are_asked_for(tmp_path: Path, options: BatchOptions) -> None:
     home = add_home(tmp_path / "homes", "jane", "renewed")
-    assert names(options.folder) == []
-    assert len(run(jane(home), options)) == 1
+    assert statuses(run(jane(home), options)) == ["backed-up"]  # the newer one
     found = run(jane(home), replace(options, expired=True))
     assert sorted(statuses(found)) == ["backed-up", "unchanged"]
     (old,) = (item for item in found if item.status == "backed-up")
     assert old.file == "jane/Jane Doe-WIPO Customer CA G2-2021-05-01.pfx"
     assert any("expired" in warning for warning in old.warnings)
+
+
+def test_an_expired_one_without_a_newer_is_told(tmp_path: Path, options: BatchOptions) -> None:
+    home = add_home(tmp_path / "homes", "jane", "expired")
+    for _ in range(2):
+        outcome = back_up_user(jane(home), options)
+        assert (statuses(outcome.items), homes(outcome)) == (["expired"], ["expired"])
+        assert outcome.items[0].file is None
+    (made,) = run(jane(home), replace(options, expired=True))
+    (left,) = run(jane(home), options)
+    assert (left.status, left.file, left.sha256) == ("expired", made.file, made.sha256)
 
 
 def test_only_the_applications_that_are_asked_for(tmp_path: Path, options: BatchOptions) -> None:
@@ -284,7 +303,9 @@ def test_a_home_that_is_gone_is_a_row(tmp_path: Path, options: BatchOptions) -> 
 def test_a_home_without_a_profile_is_nothing(tmp_path: Path, options: BatchOptions) -> None:
     (tmp_path / "jane").mkdir()
     outcome = back_up_user(jane(tmp_path / "jane"), options)
-    assert (outcome.items, outcome.profiles) == ((), 0)
+    assert outcome.items == ()
+    (found,) = outcome.homes
+    assert (found.profiles, found.identities, found.status) == (0, 0, "no-certificate")
     assert os.listdir(options.folder) == [".nssbackup"]  # noqa: PTH208 - names
     assert os.listdir(options.folder / ".nssbackup") == []  # noqa: PTH208 - names
 
@@ -293,7 +314,7 @@ def test_a_wipo_certificate_without_key_is_told(tmp_path: Path, options: BatchOp
     home = add_home(tmp_path / "homes", "jane", "certificate-without-key")
     outcome = back_up_user(jane(home), options)
     assert outcome.items == ()
-    (note,) = outcome.notes
+    (note,) = notes_of(outcome)
     assert "`Jane Doe`" in note
     assert "doctor" in note
 
@@ -369,9 +390,8 @@ def test_a_file_that_is_not_what_was_to_be_written_gets_no_name(
     encode = PfxWriter.encode_all
 
     def lose_the_chain(self: PfxWriter, entries: Sequence[PfxEntry]) -> bytes:
-        return encode(
-            self, [replace(one, identity=replace(one.identity, chain=())) for one in entries]
-        )
+        lost = [replace(one, identity=replace(one.identity, chain=())) for one in entries]
+        return encode(self, lost)
 
     monkeypatch.setattr(PfxWriter, "encode_all", lose_the_chain)
     (item,) = run(jane(add_home(tmp_path / "homes", "jane", JANE)), options)
@@ -582,7 +602,7 @@ def test_an_unchanged_night_opens_no_store(
         second = back_up_user(jane(home), options)
     assert connections == []
     assert second.items == tuple(replace(item, status="unchanged") for item in first.items)
-    assert (second.notes, second.profiles) == (first.notes, first.profiles)
+    assert second.homes == first.homes
 
 
 @pytest.mark.parametrize(
@@ -680,6 +700,70 @@ def test_nothing_behind_a_link_out_of_the_home_is_looked_into(
     assert [path for path in real if path.is_relative_to(elsewhere)] == []
 
 
+# Gone
+
+
+def under(home: Path, *roots: Path) -> User:
+    """A user whose home lies below the first root."""
+    source = Source(home.name, home, is_home=True, root=str(roots[0]))
+    return User(home.name, (source,), tuple(map(str, roots)))
+
+
+@pytest.mark.parametrize("lost", ["certificate", "profile", "key"])
+def test_what_was_backed_up_and_is_lost_is_gone(
+    tmp_path: Path, options: BatchOptions, lost: str
+) -> None:
+    home = add_home(tmp_path / "homes", "jane", JANE)
+    user = under(home, tmp_path / "homes")
+    assert homes(back_up_user(user, options)) == ["backed-up"]
+    shutil.rmtree(profile_in(home))
+    if lost == "certificate":
+        shutil.copytree(PROFILES / "foreign-only", profile_in(home))
+    elif lost == "key":
+        shutil.copytree(PROFILES / "certificate-without-key", profile_in(home))
+    for _ in range(3):
+        outcome = back_up_user(user, options)
+        assert (homes(outcome), outcome.items) == (["gone"], ())
+        note = notes_of(outcome)[-1]
+        assert note.startswith("`Jane Doe` of `jane` was backed up earlier and is no longer found")
+        assert "`--forget jane`" in note
+    # Other roots and other choices had no backup of it.
+    assert homes(back_up_user(under(home, tmp_path), options)) == ["no-certificate"]
+    other = replace(options, certificates=("nobody",))
+    assert homes(back_up_user(user, other)) == ["no-certificate"]
+    shutil.rmtree(profile_in(home), ignore_errors=True)
+    shutil.copytree(PROFILES / JANE, profile_in(home))
+    assert homes(back_up_user(user, options)) == ["backed-up"]
+
+
+def test_a_renewed_certificate_is_not_gone(tmp_path: Path, options: BatchOptions) -> None:
+    home = add_home(tmp_path / "homes", "jane", "expired")
+    user = under(home, tmp_path / "homes")
+    back_up_user(user, replace(options, expired=True))
+    shutil.rmtree(profile_in(home))
+    shutil.copytree(PROFILES / "renewed", profile_in(home))
+    assert homes(back_up_user(user, options)) == ["backed-up"]
+
+
+def test_of_a_profile_that_can_not_be_read_nothing_is_gone(
+    tmp_path: Path, options: BatchOptions
+) -> None:
+    home = add_home(tmp_path / "homes", "jane", JANE)
+    user = under(home, tmp_path / "homes")
+    back_up_user(user, options)
+    for name in ("cert9.db", "key4.db"):
+        (profile_in(home) / name).write_bytes(b"no database" * 100)
+    outcome = back_up_user(user, options)
+    assert (homes(outcome), statuses(outcome.items)) == (["failed"], ["failed"])
+
+
+def test_a_certificate_in_two_homes_is_in_both(tmp_path: Path, options: BatchOptions) -> None:
+    both = [add_home(tmp_path / top, "jane", JANE) for top in ("homes", "share")]
+    outcome = back_up_user(jane(*both), options)
+    assert (homes(outcome), statuses(outcome.items)) == (["backed-up"] * 2, ["backed-up"])
+    assert [home.identities for home in outcome.homes] == [1, 1]
+
+
 def test_a_home_that_has_moved_is_told(tmp_path: Path, options: BatchOptions) -> None:
     home = add_home(tmp_path / "monday", "jane", JANE)
     (first,) = run(jane(home), options)
@@ -760,12 +844,12 @@ def test_a_folder_that_a_list_names_outside_the_home_is_said_every_night(
         for number in (1, 2):
             file.write(f"\n[Profile{number}]\nIsRelative=0\nPath=/srv/{number}\n")
     outcome = back_up_user(jane(home), options)
-    (note,) = outcome.notes
+    (note,) = notes_of(outcome)
     assert note.startswith("a list of profiles of `jane` names `/srv/1` and 1 more, outside the h")
     assert statuses(outcome.items) == ["backed-up"]
     again = back_up_user(jane(home), options)
-    assert again.notes == outcome.notes
-    assert back_up_user(jane(home), replace(options, applications=("tor",))).notes == ()
+    assert notes_of(again) == notes_of(outcome)
+    assert back_up_user(jane(home), replace(options, applications=("tor",))).homes[0].notes == ()
 
 
 def test_a_listed_folder_that_comes_later_is_seen(options: BatchOptions, tmp_path: Path) -> None:

@@ -15,12 +15,21 @@ import pytest
 
 from nssbackup.batch.options import BatchOptions, Roots
 from nssbackup.batch.password_table import Owner, PasswordTable
+from nssbackup.batch.report import HomeResult
 from nssbackup.batch.user_backup import Outcome
 from nssbackup.batch.users import Source, User
 from nssbackup.batch.workers import Workers
 from nssbackup.secret import Secret
 
 OPTIONS = BatchOptions(Roots(), Path("/b"), "h", jobs=2)
+
+
+def told(*notes: str) -> Outcome:
+    return Outcome(homes=(HomeResult("h", "/", "u", 1, 0, "no-certificate", notes),))
+
+
+def notes_of(outcome: Outcome) -> tuple[str, ...]:
+    return tuple(note for home in outcome.homes for note in home.notes)
 
 
 def pretend(user: User, _: BatchOptions) -> Outcome:
@@ -37,13 +46,12 @@ def pretend(user: User, _: BatchOptions) -> Outcome:
     if what == "fail":
         raise RuntimeError("hunter2")  # noqa: EM101 - of a fault of ours
     print("not in the parent's output")  # noqa: T201 - meant
-    return Outcome(notes=(user.folder, str(os.getpid())), profiles=1)
+    return told(user.folder, str(os.getpid()))
 
 
 def tell_secrets(_: User, options: BatchOptions) -> Outcome:
     """What a worker sees of the secrets, and where."""
-    told = options.passwords, options.primary
-    table, primary = told
+    table, primary = options.passwords, options.primary
     assert isinstance(table, PasswordTable)
     assert isinstance(primary, Secret)
     found = table.password_of(Owner("jane"))
@@ -53,7 +61,7 @@ def tell_secrets(_: User, options: BatchOptions) -> Outcome:
     dumpable = ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) if sys.platform == "linux" else 0
     limit = resource.getrlimit(resource.RLIMIT_CORE)
     private = f"{dumpable} {limit}"
-    return Outcome(notes=(found.reveal(), primary.reveal(), private, environment, arguments))
+    return told(found.reveal(), primary.reveal(), private, environment, arguments)
 
 
 def users(*names: str) -> list[User]:
@@ -70,7 +78,7 @@ def test_a_worker_that_dies_is_one_failure(how: str, capfd: pytest.CaptureFixtur
     names = ["a", "b", f"{how} c", "d", "e", "f"]
     # Long enough for a process to start on a busy machine.
     found = outcomes(*names, time_limit=10 if how == "hang" else 60)
-    assert sorted(one.notes[0] for one in found if one.notes) == ["a", "b", "d", "e", "f"]
+    assert sorted(notes_of(one)[0] for one in found if notes_of(one)) == ["a", "b", "d", "e", "f"]
     (failure,) = (one.items for one in found if one.items)
     (item,) = failure
     assert (item.status, item.user, item.home) == ("failed", f"{how} c", f"/home/{how} c")
@@ -84,7 +92,7 @@ def test_a_worker_that_dies_is_one_failure(how: str, capfd: pytest.CaptureFixtur
 
 
 def test_there_are_no_more_workers_than_jobs_and_none_stays() -> None:
-    pids = {one.notes[1] for one in outcomes(*map(str, range(20)))}
+    pids = {notes_of(one)[1] for one in outcomes(*map(str, range(20)))}
     assert 1 <= len(pids) <= 2
     for pid in pids:
         with pytest.raises(ProcessLookupError):
@@ -98,7 +106,7 @@ def test_an_interruption_ends_the_workers() -> None:
         workers = Workers(OPTIONS, back_up=pretend)
         with closing(workers.outcomes(users("a", "hang b", "hang c"))) as found:
             for one in found:
-                pids.append(int(one.notes[1]))
+                pids.append(int(notes_of(one)[1]))
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -113,5 +121,5 @@ def test_secrets_reach_a_worker_through_the_pipe_only() -> None:
         Roots(), Path("/b"), "h", passwords=table, primary=Secret("hunter3"), jobs=1
     )
     (found,) = Workers(options, back_up=tell_secrets).outcomes(users("a"))
-    assert found.notes[:3] == ("hunter2", "hunter3", "0 (0, 0)")
-    assert "hunter" not in "".join(found.notes[3:]) + repr(options)
+    assert notes_of(found)[:3] == ("hunter2", "hunter3", "0 (0, 0)")
+    assert "hunter" not in "".join(notes_of(found)[3:]) + repr(options)
