@@ -23,21 +23,21 @@ def missing_homes(
 ) -> Iterator[HomeResult]:
     """Yield the homes of a user that miss a certificate.
 
-    A certificate is not missing if the user has another one with the same subject: it is renewed.
+    A certificate is not missing if the user has another one for the same purpose: it is renewed.
 
     Args:
         records: where certificates were found earlier.
         options: of this run.
         roots: those of this run that could be read.
-        found: the subjects of the user's certificates, by their SHA-256.
+        found: the purposes of the user's certificates, by their SHA-256.
     """
-    subjects = set(found.values())
+    purposes = set(found.values())
     excluded = {name.casefold() for name in options.exclude}
     for record in records:
         names = [
             name
-            for digest, (subject, name) in record.certificates.items()
-            if digest not in found and subject not in subjects
+            for digest, (purpose, name) in record.certificates.items()
+            if digest not in found and purpose not in purposes
         ]
         if (
             names

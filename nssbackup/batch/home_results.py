@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from nssbackup.batch.report import BatchItem, HomeResult, HomeStatus
-from nssbackup.batch.search import UserSearch
+from nssbackup.batch.search import UserSearch, purpose_of
 from nssbackup.batch.state import HomeRecord
 from nssbackup.batch.users import Source, User
 from nssbackup.identity.model import Identity
@@ -59,7 +59,7 @@ def home_results(
             )
         )
         names = {
-            digest: (one.certificate.subject, one.display_name)
+            digest: (purpose_of(one), one.display_name)
             for digest, one in certificates.items()
             if digest in backed_up
         }

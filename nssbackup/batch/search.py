@@ -188,8 +188,14 @@ def select(
         return tuple(chosen.values()), ()
     ended = [one for one in chosen.values() if one.certificate.status(now) == "expired"]
     lasting = [one for one in chosen.values() if one not in ended]
-    newer = {one.certificate.subject for one in lasting}
-    return tuple(lasting), tuple(one for one in ended if one.certificate.subject not in newer)
+    newer = {purpose_of(one) for one in lasting}
+    return tuple(lasting), tuple(one for one in ended if purpose_of(one) not in newer)
+
+
+def purpose_of(identity: Identity) -> str:
+    """Return what renewals have in common: subject and key usage."""
+    certificate = identity.certificate
+    return f"{certificate.subject}\n{', '.join(certificate.key_usage)}"
 
 
 def _wanted(usable: Sequence[Identity], options: BatchOptions) -> Sequence[Identity]:

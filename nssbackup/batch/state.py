@@ -73,7 +73,7 @@ class HomeRecord:
         user: the user's name.
         root: the root under which it was found.
         selection: the fingerprint of the options that chose the certificates.
-        certificates: the subject and display name of each, by its SHA-256.
+        certificates: the purpose (see `search.purpose_of`) and display name of each, by SHA-256.
     """
 
     home: str
@@ -213,7 +213,7 @@ def _home_record(document: Any) -> HomeRecord:  # noqa: ANN401 - JSON of unknown
         [document[key] for key in ("home", "user", "root", "selection")]
     )
     certificates = {key: texts(names) for key, names in document["certificates"].items()}
-    named = {key: (subject, name) for key, (subject, name) in certificates.items()}
+    named = {key: (purpose, name) for key, (purpose, name) in certificates.items()}
     return HomeRecord(home, user, root, selection, named)
 
 

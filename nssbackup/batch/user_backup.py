@@ -23,7 +23,7 @@ from nssbackup.batch.pfx_files import (
     write_files,
 )
 from nssbackup.batch.report import BatchItem, HomeResult
-from nssbackup.batch.search import UserSearch, select
+from nssbackup.batch.search import UserSearch, purpose_of, select
 from nssbackup.batch.state import LastRun, State, WrittenBackup, load, save, state_path
 from nssbackup.batch.users import Source, User
 from nssbackup.diagnosis.selection import EXPIRY_NOTICE, identity_warnings
@@ -134,7 +134,7 @@ def _back_up(user: User, search: UserSearch, before: State, path: Path) -> Outco
     homes, records = home_results(search, user, inventory, (*chosen, *expired), items)
     homes = with_notes(homes, search, inventory, keyless, items)
     records = updated_records(before.homes, records)
-    found = {one.certificate.sha256: one.certificate.subject for one in (*chosen, *expired)}
+    found = {one.certificate.sha256: purpose_of(one) for one in (*chosen, *expired)}
     homes = with_missing(homes, missing_homes(records, options, user.roots, found))
     after = replace(after, homes=records)
     if all(item.status != "failed" for item in items):

@@ -97,6 +97,12 @@ class Printer:
         """Print a warning; `quiet` does not silence it."""
         _write(sys.stderr, _wrapped(sys.stderr, f"warning: {printable(line)}"))
 
+    def failure(self, line: str) -> None:
+        """Print an error that does not end the command."""
+        line = _wrapped(sys.stderr, f"error: {printable(line)}")
+        label = f"{_RED}error:{_PLAIN}" if _has_colour(sys.stderr) else "error:"
+        _write(sys.stderr, line.replace("error:", label, 1))
+
     def question(self, line: str, *, end: str = "\n") -> None:
         """Print a question, or a part of one."""
         _write(sys.stderr, _wrapped(sys.stderr, printable(line)), end=end)

@@ -17,7 +17,20 @@ from nssbackup.batch.report import BatchItem
 from nssbackup.batch.run import BatchResult, Listener
 from nssbackup.cli.printer import Printer
 
-_WORDS = {"backed-up": "backed up", "unchanged": "unchanged", "planned": "would back up"}
+_WORDS = {
+    "backed-up": "backed up",
+    "unchanged": "unchanged",
+    "planned": "would be backed up",
+    "failed": "failed",
+    "expired": "ended, nothing newer",
+}
+_HOMES = {
+    "backed-up": "backed up",
+    "no-certificate": "without a certificate",
+    "expired": "with ended ones only",
+    "failed": "failed",
+    "gone": "gone",
+}
 # A terminal shows so many failures; the report has all of them.
 _MOST_ROWS = 20
 
@@ -30,6 +43,7 @@ class Progress:
         self._stack = ExitStack()
         self._bar = printer.wants_bar()
         self._advance: Callable[[], None] = _nothing
+        self._users = self._done = 0
 
     def __enter__(self) -> Self:
         return self
@@ -41,6 +55,8 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and self._users:
+            self._printer.warn(f"{self._done} of {self._users} done; the same command continues")
 
     @property
     def listener(self) -> Listener:
@@ -55,8 +71,8 @@ class Progress:
     def passwords_kept(self, result: BatchResult) -> None:
         """Say where unencrypted passwords are, if any were written."""
         if result.report.totals["backed-up"]:
-            self._printer.warn(
-                f"the passwords are in `{result.report.folder / PASSWORDS_FILE}`: keep them apart"
+            self._printer.say(
+                f"The passwords are in `{result.report.folder / PASSWORDS_FILE}`: keep them apart"
                 " from the backups, or have them encrypted with `--escrow-cert`"
             )
 
@@ -69,21 +85,29 @@ class Progress:
                 printer.warn(note)
             failures = [item for item in report.items if item.status == "failed"]
             for item in failures[:_MOST_ROWS]:
-                printer.warn(_sentence(item))
+                printer.failure(_sentence(item))
             if len(failures) > _MOST_ROWS:
-                printer.warn(f"and {len(failures) - _MOST_ROWS} more failures: see the report")
+                printer.failure(f"and {len(failures) - _MOST_ROWS} more: see the report")
         counts = [
             f"{totals[status]} {words}"
-            for status, words in (*_WORDS.items(), ("failed", "failed"))
+            for status, words in _WORDS.items()
             if totals[status] or status == "backed-up"
         ]
         printer.say(", ".join(counts) + ("; nothing was written" if report.dry_run else ""))
+        words_of = {**_HOMES, "backed-up": _WORDS["planned"]} if report.dry_run else _HOMES
+        homes = report.home_totals
+        counts = [f"{homes[status]} {words}" for status, words in words_of.items() if homes[status]]
+        if counts:
+            plural = "" if len(report.homes) == 1 else "s"
+            printer.say(f"{len(report.homes)} home{plural}: {', '.join(counts)}")
         if report.expiring_days is not None:
             printer.say(f"{totals['expiring']} expire within {report.expiring_days} days")
-        for path in result.files:
-            printer.data(str(path))
+        if not printer.quiet:
+            for path in result.files:
+                printer.data(str(path))
 
     def _begin(self, users: int) -> None:
+        self._users = users
         if not self._bar or not users:
             return
         columns = (
@@ -98,13 +122,14 @@ class Progress:
         self._advance = lambda: bar.advance(task)
 
     def _user(self) -> None:
+        self._done += 1
         self._advance()
 
     def _line(self, item: BatchItem) -> None:
         if item.status == "unchanged" and not self._printer.verbose:
             return  # thousands, most nights
         if item.status == "failed":
-            self._printer.warn(_sentence(item))
+            self._printer.failure(_sentence(item))
         elif item.status != "unchanged":
             self._printer.say(_sentence(item))
         else:
@@ -121,7 +146,10 @@ def _sentence(item: BatchItem) -> str:
         what = f"{what}: {item.identity['common_name'] or item.identity['subject']}"
     elif place and not (message and f"`{place}`" in str(message)):
         what = f"{what}: `{place}`"
-    return f"{what}: {message}" if message else f"{what}: {_WORDS[item.status]}: {item.file}"
+    if message:
+        return f"{what}: {message}"
+    file = f": {item.file}" if item.file else ""
+    return f"{what}: {_WORDS[item.status]}{file}"
 
 
 def _nothing(*_: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -44,9 +45,10 @@ def test_a_building_is_backed_up_and_what_failed_is_told(cli: Cli, homes: Path) 
         str(out / name) for name in ("report.json", "report.csv", "report.html")
     ]
     assert f"jane: Jane Doe: backed up: jane/{JANES_FILE}\n" in result.stderr
-    assert "warning: bob: Jane Doe: profile `p0` has a primary password\n" in result.stderr
+    assert "error: bob: Jane Doe: profile `p0` has a primary password\n" in result.stderr
     assert "1 backed up, 1 failed\n" in result.stderr
-    assert "warning: the passwords are in" in result.stderr
+    assert "3 homes: 1 backed up, 1 without a certificate, 1 failed\n" in result.stderr
+    assert "The passwords are in" in result.stderr
     (left,) = opened(out)
     (row,) = password_rows(out)
     assert row["password"] not in result.stdout + result.stderr
@@ -65,29 +67,43 @@ def test_every_night(cli: Cli, homes: Path) -> None:
     *done, warning = first.stderr.splitlines()
     assert [line.split(":")[0] for line in sorted(done)] == ["bob", "jane"]
     assert all(": Jane Doe: backed up: " in line for line in done)
-    assert warning.startswith("warning: the passwords are in")
+    assert warning.startswith("The passwords are in")
     second = cli.run(*words, "--json")
     assert second.status == 0
     assert second.document["totals"]["unchanged"] == 2
     assert second.document == report_of(cli.here / "out")
-    assert cli.run(*words).stderr == "0 backed up, 2 unchanged\n"
+    assert cli.run(*words).stderr == (
+        "0 backed up, 2 unchanged\n3 homes: 2 backed up, 1 without a certificate\n"
+    )
     third = cli.run(*words, "--json", "--force")
     assert third.document["totals"]["backed-up"] == 2
     assert len(opened(cli.here / "out")) == 2
 
 
-def test_quiet_says_nothing_but_warnings(cli: Cli, homes: Path) -> None:
+def test_quiet_says_nothing_where_nothing_is_wrong(cli: Cli, homes: Path) -> None:
     result = cli.run("batch", homes, "-o", "out", "-q", "--cert", "mail")
-    assert (result.status, len(result.stdout.splitlines())) == (0, 3)
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("warning: the passwords are in")
+    assert (result.status, result.stdout, result.stderr) == (0, "", "")
+    shutil.rmtree(profile_in(homes / "zoe"))
+    result = cli.run("batch", homes, "-o", "out", "-q", "--cert", "mail")
+    assert (result.status, result.stdout) == (0, "")
+    assert result.stderr.startswith("warning: `Jane Doe` of `zoe` was backed up earlier")
+    result = cli.run("batch", homes, "-o", "out", "--forget", "zoe", "--json")
+    assert result.document["totals"]["homes"]["gone"] == 0
+
+
+def test_who_is_left_out_and_what_the_machine_is_called(cli: Cli, homes: Path) -> None:
+    words = ("batch", homes, "-o", "out", "--exclude", "bob", "--host", "files", "--json")
+    result = cli.run(*words)
+    assert result.status == 0
+    assert {home["user"] for home in result.document["homes"]} == {"jane", "zoe"}
+    assert {one["host"] for one in result.document["items"]} == {"files"}
 
 
 def test_a_terminal_gets_a_bar_and_no_question(cli: Cli, homes: Path) -> None:
     talk = cli.talk("batch", str(homes), "-o", "out", "--jobs", "1", answers=[], split=True)
     assert talk.status == 3
     assert "3/3" in talk.text
-    assert "warning: bob: Jane Doe: profile `p0` has a primary password" in talk.text
+    assert "error: bob: Jane Doe: profile `p0` has a primary password" in talk.text
     assert "1 backed up, 1 failed" in talk.text
     assert "backed up: jane/" not in talk.text
     assert len(talk.stdout.splitlines()) == 3
@@ -99,8 +115,8 @@ def test_a_terminal_is_told_of_twenty_failures_and_how_many_more(cli: Cli, tmp_p
         (profile_in(tmp_path / "many" / f"user{number:02}") / "key4.db").write_bytes(b"no database")
     talk = cli.talk("batch", "--homes", str(tmp_path / "many"), "-o", "out", answers=[], split=True)
     assert talk.status == 3
-    assert talk.text.count("warning: user") == 20
-    assert "warning: and 3 failures more: see the report" in talk.text
+    assert talk.text.count("error: user") == 20
+    assert "error: and 3 more: see the report" in talk.text
     assert "0 backed up, 23 failed" in talk.text
 
 
@@ -247,18 +263,24 @@ def test_a_night_that_finds_nothing_is_noticed(
 def test_a_root_that_is_gone_is_3(cli: Cli, homes: Path) -> None:
     result = cli.run("batch", homes / "jane", homes / "gone", "-o", "out")
     assert result.status == 3
-    assert f"warning: gone: `{homes / 'gone'}` can't be read" in result.stderr
+    assert f"error: gone: `{homes / 'gone'}` can't be read" in result.stderr
 
 
 def test_a_dry_run_says_what_would_be_and_writes_nothing(cli: Cli, homes: Path) -> None:
     result = cli.run("batch", homes, "-o", "out", "--dry-run")
     assert result.status == 3
-    assert result.stderr.endswith("0 backed up, 1 would back up, 1 failed; nothing was written\n")
+    assert result.stderr.endswith(
+        "0 backed up, 1 would be backed up, 1 failed; nothing was written\n"
+        "3 homes: 1 would be backed up, 1 without a certificate, 1 failed\n"
+    )
     primary = cli.file("primary", PRIMARY)
     result = cli.run("batch", homes, "-o", "out", "--dry-run", "--primary-password-file", primary)
     assert result.status == 0
-    assert "bob: Jane Doe: would back up: bob/" in result.stderr
-    assert result.stderr.endswith("0 backed up, 2 would back up; nothing was written\n")
+    assert "bob: Jane Doe: would be backed up: bob/" in result.stderr
+    assert result.stderr.endswith(
+        "0 backed up, 2 would be backed up; nothing was written\n"
+        "3 homes: 2 would be backed up, 1 without a certificate\n"
+    )
     assert result.stdout == ""
     assert names(cli.here) == []
 

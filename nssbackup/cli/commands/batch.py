@@ -103,8 +103,6 @@ _Rounds = Annotated[
         help="Rounds of key, certificates and MAC: 2048 to 600000.",
     ),
 ]
-
-
 _Generate = Annotated[
     bool,
     typer.Option(
@@ -124,6 +122,37 @@ _Jobs = Annotated[
         help="How many processes work at the same time.",
     ),
 ]
+_Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude", metavar="USER", show_default=False, help="Leave this user out. Repeatable."
+    ),
+]
+_Forget = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--forget",
+        metavar="USER",
+        show_default=False,
+        help="No longer miss the certificates that this user had; no file is deleted. Repeatable.",
+    ),
+]
+_Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="NAME",
+        show_default="this computer's name",
+        help="What the report calls the machine of these homes.",
+    ),
+]
+_NoEscrow = Annotated[
+    bool,
+    typer.Option(
+        "--no-escrow",
+        help="Write new passwords in the clear although earlier ones are in escrow.",
+    ),
+]
 
 
 def batch(  # noqa: PLR0913 - one parameter per option
@@ -135,6 +164,9 @@ def batch(  # noqa: PLR0913 - one parameter per option
     all_issuers: AllIssuers = False,
     expired: Expired = False,
     app: Apps = None,
+    exclude: _Exclude = None,
+    forget: _Forget = None,
+    host: _Host = None,
     for_: For = None,
     format_: FormatOption = None,
     kdf_rounds: _Rounds = None,
@@ -143,6 +175,7 @@ def batch(  # noqa: PLR0913 - one parameter per option
     password_file: _PasswordFile = None,
     passwords: PasswordTableFile = None,
     escrow_cert: Escrow = None,
+    no_escrow: _NoEscrow = False,
     primary_password_file: PrimaryOfAll = None,
     primary_passwords: PrimaryTableFile = None,
     expiring: ExpiringFirst = None,
@@ -180,7 +213,7 @@ def batch(  # noqa: PLR0913 - one parameter per option
     options = BatchOptions(
         roots=Roots(tuple(roots or ()), tuple(home or ()), tuple(homes or ())),
         folder=output.absolute(),
-        host=node(),
+        host=host or node(),
         certificates=tuple(cert or ()),
         all_issuers=all_issuers,
         expired=expired,
@@ -191,10 +224,13 @@ def batch(  # noqa: PLR0913 - one parameter per option
         passwords=given,
         primary=sources.of_profiles(),
         escrow=_recipients(escrow_cert, printer),
+        no_escrow=no_escrow,
         force=force,
         dry_run=dry_run,
         engine=engine,
         jobs=jobs,
+        exclude=tuple(exclude or ()),
+        forget=tuple(forget or ()),
         expiring_days=expiring,
     )
     with Progress(printer) as progress:
@@ -240,7 +276,7 @@ def _check_found(result: BatchResult, roots: Roots) -> None:
         NoProfileError: there was no profile.
         NoMatchError: no profile has a certificate that was asked for.
     """
-    if result.report.items:
+    if result.report.items or result.report.home_totals["gone"]:
         return
     if not result.profiles:
         under = "the root" if len(roots.all) == 1 else "the roots"
