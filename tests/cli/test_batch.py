@@ -135,7 +135,7 @@ def test_a_report_that_can_not_be_written_is_told(cli: Cli, homes: Path, *, json
 def test_an_empty_password_is_refused(cli: Cli, homes: Path) -> None:
     done = cli.run("batch", homes, "-o", "out", "--password-file", cli.password_file(""))
     assert done.status == 2
-    assert "the backup password is empty" in done.stderr
+    assert "an empty password is refused" in done.stderr
 
 
 def test_an_expired_escrow_certificate_is_told(cli: Cli, homes: Path) -> None:
@@ -184,8 +184,8 @@ def test_given_passwords_have_the_rounds_that_they_need(cli: Cli, homes: Path) -
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("batch", "-o", "out"), "there is nothing to look into"),
-        (("batch", "HOMES"), "missing option '--output'"),
+        (("batch", "-o", "out"), "there is nothing to search"),
+        (("batch", "HOMES"), "missing option `--output`"),
         (("batch", "HOMES", "-o", "HOMES/out"), "lie one in the other"),
         (
             ("batch", "HOMES", "-o", "out", "--password-file", "x", "--passwords", "y"),
@@ -208,7 +208,7 @@ def test_given_passwords_have_the_rounds_that_they_need(cli: Cli, homes: Path) -
         ),
         (("batch", "HOMES", "-o", "out", "--escrow-cert", "missing"), "can't be read"),
         (("batch", "HOMES", "-o", "out", "--passwords", "missing"), "can't be read"),
-        (("batch", "HOMES", "-o", "out", "--password-file", "EMPTY"), "is empty"),
+        (("batch", "HOMES", "-o", "out", "--password-file", "EMPTY"), "an empty password"),
         (("batch", "HOMES", "-o", "out", "--kdf-rounds", "1"), "1 rounds are not between"),
         (("batch", "HOMES", "-o", "out", "--kdf-rounds", "0"), "0 rounds are not between"),
         (("batch", "HOMES", "-o", "out", "--app", "lynx"), "knows no application `lynx`"),
@@ -351,4 +351,4 @@ def test_a_closed_home_is_a_failure_with_a_hint(cli: Cli, homes: Path) -> None:
     assert result.status == 3
     (jane,) = (item for item in result.document["items"] if item["user"] == "jane")
     assert jane["error"]["code"] == "store-unreadable"
-    assert "administrator" in jane["error"]["hint"]
+    assert "chmod u+rwX" in jane["error"]["hint"]

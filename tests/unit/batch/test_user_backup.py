@@ -290,7 +290,7 @@ def test_what_keeps_us_out_is_a_row() -> None:
             assert item.error is not None
             assert (item.error["status"], item.error["code"]) == (11, "store-unreadable")
             assert "permission denied" in str(item.error["message"])
-            assert "administrator" in str(item.error["hint"])
+            assert "as root" in str(item.error["hint"])
 
 
 def test_a_home_that_is_gone_is_a_row(tmp_path: Path, options: BatchOptions) -> None:
