@@ -190,6 +190,9 @@ def identity_json(identity: Identity) -> Json:
         "not_before": rfc3339(certificate.not_before),
         "not_after": rfc3339(certificate.not_after),
         "status": certificate.status(),
+        "usage": list(certificate.usage),
+        "signature": identity.signature,
+        "departures": list(certificate.departures),
         "wipo": identity.wipo,
         "key": {
             "present": certificate.has_private_key,

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 # Wide enough that no table sent to a file is cut.
 _FILE_WIDTH = 1_000
 # A narrower terminal has no room for columns.
-_NARROWEST_TABLE = 80
+_NARROWEST_TABLE = 100
+_USUAL_WIDTH = 80
 # Longer lines of prose are hard to read.
 _WIDEST_TEXT = 100
 # Fingerprints are copied from the terminal, so they stay on one line.
@@ -182,9 +183,9 @@ def _columns(stream: TextIO) -> int | None:
     with suppress(ValueError):
         return int(os.environ.get("COLUMNS", "")) or None
     try:
-        return os.get_terminal_size(stream.fileno()).columns or _NARROWEST_TABLE
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_WIDTH
     except OSError:
-        return _NARROWEST_TABLE
+        return _USUAL_WIDTH
 
 
 def _wrapped(stream: TextIO, text: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nssbackup.printable import printable
 
 if TYPE_CHECKING:
+    from nssbackup.identity.certificate import StoredCertificate
     from nssbackup.identity.model import Identity
     from nssbackup.report import ProfilesReport
 
@@ -16,6 +17,17 @@ Table = tuple[Sequence[str], Iterable[Sequence[str]]]
 
 # As many digits as tell a person's certificates apart beyond doubt.
 FINGERPRINT_DIGITS = 16
+_COLUMNS = ("Name", "Issuer", "Usage", "Valid until", "Private key", "Fingerprint")
+# Key usage (RFC 5280, section 4.2.1.3) in the words of a person who has two certificates.
+_USAGES = {
+    "digitalSignature": "signature",
+    "nonRepudiation": "signature",
+    "keyEncipherment": "encryption",
+    "dataEncipherment": "encryption",
+    "keyAgreement": "encryption",
+    "keyCertSign": "issuing",
+    "cRLSign": "issuing",
+}
 # A name in X.520 has up to 64 characters. Drawing one of a megabyte would take seconds.
 _LONGEST_NAME = 100
 
@@ -47,7 +59,7 @@ def profile_table(report: ProfilesReport) -> Table:
 
 def identity_table(identities: Iterable[Identity]) -> Table:
     """Return identities as a table, with their profiles."""
-    return ("Name", "Issuer", "Valid until", "Private key", "Fingerprint", "Profile"), [
+    return (*_COLUMNS, "Profile"), [
         (*_cells(identity), _shortened(identity.profile.name) if identity.profile else "")
         for identity in identities
     ]
@@ -55,9 +67,7 @@ def identity_table(identities: Iterable[Identity]) -> Table:
 
 def candidate_table(identities: Iterable[Identity]) -> Table:
     """Return identities to choose among as a table, each with the fingerprint that names it."""
-    return ("Name", "Issuer", "Valid until", "Private key", "Fingerprint"), [
-        _cells(identity) for identity in identities
-    ]
+    return _COLUMNS, [_cells(identity) for identity in identities]
 
 
 def _cells(identity: Identity) -> tuple[str, ...]:
@@ -68,10 +78,19 @@ def _cells(identity: Identity) -> tuple[str, ...]:
     return (
         _shortened(certificate.display_name),
         f"{_shortened(certificate.issuer_name)}{' (WIPO)' if identity.wipo else ''}",
+        _usage(certificate),
         until if status == "valid" else f"{until} ({status})",
         key if certificate.has_private_key else "missing",
         certificate.sha256[:FINGERPRINT_DIGITS],
     )
+
+
+def _usage(certificate: StoredCertificate) -> str:
+    """Say in a word or two what a key is for, by its key usage."""
+    if not certificate.key_usage:
+        return "any"
+    words = dict.fromkeys(_USAGES[usage] for usage in certificate.key_usage if usage in _USAGES)
+    return ", ".join(words) or "other"
 
 
 def _shortened(name: str) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from nssbackup.errors import KeyMissingError
 from nssbackup.identity.certificate import StoredCertificate
+from nssbackup.identity.chain import unverified_links
 from nssbackup.identity.choosing import Select, choose
 from nssbackup.identity.model import Identity, Profile
 from nssbackup.report import ReadFailure
@@ -103,6 +104,7 @@ def identity_warnings(identity: Identity, now: datetime | None = None) -> Iterat
         yield f"the certificate is not valid before {certificate.not_before:%Y-%m-%d}"
     elif certificate.not_after - now < EXPIRY_NOTICE:
         yield f"the certificate expires on {until}: request a new one in time"
+    yield from authenticity_warnings(identity)
     if not identity.chain and not certificate.self_issued:
         yield f"the certificate of its issuer, {certificate.issuer_name}, is not included"
     elif not identity.chain_complete:
@@ -121,3 +123,28 @@ def _check_key_of(certificate: StoredCertificate, inventory: Inventory) -> None:
     message = f"no profile holds the private key of `{name}`, the certificate in the given file"
     hint = "`nssbackup doctor` shows which keys there are and where else to look"
     raise KeyMissingError(message, hint=hint)
+
+
+def authenticity_warnings(identity: Identity) -> Iterator[str]:
+    """Say what is doubtful about a certificate: its encoding, its signature, its chain."""
+    certificate = identity.certificate
+    if certificate.departures:
+        yield (
+            "the certificate departs from the standard, and some programs refuse it:"
+            f" {'; '.join(certificate.departures)}"
+        )
+    if identity.signature == "forged":
+        yield (
+            "the certificate is damaged or forged: the CA certificate of its issuer does not"
+            " verify its signature"
+        )
+    elif identity.signature == "other":
+        yield (
+            f"the signature of the certificate is by another key of {certificate.issuer_name}"
+            " than the one in the CA certificate found"
+        )
+    for one, issuer in unverified_links(identity):
+        yield (
+            f"the signature of `{one.display_name}` can't be verified, because its algorithm is"
+            f" not supported; it was joined to `{issuer.display_name}` by name and key identifier"
+        )

@@ -162,6 +162,11 @@ class StoredCertificate:
         """What to call this certificate in a sentence, a table or a file name."""
         return self.common_name or self.nickname or self.subject or self.email or self.sha256[:16]
 
+    @property
+    def usage(self) -> tuple[str, ...]:
+        """What the key may be used for, in the words of RFC 5280; () means anything."""
+        return (*self.key_usage, *self.extended_usage)
+
     def status(self, now: datetime | None = None) -> Status:
         """Tell where `now` (default: the present) lies in the validity period."""
         now = now or datetime.now(UTC)

@@ -199,6 +199,14 @@ def key_usage(*bits: str) -> x509.KeyUsage:
     return x509.KeyUsage(**{name: name in bits for name in names})
 
 
+def own_id(key: Key) -> x509.SubjectKeyIdentifier:
+    return x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+
+
+def issuer_id(key: Signer) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+
+
 def issue(
     key: Key,
     subject: x509.Name | str = "Jane Doe",

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import FIXTURES
-from tests.builders.store import StoreBuilder, issue, name, rsa_key
+from tests.builders.store import (
+    StoreBuilder,
+    ec_key,
+    issue,
+    issuer_id,
+    key_usage,
+    name,
+    own_id,
+    rsa_key,
+)
 from tests.cli.runner import Cli, Result, names
 from tests.conftest import MakeProfile
 
@@ -195,3 +205,55 @@ def test_a_cert_with_odd_letters_is_only_a_text(cli: Cli, profile: MakeProfile) 
         assert result.status == 20
         assert "\x1b" not in result.stderr
         assert "\u202e" not in result.stderr
+
+
+@pytest.fixture
+def two_purposes(cli: Cli) -> Path:
+    """One person's signature and encryption certificates, and a forged renewal of the first."""
+    builder = StoreBuilder(cli.folder / "store")
+    builder.add_certificate(issue(ec_key(9), WIPO, ca=True, extensions=[own_id(ec_key(9))]))
+    for number, (usage, signer, days) in enumerate(
+        (
+            ("digital_signature", ec_key(9), (-30, 300)),
+            ("key_encipherment", ec_key(9), (-30, 300)),
+            ("digital_signature", ec_key(8), (-3, 900)),
+        )
+    ):
+        key = ec_key(number)
+        extensions = [key_usage(usage), issuer_id(ec_key(9))]
+        der = issue(key, "Jane Doe", WIPO, signer, days=days, extensions=extensions)
+        builder.add_identity(key, der)
+    return builder.write()
+
+
+def test_list_tells_usage_and_what_is_forged(cli: Cli, two_purposes: Path) -> None:
+    result = cli.run("list", "--profile", two_purposes)
+    assert "encryption" in result.stdout
+    assert "signature" in result.stdout
+    assert "damaged or forged" in result.stderr
+    listed = cli.run("list", "--json", "--profile", two_purposes).document["identities"]
+    assert sorted((*one["usage"], one["signature"]) for one in listed) == [
+        ("digitalSignature", "forged"),
+        ("digitalSignature", "verified"),
+        ("keyEncipherment", "verified"),
+    ]
+
+
+def test_two_purposes_are_listed_and_the_forged_one_is_not(cli: Cli, two_purposes: Path) -> None:
+    result = cli.export(two_purposes, "--json")
+    assert result.status == 21
+    usages = [one["usage"] for one in result.document["error"]["candidates"]]
+    assert sorted(usages) == [["digitalSignature"], ["keyEncipherment"]]
+    text = cli.export(two_purposes)
+    assert "encryption" in text.stderr
+    assert names(cli.here) == []
+
+
+def test_a_forged_certificate_is_refused_unless_named_in_full(cli: Cli, two_purposes: Path) -> None:
+    listed = cli.run("list", "--json", "--profile", two_purposes).document["identities"]
+    forged = next(one["sha256"] for one in listed if one["signature"] == "forged")
+    result = cli.export(two_purposes, forged[:20], "--json")
+    assert (result.status, result.error["code"]) == (11, "certificate-forged")
+    result = cli.export(two_purposes, forged, "--json")
+    assert fingerprint(result) == forged
+    assert "warning: the certificate is damaged or forged" in result.stderr

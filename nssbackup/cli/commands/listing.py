@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -18,8 +19,10 @@ from nssbackup.cli.options import (
 )
 from nssbackup.cli.printer import Printer
 from nssbackup.cli.tables import identity_table, profile_table
+from nssbackup.diagnosis.selection import authenticity_warnings
 from nssbackup.errors import NoProfileError
 from nssbackup.identity.choosing import NoMatchError, ending_within, listed, matching
+from nssbackup.identity.model import Identity
 from nssbackup.report import ListReport, ProfileEntry, ProfilesReport
 from nssbackup.stores.inventory import primary_password_set, take_inventory
 
@@ -71,17 +74,13 @@ def list_identities(  # noqa: PLR0913 - one parameter per option
     printer = Printer(json=json, quiet=quiet, verbose=verbose)
     found = search(profile, app, printer)
     inventory = take_inventory(found.profiles, engine, left_behind=found.left_behind)
-    shown = listed(inventory.identities, everything=everything or cert is not None)
-    if cert is not None:
-        shown = matching(shown, cert)
-        if not shown:
-            message = f"no certificate matches `{cert}`"
-            raise NoMatchError(message, listed(inventory.identities, everything=True))
-    if expiring is not None:
-        shown = ending_within(shown, expiring)
+    shown = _selected(inventory.identities, cert, everything=everything, expiring=expiring)
     report = ListReport(shown, inventory.failures)
     for of, note in inventory.notes:
         printer.warn(f"profile `{of.name}`: {note}")
+    for identity in shown:
+        for warning in authenticity_warnings(identity):
+            printer.warn(f"`{identity.display_name}`: {warning}")
     if json:
         printer.document(report.to_json())
         return
@@ -95,3 +94,21 @@ def list_identities(  # noqa: PLR0913 - one parameter per option
         printer.say("no certificate was found; `nssbackup doctor` says why")
     else:
         printer.say("no client certificate was found; `nssbackup list --all` shows all others")
+
+
+def _selected(
+    identities: Sequence[Identity], cert: str | None, *, everything: bool, expiring: int | None
+) -> tuple[Identity, ...]:
+    """Return the identities to show.
+
+    Raises:
+        NoMatchError: `cert` names none of them.
+    """
+    shown = listed(identities, everything=everything or cert is not None)
+    if cert is not None:
+        found = matching(shown, cert)
+        if not found:
+            message = f"no certificate matches `{cert}`"
+            raise NoMatchError(message, shown)
+        shown = found
+    return shown if expiring is None else ending_within(shown, expiring)

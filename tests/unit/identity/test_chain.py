@@ -20,7 +20,7 @@ from nssbackup.identity.chain import Chains, link, unverified_links
 from nssbackup.identity.model import Signature
 from nssbackup.identity.pem import read_certificates
 from tests.builders.irregular import Parts
-from tests.builders.store import Signer, ec_key, issue, rsa_key
+from tests.builders.store import Signer, ec_key, issue, issuer_id, own_id, rsa_key
 
 ROOT, MIDDLE, LEAF, OTHER = (ec_key(n) for n in range(4))
 
@@ -42,14 +42,6 @@ def leaf(
     extensions: Sequence[x509.ExtensionType] = (),
 ) -> StoredCertificate:
     return from_der(issue(LEAF, "Jane", issuer, by, extensions=extensions))
-
-
-def own_id(key: Signer) -> x509.SubjectKeyIdentifier:
-    return x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-
-
-def issuer_id(key: Signer) -> x509.AuthorityKeyIdentifier:
-    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
 
 
 def find_chain(
