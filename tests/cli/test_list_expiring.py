@@ -76,7 +76,7 @@ def test_it_goes_with_all_and_with_cert(cli: Cli, store: Path) -> None:
 def test_none_is_no_failure_and_is_said(cli: Cli, profile: MakeProfile) -> None:
     result = cli.run("list", "--profile", profile("ec-p256"), "--expiring", "30")
     assert (result.status, result.stdout) == (0, "")
-    assert result.stderr == "no certificate ends within 30 days\n"
+    assert result.stderr == "no certificate expires within 30 days\n"
     assert cli.run("list", "--profile", profile("expired"), "--expiring", "30").stdout == ""
 
 
