@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nssbackup.backups.faults import faults_of
 from nssbackup.backups.opening import (
     BackupPasswordFor,
     Pair,
@@ -71,7 +72,8 @@ def repassword_backup(
     targets = outputs.targets(chosen[0][0], replace=options.replace)
     lost = len(pairs) - len(chosen) + len(_orphans(contents, pairs))
     _check_loss(path, lost, targets)
-    for note in (*notes, *_left_out(contents, pairs)):
+    repaired = (f"repaired: {fault.what}" for fault in faults_of(contents))
+    for note in (*notes, *contents.notes, *repaired, *_left_out(contents, pairs)):
         dialogue.warn(note)
     for identity, _ in chosen:
         for warning in identity_warnings(identity):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nssbackup.backups.faults import faults_of
 from nssbackup.diagnosis.selection import identity_warnings
 from nssbackup.errors import BackupError, NssBackupError, VerificationError, reason
 from nssbackup.identity.model import Identity
@@ -81,6 +82,8 @@ def verify_backup(path: Path, password: Secret) -> VerifiedFile:
         contents = open_pfx(read_backup(path), password)
     except NssBackupError as error:
         return VerifiedFile(path, error=error)
+    unusable = flaw(contents)
+    faults = () if unusable else faults_of(contents)
     description = contents.description
     key = description.keys[0] if description.keys else None
     certificates = description.certificates[0] if description.certificates else None
@@ -99,8 +102,10 @@ def verify_backup(path: Path, password: Secret) -> VerifiedFile:
             *_mode_warnings(path),
             *_protection_warnings(contents),
             *_identity_warnings(contents, identities),
+            *contents.notes,
+            *(f"{each.what}: {each.effect} (`nssbackup repassword` repairs it)" for each in faults),
         ),
-        error=flaw(contents),
+        error=unusable,
     )
 
 

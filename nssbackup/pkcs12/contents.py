@@ -59,6 +59,7 @@ class FoundKey:
     friendly_name: str | None
     local_key_id: bytes | None
     algorithm: x509.ObjectIdentifier | None = None
+    broken_name: bool = False
 
     def fits(self, certificate: StoredCertificate) -> bool:
         """Return whether OpenSSL takes it for the key of a certificate with the same public key.
@@ -76,6 +77,7 @@ class FoundCertificate:
     certificate: StoredCertificate
     friendly_name: str | None
     local_key_id: bytes | None
+    broken_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +191,12 @@ def _key(bag: KeyBag) -> FoundKey:
         message = "OpenSSL can't set up the private key"
         raise KeyInconsistentError(message) from error
     algorithm = structure.pkcs8_algorithm(bag.data)
-    return FoundKey(key, bag.friendly_name, bag.local_key_id, algorithm)
+    return FoundKey(key, bag.friendly_name, bag.local_key_id, algorithm, bag.broken_name)
 
 
 def _certificate(bag: CertificateBag) -> FoundCertificate:
     certificate = replace(from_der(bag.der), nickname=bag.friendly_name)
-    return FoundCertificate(certificate, bag.friendly_name, bag.local_key_id)
+    return FoundCertificate(certificate, bag.friendly_name, bag.local_key_id, bag.broken_name)
 
 
 def _name_of(bag: Bag) -> str:

@@ -25,6 +25,7 @@ class KeyBag:
     data: bytes = field(repr=False)
     friendly_name: str | None
     local_key_id: bytes | None
+    broken_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class CertificateBag:
     der: bytes = field(repr=False)
     friendly_name: str | None
     local_key_id: bytes | None
+    broken_name: bool = False
 
 
 Bag = KeyBag | CertificateBag
@@ -152,39 +154,43 @@ def _data(info: structure.ContentInfo) -> bytes:
 
 
 def _bag(bag: structure.SafeBag) -> Bag | None:
-    name, key_id = _attributes(bag)
+    name, key_id, broken = _attributes(bag)
     if bag.id == structure.SHROUDED_KEY_BAG:
         shrouded = structure.inner(structure.EncryptedPrivateKeyInfo, bag.value)
         encryption = protection.encryption_of(shrouded.algorithm)
-        return KeyBag(encryption, shrouded.data, name, key_id)
+        return KeyBag(encryption, shrouded.data, name, key_id, broken)
     if bag.id == structure.KEY_BAG:
-        return KeyBag(None, asn1.encode_der(bag.value), name, key_id)
+        return KeyBag(None, asn1.encode_der(bag.value), name, key_id, broken)
     if bag.id == structure.CERT_BAG:
         certificate = structure.inner(structure.CertBag, bag.value)
         if certificate.id == structure.X509_CERTIFICATE:
-            return CertificateBag(structure.inner(bytes, certificate.value), name, key_id)
+            der = structure.inner(bytes, certificate.value)
+            return CertificateBag(der, name, key_id, broken)
     return None
 
 
-def _attributes(bag: structure.SafeBag) -> tuple[str | None, bytes | None]:
-    """Return the friendlyName (RFC 2985, 5.5.1) and the localKeyID (5.5.2), None if missing."""
-    name, key_id = None, None
+def _attributes(bag: structure.SafeBag) -> tuple[str | None, bytes | None, bool]:
+    """Return friendlyName and localKeyID (RFC 2985, 5.5), and whether the name is malformed."""
+    name, key_id, broken = None, None, False
     for attribute in bag.attributes.as_list() if bag.attributes else ():
         values = attribute.values.as_list()
         if attribute.id == structure.FRIENDLY_NAME and values:
-            name = _text(values[0])
+            name, broken = _text(values[0])
         elif attribute.id == structure.LOCAL_KEY_ID and values:
             # In another type it pairs nothing; key and certificate are compared as well.
             octets = values[0].tag_bytes == structure.OCTET_STRING
             key_id = bytes(values[0].data) if octets else None
-    return name, key_id
+    return name, key_id, broken
 
 
-def _text(value: asn1.TLV) -> str | None:
-    """Decode a BMPString, or the UTF8String that some write; no name is a reason to refuse."""
+def _text(value: asn1.TLV) -> tuple[str | None, bool]:
+    """Decode a BMPString, or the UTF8String that some write; tell whether it is malformed."""
     encoding = {structure.BMP_STRING: "utf-16-be", structure.UTF8_STRING: "utf-8"}.get(
         value.tag_bytes
     )
     if encoding is None:
-        return None
-    return bytes(value.data).decode(encoding, "replace").rstrip("\0") or None
+        return None, True
+    data = bytes(value.data)
+    text = data.decode(encoding, "replace")
+    broken = encoding == "utf-8" or text.encode(encoding) != data
+    return text.rstrip("\0") or None, broken

@@ -135,10 +135,18 @@ def restore_backup(
     if options.engine != "auto":
         engine_named(options.engine)  # before a password is asked for in vain
     data = read_pfx(path)
-    pairs = pairs_of(open_backup(path, data, dialogue.backup_password))
+    contents = open_backup(path, data, dialogue.backup_password)
+    pairs = pairs_of(contents)
     chosen, notes = chosen_pairs(path, pairs, options.certificate, dialogue.select)
-    for note in (*notes, *(each for pair in chosen for each in identity_warnings(pair[0]))):
+    for note in (
+        *notes,
+        *contents.notes,
+        *(each for pair in chosen for each in identity_warnings(pair[0])),
+    ):
         dialogue.warn(note)
+    if options.trust_ca:
+        for note in _trusted_roots(chosen):
+            dialogue.warn(note)
     work = _Work(chosen, options, Remembered(dialogue.primary_password))
     with _in_words(), private_copy(profile.path) as copy:
         _check_kind(profile, copy.kind)
@@ -232,7 +240,7 @@ class _Work:
             restored.append(Identity(profile, own, identity.chain))
             if plan.is_empty:
                 continue
-            notes += _notes(plan, identity, self.options)
+            notes += _notes(plan, identity)
             if self.options.engine == "nss":
                 self._import(copy, pair, plan)
             with self.opened(copy) as store:
@@ -295,15 +303,39 @@ class _Work:
         pfx.unlink()
 
 
-def _notes(plan: Plan, identity: Identity, options: RestoreOptions) -> Iterator[str]:
+def _trusted_roots(pairs: Sequence[Pair]) -> Iterator[str]:
+    """Name the root of each chain before it becomes a trusted one.
+
+    Raises:
+        RestoreError: a root is not valid now.
+    """
+    for identity, _ in pairs:
+        if not identity.chain_complete:
+            yield (
+                f"no CA becomes a trusted one for `{identity.display_name}`: the root of its chain"
+                " is not in the file"
+            )
+            continue
+        root = identity.chain[-1] if identity.chain else identity.certificate
+        if root.status() != "valid":
+            message = (
+                f"the root CA `{root.display_name}` can't become a trusted one: it is valid from"
+                f" {root.not_before:%Y-%m-%d} to {root.not_after:%Y-%m-%d}"
+            )
+            raise RestoreError(message, hint="restore without `--trust-ca`")
+        yield (
+            f"the root CA `{root.display_name}` becomes a trusted one; compare its SHA-256"
+            f" fingerprint with the one its authority publishes: {root.sha256}"
+        )
+
+
+def _notes(plan: Plan, identity: Identity) -> Iterator[str]:
     """Say what the user would not expect."""
     if plan.renamed:
         yield (
             f"`{identity.display_name}` is called `{plan.nickname}` in the profile, because of the"
             " certificates there"
         )
-    if options.trust_ca and not identity.chain_complete:
-        yield "no CA becomes a trusted one: the root of the chain is not in the file"
 
 
 def _check_target(profile: Profile) -> None:

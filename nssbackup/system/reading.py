@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from pathlib import Path
@@ -24,14 +23,16 @@ def read_bounded(path: str | Path, limit: int) -> bytes:
     """
     try:
         # Before opening: opening a device or a FIFO may already do something.
-        _check(os.stat(path), limit, path)  # noqa: PTH116 - thousands of files, as text
+        _check(os.stat(path), limit)  # noqa: PTH116 - thousands of files, as text
         with open(path, "rb", opener=_open) as file:
-            size = _check(os.fstat(file.fileno()), limit, path)
+            size = _check(os.fstat(file.fileno()), limit)
             data = file.read(size + 1)
     except ValueError as error:  # a NUL in the path
-        raise OSError(errno.EINVAL, "not a valid file name", str(path)) from error
+        message = "not a valid file name"
+        raise OSError(message) from error
     if len(data) != size:
-        raise OSError(errno.EBUSY, "changed while it was read", str(path))
+        message = "changed while it was read"
+        raise OSError(message)
     return data
 
 
@@ -50,11 +51,12 @@ def _open(path: str, _: int) -> int:
     return os.open(path, _OPEN_FLAGS)
 
 
-def _check(facts: os.stat_result, limit: int, path: str | Path) -> int:
+def _check(facts: os.stat_result, limit: int) -> int:
     """Return the size of a file, or raise OSError if it is not one to read."""
     if not stat.S_ISREG(facts.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
+        message = "not a regular file"
+        raise OSError(message)
     if facts.st_size > limit:
         message = f"too large ({facts.st_size:,} bytes; the limit is {limit:,})"
-        raise OSError(errno.EFBIG, message, str(path))
+        raise OSError(message)
     return facts.st_size

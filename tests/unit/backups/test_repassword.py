@@ -188,7 +188,7 @@ def test_the_chain_can_be_left_out(tmp_path: Path) -> None:
     asked = Asked()
     assert asked.run(path, replace(IN_PLACE, chain=False)).identity.chain == ()
     assert [found.certificate.der for found in contents_of(path).certificates] == [JANES]
-    assert asked.warnings == []
+    assert not any("left out" in warning for warning in asked.warnings)
 
 
 def test_a_folder_gets_the_default_name_and_copies_are_written(tmp_path: Path) -> None:

@@ -381,6 +381,31 @@ def test_a_name_of_somebody_else_gets_a_number_and_that_is_said(
     assert read_back(builder.folder)[sha256(CA)] == ("CA #2", False)
 
 
+def test_a_root_that_becomes_trusted_is_named_by_its_fingerprint(
+    files: Path, tmp_path: Path
+) -> None:
+    user = User()
+    folder = tmp_path / "profile"
+    folder.mkdir()
+    user.restore(files / "jane.pfx", folder, trust_ca=True)
+    assert any(sha256(CA) in line for line in user.told)
+
+
+@pytest.mark.parametrize("days", [(-90, -3), (3, 90)], ids=["expired", "to come"])
+def test_a_root_that_is_not_valid_now_is_not_trusted(tmp_path: Path, days: tuple[int, int]) -> None:
+    root = issue(ec_key(9), "Root", ca=True, days=days)
+    file = tmp_path / "a.pfx"
+    file.write_bytes(
+        pfx_of([ec_key(0)], [issue(ec_key(0), "Jane", "Root", ec_key(9)), root], GIVEN)
+    )
+    folder = tmp_path / "profile"
+    folder.mkdir()
+    with pytest.raises(RestoreError, match="can't become a trusted one"):
+        User().restore(file, folder, trust_ca=True)
+    assert list(folder.iterdir()) == []
+    assert User().restore(file, folder).changed
+
+
 # --- what is refused
 
 
