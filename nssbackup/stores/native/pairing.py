@@ -1,8 +1,9 @@
-"""Pairing: which private key belongs to which certificate, told without a password.
+"""Tell which private key belongs to which certificate, without a password.
 
-The public value lies in clear beside every private key, so it decides. CKA_ID, which alone NSS
-goes by, may be empty (after a migration from cert8.db) or be anything (keys of other programs);
-it counts only where the public value is absent.
+The public value beside a private key decides. It is not encrypted. CKA_ID, which is all that NSS
+goes by, may be empty (after a migration from cert8.db) or anything (keys made by other programs),
+so it counts only for a key without a public value. Whether such a pair fits is checked once the
+key is decrypted.
 """
 
 from __future__ import annotations
@@ -20,23 +21,20 @@ from cryptography.hazmat.primitives.serialization import (
 
 from nssbackup.stores.native.database import Attribute, StoredObject
 
-# The longest public value that NSS takes for a CKA_ID as it is (lib/softoken/pkcs11.c: SHA-1 of it
-# otherwise).
-_SHORT = 20
+# Up to this length NSS takes a public value for a CKA_ID as it is (lib/softoken/pkcs11.c), and the
+# SHA-1 of a longer one. No public value of a real key is so short.
+_ID_BYTES = 20
 
 
 def pair(
     certificates: list[tuple[int, bytes | None, bytes | None]], keys: tuple[StoredObject, ...]
 ) -> dict[int, StoredObject]:
-    """Find the private key of each certificate.
+    """Return the private key of each certificate that has one, by the certificate's object id.
 
     Args:
-        certificates: for each certificate object its id, its CKA_ID and its SubjectPublicKeyInfo
-            (DER), the last None where the key algorithm isn't known.
+        certificates: for each certificate its object id, its CKA_ID and its SubjectPublicKeyInfo
+            (DER; None if the algorithm of the key isn't known).
         keys: private-key objects.
-
-    Returns:
-        The key object for the id of each certificate object that has one.
     """
     index = KeyIndex(keys)
     return {
@@ -47,7 +45,7 @@ def pair(
 
 
 class KeyIndex:
-    """Private-key objects by what a certificate knows them by."""
+    """Private-key objects by what a certificate tells about its key."""
 
     def __init__(self, keys: tuple[StoredObject, ...]) -> None:
         self._by_value: dict[bytes, StoredObject] = {}
@@ -60,33 +58,24 @@ class KeyIndex:
                 self._by_id.setdefault(identifier, key)
 
     def find(self, identifier: bytes | None, spki: bytes | None) -> StoredObject | None:
-        """The key of a certificate, by its CKA_ID and its SubjectPublicKeyInfo (DER) if known."""
+        """Return the key of a certificate, by its CKA_ID and SubjectPublicKeyInfo (DER)."""
         public, value = _public_value(spki) if spki else (b"", b"")
-        return self._by_value.get(value) or self._by_id.get(identifier or key_id(public))
+        return (
+            self._by_value.get(value)
+            or self._by_id.get(identifier or b"")
+            or self._by_id.get(key_id(public))
+        )
 
 
 def key_id(public: bytes) -> bytes:
-    """The CKA_ID that NSS makes of a public value."""
-    if len(public) <= _SHORT:
+    """Return the CKA_ID that NSS makes of a public value."""
+    if len(public) <= _ID_BYTES:
         return public
     return hashlib.sha1(public, usedforsecurity=False).digest()
 
 
-def _stored_value(key: StoredObject) -> bytes:
-    """The public value of a private-key object in the form of `_public_value`; empty if absent."""
-    modulus = key.get(Attribute.MODULUS)
-    if modulus:
-        return _rsa_value(
-            int.from_bytes(modulus, "big"),
-            int.from_bytes(key.get(Attribute.PUBLIC_EXPONENT) or b"", "big"),
-        )
-    # The integers of DSA may carry a sign byte; the values of the others never begin with zero
-    # bytes that matter to equality with another key of the same length.
-    return (key.get(Attribute.NSS_DB) or b"").lstrip(b"\0")
-
-
 def public_value(spki: bytes) -> bytes:
-    """What NSS names a key pair by: RSA modulus, EC point, DSA y or the raw key; empty if unknown.
+    """Return what NSS names a key by: RSA modulus, EC point, DSA y or raw key; empty if unknown.
 
     Args:
         spki: the public key as SubjectPublicKeyInfo, DER.
@@ -94,13 +83,29 @@ def public_value(spki: bytes) -> bytes:
     return _public_value(spki)[0]
 
 
+def _stored_value(key: StoredObject) -> bytes:
+    """Return the public value of a private-key object as `_public_value` does; empty if absent."""
+    modulus = key.get(Attribute.MODULUS)
+    if modulus:
+        return _rsa_value(
+            int.from_bytes(modulus, "big"),
+            int.from_bytes(key.get(Attribute.PUBLIC_EXPONENT) or b"", "big"),
+        )
+    value = key.get(Attribute.NSS_DB) or b""
+    if len(value) <= _ID_BYTES:  # `certutil --merge` puts the CKA_ID there
+        return b""
+    # The integers of DSA may have a sign byte. No other value is changed by this into that of
+    # another key of the same length.
+    return value.lstrip(b"\0")
+
+
 # A building's profiles hold the same few CA certificates over and over.
 @lru_cache(maxsize=1024)
 def _public_value(spki: bytes) -> tuple[bytes, bytes]:
-    """What NSS hashes to a CKA_ID for a public key, and what is compared with a stored one.
+    """Return what NSS hashes to the CKA_ID of a public key, and what `_stored_value` returns.
 
     RSA: the modulus; compared with the exponent. EC: the uncompressed point. DSA: y. Ed25519 and
-    other: the raw public key. Empty for what isn't known.
+    others: the raw public key. Empty if the key isn't known.
     """
     try:
         key = load_der_public_key(spki)

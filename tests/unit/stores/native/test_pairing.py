@@ -9,8 +9,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ed25519, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from nssbackup.errors import KeyMismatchError
+from nssbackup.identity.model import Identity
 from nssbackup.stores.native import NativeEngine, pairing
 from nssbackup.stores.native.database import StoredObject
+from nssbackup.stores.unlocking import read_key
 from tests.builders.store import (
     EMPTY,
     Key,
@@ -70,6 +73,29 @@ def test_without_a_public_value_the_id_decides(builder: StoreBuilder, kind: str)
     _, key = builder.add_identity(KEYS[kind], certificate_of(KEYS[kind]))
     key.update(a120=None, ad5a0db00=None)
     assert paired(builder) == [True]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KEYS if kind not in {"rsa", "x25519"}])
+@pytest.mark.parametrize("identifier", [EMPTY, b"another id"])
+def test_the_id_in_place_of_the_public_value(
+    builder: StoreBuilder, kind: str, identifier: bytes
+) -> None:
+    """As `certutil --merge` leaves a key."""
+    certificate, key = builder.add_identity(KEYS[kind], certificate_of(KEYS[kind]))
+    key["ad5a0db00"] = key["a102"]
+    certificate["a102"] = identifier
+    assert paired(builder) == [True]
+
+
+def test_a_pair_by_id_alone_is_checked_when_the_key_is_read(builder: StoreBuilder) -> None:
+    builder.add_certificate(issue(ec_key(1)), b"", cka_id(ec_key(1)))
+    key = builder.add_key(ec_key(2))
+    key.update(a102=cka_id(ec_key(1)), ad5a0db00=cka_id(ec_key(1)))
+    profile = opened(builder.write())
+    with NativeEngine().open(profile) as store:
+        identity = Identity(profile, store.certificates()[0])
+    with pytest.raises(KeyMismatchError):
+        read_key(identity, "native", lambda _profile, _attempt: None)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KEYS if kind != "x25519"])
