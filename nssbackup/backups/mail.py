@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nssbackup.backups.writing import Outputs
+from nssbackup.diagnosis.settings import menus
 from nssbackup.errors import (
     OutputError,
     OutputExistsError,
@@ -202,11 +204,18 @@ certificate's owner. Keep the password somewhere else.
 To import the backup, save the attached file on the computer and give the
 backup password when asked:
 
-- Firefox: Settings, Privacy & Security, Certificates, View Certificates,
-  Your Certificates, Import
+{_in_firefox()}
 - Windows: double-click the file and follow the Certificate Import Wizard
 - macOS: {_MACOS if keychain else _NOT_MACOS}
 """
+
+
+def _in_firefox() -> str:
+    """Return how to import the file in each version of Firefox, as a list."""
+    return "\n".join(
+        textwrap.fill(f"- {version}: {way}", 72, subsequent_indent="  ")
+        for version, way in menus("Import")
+    )
 
 
 def _who(identity: Identity) -> str:

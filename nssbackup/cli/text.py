@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from nssbackup.diagnosis.settings import menus
+
 if TYPE_CHECKING:
     from nssbackup.cli.printer import Printer
     from nssbackup.diagnosis.findings import DoctorReport, Finding, ProfileFindings
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 
 _IMPORT = (
     "To import it, give the backup password when asked:",
-    "  Firefox  Settings > Privacy & Security > Certificates > View Certificates, Import",
-    "  Windows  double-click the file and follow the Certificate Import Wizard",
+    *(f"  {version}: {way}" for version, way in menus("Import")),
+    "  Windows: double-click the file and follow the Certificate Import Wizard",
 )
 _SEVERITIES = {"problem": "Problem", "warning": "Warning", "note": "Note"}
 _INDENT = "  "

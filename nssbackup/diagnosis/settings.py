@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from nssbackup.diagnosis.examination import Examined
 from nssbackup.diagnosis.findings import Finding, sentence
 from nssbackup.identity.model import Profile
+from nssbackup.profiles.ini import read_ini
 from nssbackup.profiles.locate import UNKNOWN_APPLICATION
 from nssbackup.profiles.settings import Preferences, read_preferences, third_party_modules
 from nssbackup.profiles.system import Platform
@@ -52,42 +54,40 @@ _IN_OS: dict[Platform, str] = {
 # More folders than this would not fit a sentence.
 _NAMED = 8
 
-# Firefox's certificate manager, since the redesign of the settings and before; both were looked up
-# in Firefox itself.
-CERTIFICATE_MANAGER: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (
-        "Firefox 153 and later",
-        (
-            "Settings",
-            "Privacy and security",
-            "Connection and software security",
-            "Advanced settings",
-            "Manage certificates",
-            "Your Certificates",
-        ),
-    ),
-    (
-        "earlier versions",
-        (
-            "Settings",
-            "Privacy & Security",
-            "Certificates",
-            "View Certificates",
-            "Your Certificates",
-        ),
-    ),
+# The way to Firefox's certificate manager since the redesign of its settings, and before; both as
+# seen in Firefox itself.
+_REDESIGN = 153
+_SINCE_REDESIGN = (
+    *("Settings", "Privacy and security", "Connection and software security", "Advanced settings"),
+    *("Manage certificates", "Your Certificates"),
+)
+_BEFORE_REDESIGN = (
+    *("Settings", "Privacy & Security", "Certificates", "View Certificates", "Your Certificates"),
 )
 
 
-def clicks(button: str) -> str:
-    """Return the way to a button of *Your Certificates*, such as Import, in every version."""
-    return "; ".join(
-        f"in {version} {' > '.join((*menu, button))}" for version, menu in CERTIFICATE_MANAGER
+def menus(button: str) -> tuple[tuple[str, str], ...]:
+    """Return the versions of Firefox, each with the way to a button such as Import."""
+    return (
+        (f"Firefox {_REDESIGN} and later", " > ".join((*_SINCE_REDESIGN, button))),
+        ("earlier Firefox", " > ".join((*_BEFORE_REDESIGN, button))),
     )
 
 
+def clicks(button: str, profile: Profile | None = None) -> str:
+    """Return the way to a button as a part of a hint, for the version that a profile is of."""
+    ways = menus(button)
+    if profile is not None and profile.application == "Firefox":
+        with suppress(OSError, ValueError, KeyError):
+            # toolkit/xre/nsAppRunner.cpp (WriteVersion): LastVersion=153.8.0_20261103133748/...
+            known = read_ini(profile.path / "compatibility.ini")["Compatibility"]
+            redesigned = int(known["LastVersion"].partition(".")[0]) >= _REDESIGN
+            ways = ways[:1] if redesigned else ways[1:]
+    return ", or ".join(f"in {version} {way}" for version, way in ways)
+
+
 def hiding_setting(profile: Profile) -> str | None:
-    """Return the setting by which a profile's application ignores its databases, or None.
+    """Return by which setting a profile's application ignores its databases, or None.
 
     Such an application keeps certificates in memory only, so it would never show a restored one.
     """
@@ -170,8 +170,9 @@ def _hiding_setting(profile: Profile, preferences: Preferences) -> str | None:
     shipped = profile.application in _KEEP_NOTHING
     if preferences.get(_NO_DATABASE, shipped) is not True:
         return None
-    origin = "" if _NO_DATABASE in preferences else f", the default of {profile.application}"
-    return f"`{_NO_DATABASE}`{origin}"
+    if _NO_DATABASE in preferences:
+        return f"`{_NO_DATABASE}` is set"
+    return f"`{_NO_DATABASE}` is the default of {profile.application}"
 
 
 def _shows_os(one: Examined) -> bool:

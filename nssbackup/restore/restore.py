@@ -24,6 +24,7 @@ from nssbackup.backups.opening import (
     read_pfx,
 )
 from nssbackup.diagnosis.selection import identity_warnings
+from nssbackup.diagnosis.settings import clicks, hiding_setting
 from nssbackup.errors import NssBackupError, RestoreError, StoreError, StoreUnwritableError, reason
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import Select
@@ -42,11 +43,6 @@ from nssbackup.stores.native.store import NativeStore
 from nssbackup.stores.unlocking import Remembered, unlock
 from nssbackup.system.files import write_private
 from nssbackup.system.ownership import as_owner, homes_of
-
-IMPORT_CLICKS = (
-    "it can be imported by hand: in Firefox open Settings > Privacy & Security > Certificates >"
-    " View Certificates > Your Certificates > Import, choose the file and give its password"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +123,8 @@ def restore_backup(
         dialogue: asks and tells.
 
     Raises:
-        RestoreError: the profile is in use, has only old databases, or the result is wrong; the
-            profile is as it was.
+        RestoreError: the profile is in use, is set to ignore its databases, has only old ones, or
+            the result is wrong; the profile is as it was.
         NssBackupError: another failure; the profile is as it was.
     """
     _check_target(profile)
@@ -179,7 +175,7 @@ def restore_backup(
             work.check(store, before, restored)
     except NssBackupError as error:
         message = f"the certificate was written, but could not be read back: {error.message}"
-        hint = f"the databases as they were are in `{aside}`" if aside else IMPORT_CLICKS
+        hint = f"the databases as they were are in `{aside}`" if aside else by_hand(profile)
         raise RestoreError(message, hint=hint) from error
     return RestoreReport(restored, changed=True, aside=aside)
 
@@ -338,22 +334,35 @@ def _notes(plan: Plan, identity: Identity) -> Iterator[str]:
         )
 
 
+def by_hand(profile: Profile | None = None) -> str:
+    """Return how to import the file in Firefox, as a part of a hint."""
+    way = clicks("Import", profile)
+    return f"import the file by hand: {way}; choose the file and give its password"
+
+
 def _check_target(profile: Profile) -> None:
     """Refuse a profile that must not be written to.
 
     Raises:
-        RestoreError: the profile is in use, or may be.
+        RestoreError: the profile is in use or may be, or its application ignores its databases.
     """
+    if setting := hiding_setting(profile):
+        message = (
+            f"{profile.application} keeps no certificates in profile `{profile.name}` and would"
+            f" never show this one: {setting}"
+        )
+        hint = "restore to another profile, or remove the setting first (`about:config`)"
+        raise RestoreError(message, hint=hint)
     in_use = is_in_use(profile.path)
     if in_use:
         message = f"profile `{profile.name}` is in use by {profile.application}"
-        hint = f"close {profile.application} and try again; or {IMPORT_CLICKS}"
+        hint = f"close {profile.application} and try again; or {by_hand(profile)}"
         raise RestoreError(message, hint=hint)
     if in_use is None:
-        message = f"can't tell whether profile `{profile.name}` is in use on another computer"
+        message = f"the lock file of profile `{profile.name}` doesn't tell whether it is in use"
         hint = (
             f"start and close {profile.application} once on this computer, then try again;"
-            f" or {IMPORT_CLICKS}"
+            f" or {by_hand(profile)}"
         )
         raise RestoreError(message, hint=hint)
 
@@ -369,13 +378,15 @@ def _check_kind(profile: Profile, kind: StoreKind | None) -> None:
     """
     if kind == "legacy":
         message = f"profile `{profile.name}` has only databases of Firefox 57 or earlier"
-        hint = f"start a current Firefox once with this profile, then try again; or {IMPORT_CLICKS}"
+        hint = (
+            f"start a current Firefox once with this profile, then try again; or {by_hand(profile)}"
+        )
         raise RestoreError(message, hint=hint)
 
 
 def _not_right() -> RestoreError:
     message = "the databases read back are not what they should be"
-    return RestoreError(message, hint=IMPORT_CLICKS)
+    return RestoreError(message, hint=by_hand())
 
 
 def _is_kept(before: StoredCertificate, after: StoredCertificate | None) -> bool:

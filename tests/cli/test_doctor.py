@@ -179,6 +179,61 @@ def test_a_lock_that_is_held_is_a_note(cli: Cli, profile: MakeProfile) -> None:
     assert "Firefox has this profile open now; it can still be read." in result.stdout
 
 
+CASES = {
+    "one": ("ec-p256",),
+    "two people": ("two-people",),
+    "one each in two profiles": ("ec-p256", "firefox-nopassword"),
+    "another issuer": ("foreign-only",),
+    "no key": ("certificate-without-key",),
+    "no certificate": ("key-without-certificate",),
+    "a key that stays": ("dsa",),
+    "renewed": ("renewed",),
+    "expired": ("expired",),
+    "damaged": ("ec-p256", "bad"),
+    "only damaged": ("bad",),
+    "empty": ("none",),
+    "closed": ("closed",),
+    "closed and another": ("ec-p384", "closed"),
+    "nothing": (),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("words", [(), ("Jane",), ("nobody",)])
+def test_the_status_is_that_of_an_unattended_export(
+    cli: Cli,
+    profile: MakeProfile,
+    not_mine: Callable[[Path, int], None],
+    case: str,
+    words: tuple[str, ...],
+) -> None:
+    for number, fixture in enumerate(CASES[case]):
+        known = fixture if fixture not in ("bad", "none", "closed") else "ec-p521"
+        folder = in_firefox(cli, profile(known), f"p{number}")
+        if fixture == "bad":
+            (folder / "cert9.db").write_bytes(b"no database at all" * 99)
+        elif fixture == "none":
+            (folder / "cert9.db").unlink()
+            (folder / "key4.db").unlink()
+        elif fixture == "closed":
+            not_mine(folder, 0)
+    prefix = unprivileged() if "closed" in case else ()
+    done = cli.run("doctor", "--json", *words, prefix=prefix)
+    export = cli.run(
+        "export", "--json", *words, "--password-file", cli.password_file(), *FAST, prefix=prefix
+    )
+    assert done.status == export.status
+    document = done.document
+    assert document["backup_possible"] is (export.status == 0)
+    asked = export.status == 21 or (export.status == 20 and not words and case == "another issuer")
+    assert document["choice_needed"] is asked
+    if export.status == 0:
+        assert document["identity"]["sha256"] == export.document["identity"]["sha256"]
+    else:
+        assert document["identity"] is None or export.status == 22
+        assert document["error"]["code"] == export.error["code"]
+
+
 # --- what may not be read
 
 

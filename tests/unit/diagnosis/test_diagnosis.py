@@ -15,6 +15,7 @@ from nssbackup.backups.writing import Dialogue
 from nssbackup.diagnosis.doctor import diagnose, not_located
 from nssbackup.diagnosis.examination import Case
 from nssbackup.diagnosis.findings import SEVERITIES, DoctorReport, Finding
+from nssbackup.diagnosis.settings import clicks, menus
 from nssbackup.errors import EngineUnavailableError, NoProfileError, NssBackupError
 from nssbackup.identity.choosing import Select
 from nssbackup.identity.model import Identity, Profile
@@ -637,6 +638,18 @@ def test_a_name_that_nothing_bears(profile: MakeProfile) -> None:
     report = look(good, bad, certificate="nobody")
     assert report.outcome.reason == "no certificate matches `nobody`"
     assert report.outcome.next_step.startswith("Not everything could be read: the databases of a")
+
+
+@pytest.mark.parametrize(
+    ("version", "ways"), [("153.8.0_2026/2026", 1), ("140.0_2025/2025", 1), ("", 2), ("x", 2)]
+)
+def test_the_way_to_a_menu_is_that_of_the_version(tmp_path: Path, version: str, ways: int) -> None:
+    (tmp_path / "compatibility.ini").write_text(f"[Compatibility]\nLastVersion={version}\n")
+    text = clicks("Import", at(tmp_path))
+    assert ("Connection and software security" in text) is (ways == 2 or version[:3] == "153")
+    assert ("View Certificates" in text) is (ways == 2 or version[:3] == "140")
+    assert len(menus("Import")) == 2
+    assert clicks("Import", at(tmp_path, "Thunderbird")) == clicks("Import")
 
 
 # --- nothing found, the engines, the document

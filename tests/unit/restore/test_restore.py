@@ -32,10 +32,10 @@ from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
 from nssbackup.restore import writer
 from nssbackup.restore.restore import (
-    IMPORT_CLICKS,
     RestoreDialogue,
     RestoreOptions,
     RestoreReport,
+    by_hand,
     restore_backup,
 )
 from nssbackup.restore.rows import Rows
@@ -85,10 +85,12 @@ class User:
         self.asked: list[str] = []
         self.told: list[str] = []
 
-    def restore(self, file: Path, folder: Path, **options: object) -> RestoreReport:
+    def restore(
+        self, file: Path, folder: Path, application: str = "Firefox", **options: object
+    ) -> RestoreReport:
         return restore_backup(
             file,
-            Profile(folder, "target", "Firefox", store=store_in(folder)),
+            Profile(folder, "target", application, store=store_in(folder)),
             RestoreOptions(**options),  # type: ignore[arg-type]  # each test names what it means
             RestoreDialogue(
                 self._backup_password,
@@ -451,14 +453,42 @@ def test_a_profile_in_use_is_refused_before_anything_is_asked(
     ):
         user.restore(files / "jane.pfx", folder)
     assert user.asked == []
-    assert refused.value.hint == f"close Firefox and try again; or {IMPORT_CLICKS}"
+    assert refused.value.hint == f"close Firefox and try again; or {by_hand()}"
     assert refused.value.exit_status == 40
+
+
+@pytest.mark.parametrize(
+    ("application", "file", "said"),
+    [
+        ("Firefox", "prefs.js", "`security.nocertdb` is set"),
+        ("Firefox", "user.js", "`security.nocertdb` is set"),
+        ("Tor Browser", None, "`security.nocertdb` is the default of Tor Browser"),
+    ],
+)
+def test_a_setting_that_hides_it_is_named_before_anything(
+    files: Path,
+    profile: MakeProfile,
+    unchanged: Unchanged,
+    application: str,
+    file: str | None,
+    said: str,
+) -> None:
+    folder = profile("nss387-password")
+    if file is not None:
+        (folder / file).write_text('user_pref("security.nocertdb", true);\n')
+    user = User(PRIMARY)
+    with unchanged(folder), pytest.raises(RestoreError, match="would never show") as refused:
+        user.restore(files / "jane.pfx", folder, application)
+    assert said in refused.value.message
+    assert (user.asked, refused.value.exit_status) == ([], 40)
+    (folder / "user.js").write_text('user_pref("security.nocertdb", false);\n')
+    assert user.restore(files / "jane.pfx", folder, application).changed
 
 
 def test_a_profile_of_another_computer_is_refused(files: Path, profile: MakeProfile) -> None:
     folder = profile("nss387-password")
     (folder / "lock").symlink_to("192.0.2.7:1234")
-    with pytest.raises(RestoreError, match="in use on another computer"):
+    with pytest.raises(RestoreError, match="doesn't tell whether it is in use"):
         User(PRIMARY).restore(files / "jane.pfx", folder)
     assert sorted(os.listdir(folder)) == ["cert9.db", "key4.db", "lock"]  # noqa: PTH208 - a link
 
