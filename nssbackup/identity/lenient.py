@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -307,7 +308,10 @@ class _Rewriter:
                     self._note("it has an extension twice")
                     continue
                 flag = b"".join(map(self._flag, critical))
-                content = self._constraints(value) if kind.content == _CONSTRAINTS else value.whole
+                content = value.whole
+                if kind.content == _CONSTRAINTS:
+                    with suppress(ValueError, IndexError):  # else it is left out below
+                        content = self._constraints(value)
                 extensions[kind.content] = _encode(_SEQUENCE, kind.whole, flag, content)
         if len(extensions) > _MAX_EXTENSIONS:
             message = "too many extensions"

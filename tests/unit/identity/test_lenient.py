@@ -7,7 +7,7 @@ from cryptography import x509
 
 from nssbackup.identity.certificate import MalformedCertificateError, from_der
 from nssbackup.identity.chain import link
-from tests.builders.irregular import CA_KEY, CA_NAME, Parts, irregular
+from tests.builders.irregular import CA_KEY, CA_NAME, USAGE, Parts, extension, irregular
 from tests.builders.store import integer, issue, seq, tlv
 
 INPUTS = [
@@ -108,3 +108,10 @@ def test_a_bomb_is_no_certificate() -> None:
     ):
         with pytest.raises(MalformedCertificateError):
             from_der(der)
+
+
+def test_basic_constraints_that_are_nonsense_are_left_out() -> None:
+    """OpenSSL and NSS read such a certificate (found by tests/peers/test_oracles.py)."""
+    nonsense = extension("2.5.29.19", b"\x30\3\1\1")
+    read = from_der(Parts(extensions=tlv(0xA3, seq(nonsense, USAGE))).sign())
+    assert not read.is_ca
