@@ -11,7 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nssbackup.backups.export import ExportOptions, export_certificate, export_identity
+    from nssbackup.backups.export import (
+        ExportOptions,
+        export_all,
+        export_certificate,
+        export_identity,
+    )
     from nssbackup.backups.mail import MailOptions
     from nssbackup.backups.repassword import RepasswordOptions, repassword_backup
     from nssbackup.backups.verify import verify_backup
@@ -37,6 +42,7 @@ _MODULES = {
     "RepasswordOptions": "backups.repassword",
     "Secret": "secret",
     "applications_named": "profiles",
+    "export_all": "backups.export",
     "export_certificate": "backups.export",
     "export_identity": "backups.export",
     "find_left_behind": "profiles",
@@ -57,6 +63,7 @@ __all__ = [
     "RepasswordOptions",
     "Secret",
     "applications_named",
+    "export_all",
     "export_certificate",
     "export_identity",
     "find_left_behind",

@@ -134,6 +134,24 @@ class ExportReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportsReport:
+    """What `export --all-matches` wrote.
+
+    Attributes:
+        exports: at least one.
+        error: the first failure; None if every identity was written.
+    """
+
+    exports: tuple[ExportReport, ...]
+    error: NssBackupError | None = None
+
+    def to_json(self) -> Json:
+        """Return the contract's document, with the `error` document if one failed."""
+        document: dict[str, object] = {"exports": [each.to_json() for each in self.exports]}
+        return document if self.error is None else {**document, **error_json(self.error)}
+
+
+@dataclass(frozen=True, slots=True)
 class VerifiedFile:
     """What `verify` found in one file; `error` is None if it is a working backup.
 

@@ -6,24 +6,32 @@ A certificate alone is exported to a PEM file the same way, without the private 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nssbackup.backups.mail import MailDraft, MailOptions
-from nssbackup.backups.writing import PEM_ENDINGS, Backup, Dialogue, Outputs, telling_placed
-from nssbackup.diagnosis.selection import Wanted, select_identity
-from nssbackup.errors import (
-    UsageError,
+from nssbackup.backups.writing import (
+    PEM_ENDINGS,
+    PFX_ENDINGS,
+    Backup,
+    Dialogue,
+    Outputs,
+    Target,
+    default_name,
+    telling_placed,
 )
+from nssbackup.diagnosis.selection import Selection, Wanted, select_all, select_identity
+from nssbackup.errors import CancelledError, NssBackupError, UsageError
 from nssbackup.identity import pem
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.model import Identity, Profile
-from nssbackup.pkcs12 import MODERN, Format, entries_of
-from nssbackup.report import ExportReport, WrittenFile
+from nssbackup.pkcs12 import MODERN, Format, PfxWriters, entries_of
+from nssbackup.report import ExportReport, ExportsReport, ReadFailure, WrittenFile
 from nssbackup.stores import EngineName
 from nssbackup.stores.inventory import no_more_profiles
-from nssbackup.stores.unlocking import read_key_or_copy
+from nssbackup.stores.unlocking import FoundKey, Remembered, read_key_or_copy
 from nssbackup.system.files import write_verified
 
 # The format in the report of a certificate without its key.
@@ -107,6 +115,61 @@ def export_identity(
     return ExportReport(identity, files, eml=eml)
 
 
+def export_all(
+    profiles: Sequence[Profile],
+    options: ExportOptions,
+    dialogue: Dialogue,
+    left_behind: Callable[[], Sequence[Profile]] = no_more_profiles,
+) -> ExportsReport:
+    """Write every matching identity that is neither expired nor superseded into a folder.
+
+    One that fails does not keep the others from being written. Mail does not apply, and each
+    identity keeps its own friendly name.
+
+    Args:
+        profiles: where to look, in the order of their rank.
+        options: what to export and how; `output` is a folder.
+        dialogue: asks and tells; nobody is asked to choose.
+        left_behind: as of `export_identity`.
+
+    Raises:
+        NssBackupError: none of them could be written; the error of the first.
+    """
+    outputs = Outputs.of(
+        options.output,
+        copies=options.copies,
+        variants=[format_.name for format_ in options.formats],
+        replace=options.replace,
+    )
+    if outputs.name is not None:
+        message = f"`--all-matches` writes into a folder, and there is no folder `{options.output}`"
+        raise UsageError(message, hint="create it first, or leave out `--output`")
+    selections, notes = select_all(
+        profiles,
+        Wanted(options.certificate, engine=options.engine),
+        left_behind,
+        _telling_failures(dialogue),
+    )
+    for note in notes:
+        dialogue.warn(note)
+    failures: list[NssBackupError] = []
+    ready = _ready(selections, outputs, options, dialogue, failures)
+    reports: list[ExportReport] = []
+    writers: PfxWriters | None = None
+    for found, targets in ready:
+        identity = _as_written(found.identity, options)
+        if writers is None:
+            writers = dialogue.pfx_writers(identity)
+        else:  # no two files share a salt
+            writers = PfxWriters.start(writers.password, options.formats, writers.rounds)
+        backup = Backup(entries_of([(identity, found.key)]), writers, options.replace)
+        with _one_of_several(identity, failures, dialogue):
+            reports.append(ExportReport(identity, backup.write(targets, dialogue)))
+    if not reports:
+        raise failures[0]
+    return ExportsReport(tuple(reports), failures[0] if failures else None)
+
+
 def export_certificate(
     profiles: Sequence[Profile],
     options: ExportOptions,
@@ -167,7 +230,7 @@ def _choice(
         Wanted(options.certificate, options.given, need_key, options.engine),
         left_behind,
         dialogue.select,
-        lambda one: dialogue.warn(f"profile `{one.profile.name}` was skipped: {one.error.message}"),
+        _telling_failures(dialogue),
     )
     for note in selection.notes:
         dialogue.warn(note)
@@ -176,3 +239,51 @@ def _choice(
 
 def _as_written(identity: Identity, options: ExportOptions) -> Identity:
     return identity if options.chain else replace(identity, chain=())
+
+
+def _telling_failures(dialogue: Dialogue) -> Callable[[ReadFailure], None]:
+    return lambda one: dialogue.warn(
+        f"profile `{one.profile.name}` was skipped: {one.error.message}"
+    )
+
+
+def _ready(
+    selections: Sequence[Selection],
+    outputs: Outputs,
+    options: ExportOptions,
+    dialogue: Dialogue,
+    failures: list[NssBackupError],
+) -> list[tuple[FoundKey, tuple[Target, ...]]]:
+    """Return the keys that can be read with the files they go to, each of its own name."""
+    primary_password = Remembered(dialogue.primary_password)
+    ready: list[tuple[FoundKey, tuple[Target, ...]]] = []
+    taken: set[str] = set()
+    for selection in selections:
+        identity = selection.identity
+        for note in selection.notes:
+            dialogue.warn(f"`{identity.display_name}`: {note}")
+        name = default_name(identity)
+        if name.casefold() in taken:
+            name = default_name(identity, f"-{identity.certificate.sha256[:8]}{PFX_ENDINGS[0]}")
+        taken.add(name.casefold())
+        with _one_of_several(identity, failures, dialogue):
+            targets = replace(outputs, name=name).targets(identity, replace=options.replace)
+            found = read_key_or_copy(identity, selection.copies, options.engine, primary_password)
+            if found.note:
+                dialogue.warn(found.note)
+            ready.append((found, targets))
+    return ready
+
+
+@contextmanager
+def _one_of_several(
+    identity: Identity, failures: list[NssBackupError], dialogue: Dialogue
+) -> Iterator[None]:
+    """Record the failure of one identity and go on."""
+    try:
+        yield
+    except CancelledError:
+        raise
+    except NssBackupError as error:
+        failures.append(error)
+        dialogue.warn(f"`{identity.display_name}` was not exported: {error.message}")

@@ -29,12 +29,19 @@ _INDENT = "  "
 
 def show_export(report: ExportReport, printer: Printer) -> None:
     """Print the paths on stdout, and on stderr what the files are and what to do with them."""
-    for identity in report.identities or (report.identity,):
-        printer.say(
-            f"Backed up {_described(identity)} with its private key and {_issuers(identity)};"
-            " verified."
-        )
-    _print_paths(report, printer)
+    show_exports((report,), printer)
+
+
+def show_exports(reports: Sequence[ExportReport], printer: Printer) -> None:
+    """Print several exports; see `show_export`."""
+    for report in reports:
+        for identity in report.identities or (report.identity,):
+            printer.say(
+                f"Backed up {_described(identity)} with its private key and {_issuers(identity)};"
+                " verified."
+            )
+        _print_paths(report, printer)
+    report = reports[0]
     if report.eml is not None:
         printer.data(str(report.eml.absolute()))
         printer.say(

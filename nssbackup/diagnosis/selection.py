@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from nssbackup.errors import KeyMissingError
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.chain import unverified_links
-from nssbackup.identity.choosing import Select, choose
+from nssbackup.identity.choosing import Select, choose, choose_all
 from nssbackup.identity.model import Identity, Profile
 from nssbackup.report import ReadFailure
 from nssbackup.stores import EngineName
@@ -73,21 +73,60 @@ def select_identity(
     Raises:
         NssBackupError: nothing can be selected.
     """
-    inventory = take_inventory(profiles, wanted.engine, given=wanted.given, left_behind=left_behind)
-    for failure in inventory.failures:
-        failed(failure)
+    inventory = _inventory(profiles, wanted, left_behind, failed)
     certificate = wanted.certificate
     if wanted.given:
         certificate = wanted.given[0].sha256
         if wanted.need_key:
             _check_key_of(wanted.given[0], inventory)
     choice = choose(inventory.identities, certificate, select, need_key=wanted.need_key)
-    identity = choice.identity
-    joined = inventory.notes_on(identity) if wanted.need_key else ()
+    notes = (*_skipped(inventory), *choice.notes)
+    return _selection(choice.identity, inventory, notes, need_key=wanted.need_key)
+
+
+def select_all(
+    profiles: Sequence[Profile],
+    wanted: Wanted,
+    left_behind: Callable[[], Sequence[Profile]] = no_more_profiles,
+    failed: Callable[[ReadFailure], None] = lambda _: None,
+) -> tuple[tuple[Selection, ...], tuple[str, ...]]:
+    """Select every matching identity that is neither expired nor superseded.
+
+    Args and errors are those of `select_identity`; nobody is asked.
+
+    Returns:
+        The identities, and what was left out.
+    """
+    inventory = _inventory(profiles, wanted, left_behind, failed)
+    identities, notes = choose_all(inventory.identities, wanted.certificate)
+    selections = (_selection(each, inventory, (), need_key=True) for each in identities)
+    return tuple(selections), (*_skipped(inventory), *notes)
+
+
+def _inventory(
+    profiles: Sequence[Profile],
+    wanted: Wanted,
+    left_behind: Callable[[], Sequence[Profile]],
+    failed: Callable[[ReadFailure], None],
+) -> Inventory:
+    inventory = take_inventory(profiles, wanted.engine, given=wanted.given, left_behind=left_behind)
+    for failure in inventory.failures:
+        failed(failure)
+    return inventory
+
+
+def _skipped(inventory: Inventory) -> Iterator[str]:
+    return (f"profile `{profile.name}`: {note}" for profile, note in inventory.notes)
+
+
+def _selection(
+    identity: Identity, inventory: Inventory, notes: tuple[str, ...], *, need_key: bool
+) -> Selection:
+    joined = inventory.notes_on(identity) if need_key else ()
     return Selection(
         identity,
         inventory.copies_of(identity),
-        (*choice.notes, *joined, *identity_warnings(identity)),
+        (*notes, *joined, *identity_warnings(identity)),
         inventory.failures,
     )
 

@@ -257,3 +257,46 @@ def test_a_forged_certificate_is_refused_unless_named_in_full(cli: Cli, two_purp
     result = cli.export(two_purposes, forged, "--json")
     assert fingerprint(result) == forged
     assert "warning: the certificate is damaged or forged" in result.stderr
+
+
+def test_all_matches_writes_a_file_for_each_purpose(cli: Cli, two_purposes: Path) -> None:
+    result = cli.export(two_purposes, "--all-matches", "--json")
+    assert result.status == 0, result.stderr
+    exports = result.document["exports"]
+    usages = sorted(one["identity"]["usage"] for one in exports)
+    assert usages == [["digitalSignature"], ["keyEncipherment"]]
+    written = sorted(Path(one["output"]).name for one in exports)
+    assert written == names(cli.here)
+    # One person, one issuer and one end: the second name has a part of the fingerprint.
+    assert len(set(written)) == 2
+    assert "damaged or forged" in result.stderr
+    for one in exports:
+        words = ("verify", one["output"], "--password-file", cli.password_file(), "--json")
+        (file,) = cli.run(*words).document["files"]
+        assert file["identity"]["sha256"] == one["identity"]["sha256"]
+
+
+def test_all_matches_goes_on_after_a_failure(cli: Cli, two_purposes: Path) -> None:
+    first, second = ("one", "two")
+    for folder in (first, second):
+        (cli.here / folder).mkdir()
+    assert cli.export(two_purposes, "--all-matches", "-o", first).status == 0
+    taken = names(cli.here / first)[0]
+    (cli.here / second / taken).write_text("here already")
+    result = cli.export(two_purposes, "--all-matches", "-o", second, "--json")
+    assert (result.status, result.error["code"]) == (30, "output-exists")
+    assert len(result.document["exports"]) == 1
+    assert names(cli.here / second) == names(cli.here / first)
+    text = cli.export(two_purposes, "--all-matches", "-o", second)
+    assert text.status == 30
+    assert (cli.here / second / taken).read_text() == "here already"
+
+
+def test_all_matches_without_one_is_an_error(cli: Cli, profile: MakeProfile) -> None:
+    for store, status in (("expired", 20), ("foreign-only", 20), ("certificate-without-key", 22)):
+        result = cli.export(profile(store), "--all-matches", "--json")
+        assert (result.status, result.error["status"]) == (status, status)
+    folder = profile("ec-p256")
+    for more in (("--name", "x"), ("--certificate-only",), ("--eml", "x"), ("-o", "file.pfx")):
+        assert cli.export(folder, "--all-matches", *more).status == 2
+    assert names(cli.here) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -35,11 +35,13 @@ from nssbackup.cli.options import (
 )
 from nssbackup.cli.printer import Printer
 from nssbackup.cli.questions import select_on
-from nssbackup.cli.text import show_certificate, show_export
+from nssbackup.cli.text import show_certificate, show_export, show_exports
 from nssbackup.errors import UsageError
 
 if TYPE_CHECKING:
     from nssbackup.backups.mail import MailOptions
+    from nssbackup.report import ExportsReport
+    from nssbackup.secret import Secret
 
 _Output = Annotated[
     str,
@@ -90,6 +92,13 @@ _FriendlyName = Annotated[
         help="What programs will call the certificate (friendlyName).",
     ),
 ]
+_AllMatches = Annotated[
+    bool,
+    typer.Option(
+        "--all-matches",
+        help="Write a file for each certificate that matches and is neither expired nor renewed.",
+    ),
+]
 _CertificateOnly = Annotated[
     bool,
     typer.Option(
@@ -114,6 +123,7 @@ def export(  # noqa: PLR0913 - one parameter per option
     name: _FriendlyName = None,
     no_chain: NoChain = False,
     certificate_only: _CertificateOnly = False,
+    all_matches: _AllMatches = False,
     force: Force = False,
     password_file: PasswordFile = None,
     generate_password: GeneratePassword = False,
@@ -134,6 +144,15 @@ def export(  # noqa: PLR0913 - one parameter per option
     )
     if certificate is not None and cert is not None:
         _refuse_together("--certificate", "CERT")
+    if all_matches:
+        about_one = {
+            "--certificate": certificate,
+            "--certificate-only": certificate_only or None,
+            "--eml": eml,
+            "--mail-to": mail_to,
+            "--name": name,
+        }
+        _refuse_any("--all-matches", about_one)
     if certificate_only:
         about_keys = {
             "--for": for_,
@@ -146,9 +165,7 @@ def export(  # noqa: PLR0913 - one parameter per option
             "--generate-password": generate_password or None,
             "--primary-password-file": primary_password_file,
         }
-        for option, value in about_keys.items():
-            if value is not None:
-                _refuse_together("--certificate-only", option)
+        _refuse_any("--certificate-only", about_keys)
     destination, formats = chosen_formats(for_, format_)
     new = NewBackup(printer, formats, destination, kdf_rounds, password_file, generate_password)
     if not certificate_only:
@@ -173,6 +190,13 @@ def export(  # noqa: PLR0913 - one parameter per option
         warn=printer.warn,
         detail=printer.detail,
     )
+    if all_matches:
+        _show_all(
+            nssbackup.export_all(found.profiles, options, dialogue, found.left_behind),
+            new.generated,
+            printer,
+        )
+        return
     run = nssbackup.export_certificate if certificate_only else nssbackup.export_identity
     report = replace(
         run(found.profiles, options, dialogue, found.left_behind), password=new.generated
@@ -183,6 +207,25 @@ def export(  # noqa: PLR0913 - one parameter per option
         show_certificate(report, printer)
     else:
         show_export(report, printer)
+
+
+def _show_all(report: ExportsReport, generated: Secret | None, printer: Printer) -> None:
+    exports = tuple(replace(each, password=generated) for each in report.exports)
+    report = replace(report, exports=exports)
+    if not printer.json:
+        show_exports(report.exports, printer)
+        if report.error is not None:
+            raise report.error
+        return
+    printer.document(report.to_json())
+    if report.error is not None:
+        raise typer.Exit(report.error.exit_status)
+
+
+def _refuse_any(option: str, others: Mapping[str, object]) -> None:
+    for other, value in others.items():
+        if value is not None:
+            _refuse_together(option, other)
 
 
 def _refuse_together(option: str, other: str) -> NoReturn:
