@@ -68,8 +68,8 @@ _EXPLANATIONS: Mapping[str, tuple[str, str]] = {
         "Point `--profile` at an older copy of it.",
     ),
     "store-unsupported": (
-        "the databases of a profile are of a kind that nssbackup can't read",
-        "Convert them as described above.",
+        "nssbackup can't read the databases of a profile",
+        "Do what is described above.",
     ),
     "certificates-not-kept": (
         "this browser keeps no certificates",

@@ -11,9 +11,10 @@ from nssbackup.diagnosis.examination import Case, Examined
 from nssbackup.diagnosis.findings import Finding, sentence
 from nssbackup.diagnosis.settings import listed
 from nssbackup.errors import NssBackupError, UnreadableStoreError, UnsupportedStoreError
-from nssbackup.profiles.folder import DATABASES, access_hint, is_closed, is_own, owner_of
+from nssbackup.profiles.folder import DATABASES, is_closed
 from nssbackup.profiles.roots import candidate_roots
 from nssbackup.profiles.system import System
+from nssbackup.system.ownership import is_own, owner_name, refusal_hint
 
 # Debian and Ubuntu build NSS's tool with the old format. Firefox's own NSS is built without it.
 _CONVERT = (
@@ -63,10 +64,10 @@ def _closed(code: str, what: str, path: Path, action: str) -> Finding:
     if is_own(path):
         whose = "is yours"
     else:
-        owner = owner_of(path)
+        owner = owner_name(path)
         whose = f"belongs to the user `{owner}`" if owner else "is protected"
     message = f"{what} {whose}, and you may not {action} it."
-    return Finding.of(code, message, sentence(access_hint(path)))
+    return Finding.of(code, message, sentence(refusal_hint(path)))
 
 
 def _may_not_read(path: Path) -> bool:

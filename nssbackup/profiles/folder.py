@@ -6,14 +6,13 @@ Nothing here raises: what this user can't see counts as missing.
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from itertools import islice
 from pathlib import Path
 
 from nssbackup.errors import UnreadableStoreError
 from nssbackup.identity.model import StoreKind
 from nssbackup.profiles.system import System
+from nssbackup.system.ownership import refusal_hint
 
 # Either file of a pair counts: *Refresh Firefox* leaves a profile with `key4.db` alone.
 # (mozilla/gecko-dev:browser/components/migration/FirefoxProfileMigrator.sys.mjs)
@@ -71,46 +70,10 @@ def is_closed(folder: Path) -> bool:
         return isinstance(error, PermissionError)
 
 
-def owner_of(path: Path) -> str | None:
-    """Return the name of a path's owner, its number if it has no name, or None if unknown."""
-    if sys.platform == "win32":
-        return None
-    try:
-        return path.owner()
-    except KeyError:  # a number from another machine, or of a removed user
-        return f"number {path.stat().st_uid}"
-    except OSError:
-        return None
-
-
-def is_own(path: Path) -> bool:
-    """Return whether this user owns the path; False on Windows, which has access lists."""
-    if sys.platform == "win32":
-        return False
-    try:
-        return path.stat().st_uid == os.geteuid()
-    except OSError:
-        return False
-
-
-def access_hint(path: Path) -> str:
-    """Return what this user can do about a path that may not be read, as a hint."""
-    if is_own(path):
-        return (
-            f"it is yours: allow yourself to read it with `chmod -R u+rX {shlex.quote(str(path))}`"
-        )
-    owner = owner_of(path)
-    who = f"`{owner}`" if owner else "the user whose profile it is"
-    return (
-        f"run nssbackup as {who} or as an administrator; if the profile is yours, change its owner"
-        " back to you"
-    )
-
-
 def closed_folder(folder: Path) -> UnreadableStoreError:
     """Return the error for a folder that this user may not look into."""
     message = f"this user may not look into the folder `{folder}`"
-    return UnreadableStoreError(message, hint=access_hint(folder))
+    return UnreadableStoreError(message, hint=refusal_hint(folder))
 
 
 def subfolders(parent: Path, system: System) -> list[Path]:

@@ -12,6 +12,7 @@ in it meanwhile: this is for worker processes and for commands that do one thing
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -111,22 +112,44 @@ def _can_be_reached(folders: Iterable[str | Path]) -> bool:
 
 
 def refusal_hint(path: Path) -> str:
-    """Return what to do about a file or folder that the operating system does not let us read."""
+    """Return what this user can do about a path that the operating system does not let us read."""
     if _acting.get():
         return "root takes the rights of the home's owner there, and they do not suffice"
+    closed = path
+    if sys.platform != "win32":
+        while not os.path.lexists(closed) and closed != closed.parent:  # a folder above is closed
+            closed = closed.parent
+        if is_own(closed):
+            name = shlex.quote(str(closed))
+            return f"it is yours: allow yourself to read it with `chmod -R u+rX {name}`"
+    owner = owner_name(closed)
+    who = f"`{owner}`" if owner else "the user whose profile it is"
+    return (
+        f"run nssbackup as {who} or as an administrator; if the profile is yours, change its owner"
+        " back to you"
+    )
+
+
+def owner_name(path: Path) -> str | None:
+    """Return the name of a path's owner, its number if it has no name, or None if unknown."""
     if sys.platform == "win32":
-        return "run nssbackup as the user the profile belongs to, or as an administrator"
-    for each in (path, *path.parents):
-        try:
-            owner = each.stat().st_uid
-        except OSError:  # a folder above it is closed
-            continue
-        closed = not os.access(each, os.R_OK | (os.X_OK if each.is_dir() else 0))
-        if closed and owner == os.geteuid():
-            return f"you own `{each}`: give yourself access to it with `chmod u+rwX`"
-        if closed:
-            break
-    return "run nssbackup as the user the profile belongs to, or as root"
+        return None
+    try:
+        return path.owner()
+    except KeyError:  # a number from another machine, or of a removed user
+        return f"number {path.stat().st_uid}"
+    except OSError:
+        return None
+
+
+def is_own(path: Path) -> bool:
+    """Return whether this user owns the path; False on Windows, which has access lists."""
+    if sys.platform == "win32":
+        return False
+    try:
+        return path.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _is_root() -> bool:

@@ -129,3 +129,31 @@ def test_where_the_user_can_not_be_changed_all_stays_as_it_is(homes: Path) -> No
     words = ["setpriv", "--bounding-set", "-setuid,-setgid", sys.executable, "-c", code]
     done = subprocess.run([*words, homes / "jane"], capture_output=True, text=True, check=False)
     assert done.stdout == "0 jane\n", done.stderr
+
+
+_WITHOUT_ROOTS_POWERS = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+
+
+@pytest.mark.parametrize("closed", [".", "key4.db"])
+@pytest.mark.parametrize("owner", [0, JANE])
+def test_the_hint_depends_on_who_owns_what_is_closed(homes: Path, closed: str, owner: int) -> None:
+    folder = homes / "root"
+    (folder / "key4.db").write_bytes(b"x")
+    (folder / closed).chmod(0)
+    os.chown(folder / closed, owner, owner)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from nssbackup.errors import UnreadableStoreError\n"
+        "from nssbackup.system.snapshot import take_snapshot\n"
+        "try: take_snapshot(Path(sys.argv[1]))\n"
+        "except UnreadableStoreError as error: print(error.message, '|', error.hint)"
+    )
+    words = [*_WITHOUT_ROOTS_POWERS, sys.executable, "-c", code, folder / "key4.db"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    message, _, hint = done.stdout.strip().partition(" | ")
+    assert message == f"`{folder / 'key4.db'}` can't be read: permission denied", done.stderr
+    if owner == 0:
+        path = (folder / closed).resolve()
+        assert hint == f"it is yours: allow yourself to read it with `chmod -R u+rX {path}`"
+    else:
+        assert hint.startswith(f"run nssbackup as `number {JANE}`")
