@@ -148,7 +148,7 @@ def test_the_hint_depends_on_who_owns_what_is_closed(homes: Path, closed: str, o
         "try: take_snapshot(Path(sys.argv[1]))\n"
         "except UnreadableStoreError as error: print(error.message, '|', error.hint)"
     )
-    words = [*_WITHOUT_ROOTS_POWERS, sys.executable, "-c", code, folder / "key4.db"]
+    words = [*_WITHOUT_ROOTS_POWERS, sys.executable, "-c", code, str(folder / "key4.db")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     message, _, hint = done.stdout.strip().partition(" | ")
     assert message == f"`{folder / 'key4.db'}` can't be read: permission denied", done.stderr
