@@ -30,6 +30,20 @@ from nssbackup.secret import Secret, generate
 from nssbackup.stores.unlocking import FoundKey, read_key_or_copy
 from nssbackup.system.files import make_folder, remove_leftovers, write_verified
 
+# What an administrator can do, where the error speaks to somebody who sits at the profile.
+_HINTS = {
+    "primary-password-required": "add it to the file of `--primary-passwords`, or give one for all"
+    " with `--primary-password-file`",
+    "wrong-primary-password": "ask the user for the current one and correct it in the file of"
+    " `--primary-passwords`; a reset in Firefox would delete the certificate and its key",
+    "store-damaged": "back up an older copy of the profile instead: name its folder as another"
+    " ROOT",
+    "store-signature": "back up an older copy of the profile instead: name its folder as another"
+    " ROOT",
+    "key-missing": "ask the user whether the certificate works in Firefox",
+    "output-exists": "move that file away, or replace it with `--force`",
+}
+
 
 class NoBackupPasswordError(UsageError):
     """The table of passwords has none for a backup."""
@@ -144,10 +158,10 @@ def write_files(
 
 
 def failed(item: BatchItem, error: NssBackupError) -> BatchItem:
-    """Return an item as a failure, without a file."""
-    return replace(
-        item, status="failed", error=error_fields(error), file=None, sha256=None, size=None
-    )
+    """Return an item as a failure, without a file, and with a hint for an administrator."""
+    fields = error_fields(error)
+    fields = {**fields, "hint": _HINTS.get(error.code, error.hint)}
+    return replace(item, status="failed", error=fields, file=None, sha256=None, size=None)
 
 
 def _write(one: PendingFile, folder: Path, *, force: bool) -> BatchItem:

@@ -69,7 +69,7 @@ class UserSearch:
             except OSError as error:
                 search.failures.append(Failure(unreadable(source.path, error), source))
                 continue
-            system = System.of_home(source.path)
+            system = source.system
             if source.is_home:
                 search._search_home(source, system)
             else:

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 
 from nssbackup.batch.layout import folded, folder_of_user, user_of_home
 from nssbackup.batch.obstacles import obstacles, unreadable
 from nssbackup.batch.options import Roots
 from nssbackup.errors import NoProfileError, NssBackupError
-from nssbackup.profiles.folder import store_in
-from nssbackup.profiles.roots import find_roots
+from nssbackup.profiles.folder import is_root, store_in
+from nssbackup.profiles.roots import candidate_roots, find_roots
 from nssbackup.profiles.system import System
 
 # Folders beside the homes that belong to nobody: of Windows, macOS, ext4, and automounters.
@@ -28,17 +29,43 @@ _NO_HOMES = frozenset(
 )
 # Nobody has more homes in one place; this ends the listing of a data dump.
 _MOST_CHILDREN = 1_000_000
+# The folders between a home and the profiles of an application.
+_APPLICATION_FOLDERS = frozenset(
+    {
+        *("appdata", "roaming", "local", "library", "application support"),
+        *("mozilla", ".mozilla", "firefox", "thunderbird", ".thunderbird"),
+    }
+)
+_APPDATA = "AppData/Roaming"
 _MOUNT_POINT = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT in winnt.h
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A home, or a profile folder named by itself, its user's name, and the root it is under."""
+    """A home, or a profile folder named by itself.
+
+    Attributes:
+        user: the user's name.
+        path: the folder.
+        is_home: whether it is a home.
+        root: the root it is under.
+        is_application: whether the folder is not a whole home but the one of an application, with
+            its list of profiles, as in %APPDATA% that is redirected to a share.
+    """
 
     user: str
     path: Path
     is_home: bool
     root: str = ""
+    is_application: bool = False
+
+    @property
+    def system(self) -> System:
+        """What the search for profiles has to know."""
+        system = System.of_home(self.path)
+        if not self.is_application:
+            return system
+        return replace(system, environment=MappingProxyType({"MOZ_APP_DATA": str(self.path)}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +165,15 @@ def _homes(path: Path) -> Iterator[Source]:
 
 def _recognised(path: Path) -> Iterator[Source]:
     """Yield what a root is: a profile, a home, or the profiles and homes in it."""
-    one = _profile_or_home(path)
-    if one is not None:
-        yield one
+    found = _sources_at(path)
+    if found:
+        yield from found
         return
     inside = [
         source
         for child in _folders(path)
-        if child.name.casefold() not in _NO_HOMES and (source := _child(child)) is not None
+        if child.name.casefold() not in _NO_HOMES
+        for source in _sources_in(child)
     ]
     if not inside:
         message = f"`{path}` is neither a home nor a profile, and contains none"
@@ -154,23 +182,38 @@ def _recognised(path: Path) -> Iterator[Source]:
     yield from inside
 
 
-def _child(path: Path) -> Source | None:
+def _sources_in(path: Path) -> list[Source]:
     try:
-        return _profile_or_home(path)
+        return _sources_at(path)
     except OSError:  # reported when it is this one's turn
-        return Source(user_of_home(path.name), path, is_home=True)
+        return [Source(user_of_home(path.name), path, is_home=True)]
 
 
-def _profile_or_home(path: Path) -> Source | None:
+def _sources_at(path: Path) -> list[Source]:
+    """Return what a folder itself is: a profile, an application's folder, a home or an AppData."""
     with os.scandir(path):  # raises if it can't be read
         pass
+    name = user_of_home(path.name) or str(path)
     if store_in(path) is not None:
-        return Source(path.name or str(path), path, is_home=False)
-    system = System.of_home(path)
+        return [Source(path.name or str(path), path, is_home=False)]
+    if is_root(path):
+        return [Source(_user_above(path), path, is_home=True, is_application=True)]
+    home = Source(name, path, is_home=True)
     # A folder that can't be looked into may hide a profile.
-    if next(find_roots(system), None) is not None or obstacles(system):
-        return Source(user_of_home(path.name) or str(path), path, is_home=True)
-    return None
+    if next(find_roots(home.system), None) is not None or obstacles(home.system):
+        return [home]
+    windows = System.of_home(path, "win32")
+    return [
+        Source(name, path / one.below, is_home=True, is_application=True)
+        for one in candidate_roots(windows)
+        if one.base == windows.home / _APPDATA and is_root(path / one.below)
+    ]
+
+
+def _user_above(path: Path) -> str:
+    """Return the user of `anna/Mozilla/Firefox`: the first name that is no application's."""
+    names = (name for name in reversed(path.parts) if name.casefold() not in _APPLICATION_FOLDERS)
+    return user_of_home(next(names, path.name)) or str(path)
 
 
 def _folders(path: Path) -> Sequence[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import getpass
+import json
 import sys
 import unicodedata
 import warnings
@@ -25,6 +26,7 @@ _STDIN = "-"
 _NUL = "\0"  # ends a password for a program in C
 _NOT_TEXT = "\nThat can't be a password: not all of it is text. "
 _MAX_BYTES = 64 * 1024
+_JSON_BEGINS = b"{"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 ATTEMPTS = 3
 
@@ -72,7 +74,9 @@ def _end_line() -> None:
 
 
 def read_file(source: str, option: str) -> Secret:
-    """Return the first line of a file, without its line end.
+    """Return the first line of a file, without its line end, or the password of an escrow file.
+
+    An escrow file of `batch`, once decrypted, is a JSON document with the password in it.
 
     Args:
         source: the path, which may be a pipe; `-` is stdin.
@@ -104,7 +108,8 @@ def read_file(source: str, option: str) -> Secret:
         message = f"the password in the `{option}` file is not UTF-8"
         hint = "save the file as UTF-8, or as UTF-16 with a byte order mark"
         raise UsageError(message, hint=hint) from None
-    text = text.partition("\n")[0].removesuffix("\r")
+    escrowed = _escrowed(text)
+    text = escrowed or text.partition("\n")[0].removesuffix("\r")
     if _NUL in text:
         message = f"the password in the `{option}` file contains a NUL character"
         raise UsageError(message, hint="save the file as UTF-8")
@@ -112,9 +117,22 @@ def read_file(source: str, option: str) -> Secret:
 
 
 def _first_line(file: BinaryIO) -> bytes:
-    """Return the first line as bytes; of UTF-16 more, as its line end is not one byte."""
+    """Return the first line; more of JSON and of UTF-16, whose line end is not one byte."""
     data = file.readline(_MAX_BYTES + 1)
-    return data + file.read(_MAX_BYTES) if data.startswith(_UTF_16) else data
+    more = data.startswith(_UTF_16) or data.strip() == _JSON_BEGINS
+    return data + file.read(_MAX_BYTES) if more else data
+
+
+def _escrowed(text: str) -> str | None:
+    """Return the password in a decrypted escrow file; None if the text is something else."""
+    if text.partition("\n")[0].strip() != _JSON_BEGINS.decode():
+        return None
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return None
+    password = document.get("password")
+    return password if "sha256" in document and isinstance(password, str) else None
 
 
 def primary_password(source: str | None) -> Callable[[Profile, int], Secret | None]:

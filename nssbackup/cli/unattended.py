@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -134,6 +137,18 @@ class PasswordSources:
             password_file=self.password_file, generate=False, primary=self.primary_password_file
         )
 
+    def warnings(self) -> Iterator[str]:
+        """Warn of files with passwords that other users can read."""
+        files = {
+            _FILE: self.password_file,
+            _TABLE: self.passwords,
+            _PRIMARY_FILE: self.primary_password_file,
+            _PRIMARY_TABLE: self.primary_passwords,
+        }
+        for option, file in files.items():
+            if file is not None and _is_readable_by_others(Path(file)):
+                yield f"others can read the file of `{option}`: `chmod 600 {file}` prevents that"
+
     def of_backups(self, destination: Destination | None, printer: Printer) -> Passwords | None:
         """Return the passwords of the backups; None if they are generated.
 
@@ -158,6 +173,16 @@ class PasswordSources:
         return _read(
             self.primary_password_file, _PRIMARY_FILE, self.primary_passwords, _PRIMARY_TABLE
         )
+
+
+def _is_readable_by_others(path: Path) -> bool:
+    if os.name != "posix":
+        return False
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # said when it is read
+        return False
+    return stat.S_ISREG(mode) and bool(mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
 def _one_of(options: dict[str, str | Path | None]) -> str | None:

@@ -159,6 +159,7 @@ class Cli:
         """A file of the user's, beside the home folder."""
         path = self.folder / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.chmod(0o600)
         return path
 
     def password_file(self, password: str = STRONG) -> Path:

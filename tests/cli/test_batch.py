@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.builders.homes import (
     JANE,
@@ -166,6 +169,41 @@ def test_generated_passwords_in_escrow(cli: Cli, homes: Path) -> None:
 
     (left,) = opened(out, key, x509.load_der_x509_certificate(der))
     assert left.path.name == JANES_FILE
+
+
+def test_what_openssl_decrypts_is_a_password_file(cli: Cli, homes: Path) -> None:
+    key = rsa_key(3)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    words = ("-o", "out", "--escrow-cert", cli.file("it.der", issue(key, "IT")))
+    assert cli.run("batch", homes / "jane", *words).status == 0
+    (message,) = (cli.here / "out" / "escrow" / "jane").iterdir()
+    printed = subprocess.run(
+        [
+            *("openssl", "cms", "-decrypt", "-inform", "DER", "-in", str(message)),
+            *("-inkey", str(cli.file("it.key", pem))),
+        ],
+        check=True,
+        capture_output=True,
+    ).stdout
+    (backup,) = backups(cli.here / "out")
+    opened_by = cli.file("printed.json", printed)
+    assert cli.run("verify", backup, "--password-file", opened_by).status == 0
+    # A later run without escrow is refused, and says how it can be had.
+    done = cli.run("batch", homes / "jane", "-o", "out", "--json")
+    assert (done.status, done.error["code"]) == (2, "usage")
+    assert "--no-escrow" in done.error["hint"]
+    assert cli.run("batch", homes / "jane", "-o", "out", "--no-escrow").status == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a matter of Unix permissions")
+def test_a_password_file_that_others_can_read_is_told(cli: Cli, homes: Path) -> None:
+    primary = cli.file("primary", PRIMARY)
+    primary.chmod(0o644)
+    done = cli.run("batch", homes, "-o", "out", "--primary-password-file", primary)
+    assert done.status == 0
+    told = f"warning: others can read the file of `--primary-password-file`: `chmod 600 {primary}`"
+    assert done.stderr.startswith(told)
 
 
 def test_given_passwords_have_the_rounds_that_they_need(cli: Cli, homes: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 from nssbackup.batch.options import BatchOptions, Roots
 from nssbackup.batch.password_store import recipients_in
 from nssbackup.batch.run import run_batch
+from nssbackup.batch.users import normalised
 from nssbackup.cli.options import (
     Apps,
     Engine,
@@ -203,6 +204,8 @@ def batch(  # noqa: PLR0913 - one parameter per option
         escrow=bool(escrow_cert),
     )
     sources.check()
+    for warning in sources.warnings():
+        printer.warn(warning)
     if not (roots or home or homes):
         message = "there is nothing to search"
         hint = "name a ROOT, a home with `--home` or a folder of homes with `--homes`"
@@ -212,7 +215,7 @@ def batch(  # noqa: PLR0913 - one parameter per option
     applications_named(app or ())  # refuses an unknown name
     options = BatchOptions(
         roots=Roots(tuple(roots or ()), tuple(home or ()), tuple(homes or ())),
-        folder=output.absolute(),
+        folder=normalised(output),
         host=host or node(),
         certificates=tuple(cert or ()),
         all_issuers=all_issuers,

@@ -11,6 +11,7 @@ import pytest
 from nssbackup.batch.layout import folder_of_user, unused_name, user_of_home
 from nssbackup.batch.options import Roots
 from nssbackup.batch.users import find_users
+from nssbackup.profiles.locate import search_home
 from tests import PROFILES
 from tests.builders.homes import JANE, add_home, profile_in
 from tests.unit.profiles.machine import closed
@@ -103,6 +104,32 @@ def test_a_home_whose_folder_of_profiles_is_closed_is_a_home(folder: str) -> Non
         with closed(home / folder):
             assert found(Roots((home,))) == [("jane", True)]
             assert found(Roots((Path(top),))) == [("jane", True)]
+
+
+def redirected(top: Path, user: str) -> Path:
+    """AppData as Windows redirects it to a share: `top/user` is %APPDATA%."""
+    home = add_home(top.parent / "whole", user, JANE, platform="win32")
+    return (home / "AppData" / "Roaming").rename(top / user)
+
+
+def test_redirected_appdata_is_like_a_home(tmp_path: Path) -> None:
+    share = tmp_path / "redir"
+    share.mkdir()
+    roaming = redirected(share, "anna")
+    (share / "zen").mkdir()  # a user called like an application
+    for root in (share, roaming, roaming / "Mozilla" / "Firefox"):
+        users, unusable = find_users(Roots((root,)))
+        assert unusable == ()
+        ((user,),) = ([source for user in users for source in user.sources],)
+        assert (user.user, user.root) == ("anna", str(root))
+        found = search_home(user.system)
+        assert [profile.application for profile in found.profiles] == ["Firefox"]
+
+
+def test_a_root_is_named_without_detours(tmp_path: Path) -> None:
+    home = add_home(tmp_path, "jane", JANE)
+    users, _ = find_users(Roots(homes=(home / ".." / "jane", home)))
+    assert [str(source.path) for user in users for source in user.sources] == [str(home)]
 
 
 def test_a_home_whose_folder_of_profiles_is_elsewhere_is_a_home(tmp_path: Path) -> None:
