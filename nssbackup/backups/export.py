@@ -225,13 +225,23 @@ def _choice(
     if options.given and options.certificate is not None:
         message = "`--certificate` and CERT can't be combined"
         raise UsageError(message)
-    selection = select_identity(
-        profiles,
-        Wanted(options.certificate, options.given, need_key, options.engine),
-        left_behind,
-        dialogue.select,
-        _telling_failures(dialogue),
-    )
+    try:
+        selection = select_identity(
+            profiles,
+            Wanted(options.certificate, options.given, need_key, options.engine),
+            left_behind,
+            dialogue.select,
+            _telling_failures(dialogue),
+        )
+    except NssBackupError as error:
+        # Here, because it doubles what an export loads, and most exports find a certificate.
+        from nssbackup.diagnosis.doctor import explain
+        from nssbackup.diagnosis.examination import Case
+
+        if not options.given:
+            old = tuple(left_behind())
+            explain(error, Case(tuple(profiles), options.certificate, old, engine=options.engine))
+        raise
     for note in selection.notes:
         dialogue.warn(note)
     return selection.identity, selection.copies

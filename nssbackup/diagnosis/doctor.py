@@ -159,13 +159,12 @@ def _of_selection(
     return ExportOutcome(found_key.identity)
 
 
-def with_explanation(error: NssBackupError, case: Case) -> NssBackupError:
-    """Return an error of `export` with the hint that a diagnosis gives, if it has a better one."""
+def explain(error: NssBackupError, case: Case) -> None:
+    """Give an error of `export` a hint with the reason that a diagnosis finds, if it finds one."""
     if error.exit_status in _NOTHING_FOUND:
         outcome = diagnose(case).outcome
-        if outcome.reason and outcome.reason != error.message:
-            error.hint = f"{outcome.reason}; `nssbackup doctor` says more"
-    return error
+        if outcome.reason not in ("", error.message):
+            error.hint = f"{outcome.reason}: `nssbackup doctor` says where, and what to do"
 
 
 def _of_profile(

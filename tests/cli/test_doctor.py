@@ -286,6 +286,30 @@ def test_a_folder_that_may_not_be_looked_into_is_named_with_its_owner(
     folder.chmod(0o755)
 
 
+def test_a_closed_profile_is_called_so_by_every_command(
+    cli: Cli, profile: MakeProfile, not_mine: Callable[[Path, int], None]
+) -> None:
+    folder = in_firefox(cli, profile("ec-p256"))
+    not_mine(folder, 0)
+    for command in ("list", "export"):
+        done = cli.run(command, "--json", prefix=unprivileged())
+        assert (done.status, done.error["code"]) == (11, "store-unreadable")
+        assert f"may not look into the folder `{folder}`" in done.error["message"]
+    beside = in_firefox(cli, profile("ec-p384"), "other")
+    done = cli.run("list", "--json", prefix=unprivileged())
+    assert done.status == 0
+    assert [one["profile"] for one in done.document["errors"]] == [str(folder)]
+    assert [one["profile"] for one in done.document["identities"]] == [str(beside)]
+    folder.chmod(0o755)
+
+
+def test_export_says_what_the_doctor_found(cli: Cli, profile: MakeProfile) -> None:
+    in_firefox(cli, profile("key-without-certificate"))
+    done = cli.run("export", "--json", "--password-file", cli.password_file(), *FAST)
+    assert done.status == 20
+    assert done.error["hint"].startswith("there is a private key, but not its certificate: ")
+
+
 def test_a_root_that_may_not_be_looked_into_is_named_with_its_owner(
     cli: Cli, profile: MakeProfile, not_mine: Callable[[Path, int], None]
 ) -> None:
