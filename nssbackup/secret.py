@@ -70,7 +70,7 @@ def weakness(password: Secret, known: Iterable[str | None] = ()) -> str | None:
     from zxcvbn import zxcvbn  # 30 ms, and needed only when a person types a password
 
     names = [name for name in known if name]
-    words = [word for name in names for word in re.split(r"\W+", name) if word]
+    words = [word for name in names for word in re.split(r"[\W_]+", name) if word]
     if zxcvbn(password.reveal()[:_JUDGED], user_inputs=[*names, *words])["score"] >= _STRONG:
         return None
     return "the backup password is easy to guess: use a longer one, such as four random words"

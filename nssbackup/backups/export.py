@@ -104,7 +104,7 @@ def export_identity(
     identity = _as_written(found.identity, options)
     writers = dialogue.pfx_writers(identity)
     if options.mail:
-        options.mail.check_password(writers.password)
+        options.mail.check_password(writers.password, identity.names)
     entries = entries_of([(identity, found.key)], options.friendly_name)
     backup = Backup(entries, writers, options.replace)
     files = backup.write(targets, dialogue)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,13 +86,17 @@ class MailOptions:
                     message, hint="give one address, as in `--mail-to jane@example.com`"
                 )
 
-    def check_password(self, password: Secret) -> None:
+    def check_password(self, password: Secret, names: Iterable[str | None] = ()) -> None:
         """Refuse to mail a backup with a weak password: copies of it may stay anywhere.
+
+        Args:
+            password: the backup password.
+            names: the names in the certificate.
 
         Raises:
             WeakPasswordError: the password is weak.
         """
-        if not self.weak_password and weakness(password) is not None:
+        if not self.weak_password and weakness(password, names) is not None:
             message = "the backup password is too easy to guess for a backup that is sent by mail"
             raise WeakPasswordError(message)
 

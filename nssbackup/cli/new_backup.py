@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nssbackup import pkcs12
 from nssbackup.cli import passwords
 from nssbackup.cli.printer import Printer
 from nssbackup.errors import UsageError
-from nssbackup.pkcs12.formats import Destination, Format, checked_rounds, password_warnings
+from nssbackup.pkcs12 import (
+    Destination,
+    Format,
+    PfxWriters,
+    checked_rounds,
+    password_warnings,
+)
 from nssbackup.secret import Secret, generate, weakness
 
 if TYPE_CHECKING:
     from nssbackup.identity.model import Identity
-    from nssbackup.pkcs12.write import PfxWriters
 
 
 @dataclass(slots=True)
@@ -28,6 +32,7 @@ class NewBackup:
         rounds: of `--kdf-rounds`; None for the destination's number, or 600,000.
         password_file: the file of `--password-file`; None to ask.
         generate: whether to generate a password.
+        mailed: whether the backup goes into a mail draft.
     """
 
     printer: Printer
@@ -36,6 +41,7 @@ class NewBackup:
     rounds: int | None = None
     password_file: str | None = None
     generate: bool = False
+    mailed: bool = False
     _started: PfxWriters | None = None
 
     def start_derivations(self) -> None:
@@ -63,15 +69,17 @@ class NewBackup:
         Args:
             identity: what will be written; its names make bad passwords.
         """
-        if self._started is None:
-            password = passwords.new_password(self.printer.warn)
-            if (weak := weakness(password, passwords.names_in(identity))) is not None:
-                self.printer.warn(weak)
-            return self._start(password)
-        if self.generate:
+        if self.generate and self._started is not None:
             # Before anything is written: a backup without its password is worthless.
             self.printer.generated_password(self._started.password)
-        return self._started
+            return self._started
+        asked = self._started is None
+        writers = self._started or self._start(passwords.new_password(self.printer.warn))
+        if asked or self.mailed:
+            weak = weakness(writers.password, identity.names)
+            if weak is not None:
+                self.printer.warn(weak)
+        return writers
 
     @property
     def generated(self) -> Secret | None:
@@ -85,4 +93,4 @@ class NewBackup:
             *password_warnings(self.destination, password),
         ):
             self.printer.warn(warning)
-        return pkcs12.PfxWriters.start(password, self.formats, self.rounds)
+        return PfxWriters.start(password, self.formats, self.rounds)

@@ -8,7 +8,7 @@ import json
 import sys
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -20,7 +20,7 @@ from nssbackup.printable import printable
 from nssbackup.secret import Secret
 
 if TYPE_CHECKING:
-    from nssbackup.identity.model import Identity, Profile
+    from nssbackup.identity.model import Profile
 
 _STDIN = "-"
 _NUL = "\0"  # ends a password for a program in C
@@ -209,18 +209,6 @@ def trailing_blank(password: Secret) -> str | None:
     """Return what to say about a new password that ends in a blank, or None."""
     text = password.reveal()
     return "the backup password ends in a blank" if text != text.rstrip() else None
-
-
-def names_in(identity: Identity) -> Iterable[str | None]:
-    """Return the names in a certificate, which a guesser would try first."""
-    certificate = identity.certificate
-    return (
-        certificate.common_name,
-        certificate.email,
-        certificate.nickname,
-        certificate.issuer_name,
-        *certificate.subject.split(","),
-    )
 
 
 def check_one_source(*, password_file: str | None, generate: bool, primary: str | None) -> None:

@@ -99,6 +99,18 @@ class Identity:
         return self.certificate.display_name
 
     @property
+    def names(self) -> tuple[str | None, ...]:
+        """The names in the certificate, which are the first guesses at a password."""
+        certificate = self.certificate
+        return (
+            certificate.common_name,
+            certificate.email,
+            certificate.nickname,
+            certificate.issuer_name,
+            certificate.subject,
+        )
+
+    @property
     def chain_complete(self) -> bool:
         """Whether the chain ends at a self-issued certificate."""
         last = self.chain[-1] if self.chain else self.certificate

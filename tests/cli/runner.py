@@ -48,6 +48,9 @@ ON_TERMINAL = (
 )
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
+# An answer that types the generated password which the command has shown.
+SHOWN = "shown"
+
 CTRL_C, CTRL_D = "\x03", "\x04"
 
 
@@ -349,6 +352,8 @@ def _converse(pid: int, terminal: int, answers: Sequence[tuple[str, str]]) -> st
         while left and (found := _ESCAPE.sub("", shown).find(left[0][0], position)) >= 0:
             expected, typed = left.pop(0)
             position = found + len(expected)
+            if typed == SHOWN:
+                typed = re.findall(r"Password of the backup: (\S+)", shown)[-1] + "\n"
             if CTRL_C in typed:
                 wait_until_asleep(pid)
             os.write(terminal, typed.encode())

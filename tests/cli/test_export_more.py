@@ -127,7 +127,7 @@ def test_the_list_shows_what_lies_apart_in_the_profile_of_its_key(
     assert "missing" not in shown
     result = cli.run("export", "--password-file", cli.password_file(), *FAST)
     assert result.status == 0
-    assert f"the certificate was found in `{root / 'b.imported'}`" in result.stderr
+    assert f"the certificate from `{root / 'b.imported'}`" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,8 @@ def test_a_message_carries_the_backup_that_was_verified(
 
 def test_the_path_of_the_message_comes_behind_those_of_the_backup(cli: Cli, store: Path) -> None:
     result = cli.export(store, "-o", "a", "--eml", "draft.eml", "--copy-to", cli.home)
-    assert result.stdout.splitlines() == ["a.pfx", str(cli.home / "a.pfx"), "draft.eml"]
+    paths = (cli.here / "a.pfx", cli.home / "a.pfx", cli.here / "draft.eml")
+    assert result.stdout.splitlines() == [str(path) for path in paths]
     assert "open it in a mail program" in result.stderr
     assert "eml" not in exported(cli.export(store, "-o", "b", "--json"))
 
@@ -263,8 +264,8 @@ def test_a_weak_password_that_was_typed_is_refused_too(
     ("words", "status", "said"),
     [
         (("--mail-to", "jane@example.com"), 2, "`--mail-to` needs `--eml`"),
-        (("--eml", "a", "--mail-to", "jane"), 2, "`jane` is no mail address"),
-        (("--eml", "a", "--mail-to", "a@b\nBcc: c@d"), 2, "is no mail address"),
+        (("--eml", "a", "--mail-to", "jane"), 2, "`jane` is not a mail address"),
+        (("--eml", "a", "--mail-to", "a@b\nBcc: c@d"), 2, "is not a mail address"),
         (("--eml", "taken"), 30, "`taken.eml` exists already"),
         (("--eml", "no/a"), 31, "the folder `no` does not exist"),
         (("--eml", "taken.eml/a"), 31, "`taken.eml` is not a folder"),
@@ -336,9 +337,9 @@ def test_the_certificate_alone_needs_no_key_and_no_password(
     before = snapshot_of(folder)
     result = cli.run("export", "--profile", folder, "--certificate-only")
     assert result.status == 0, result.stderr
-    assert result.stdout == f"{STEM}.pem\n"
+    assert result.stdout == f"{cli.here / STEM}.pem\n"
     assert "Wrote the certificate of Jane Doe" in result.stderr
-    assert "private key is not in it" in result.stderr
+    assert "private key is not in the file" in result.stderr
     assert snapshot_of(folder) == before
     file = cli.here / f"{STEM}.pem"
     blocks = file.read_text().split("-----BEGIN CERTIFICATE-----\n")[1:]
@@ -398,7 +399,7 @@ def test_a_certificate_alone_is_never_written_over_another_file(
 def test_copies_and_a_missing_chain_are_as_in_a_backup(cli: Cli, store: Path) -> None:
     words = ("export", "--profile", store, "--certificate-only", "-o", "a", "--no-chain")
     result = cli.run(*words, "--copy-to", cli.home)
-    assert result.stdout.splitlines() == ["a.pem", str(cli.home / "a.pem")]
+    assert result.stdout.splitlines() == [str(cli.here / "a.pem"), str(cli.home / "a.pem")]
     assert (cli.here / "a.pem").read_bytes() == (cli.home / "a.pem").read_bytes()
     assert (cli.here / "a.pem").read_text().count("BEGIN CERTIFICATE") == 1
 

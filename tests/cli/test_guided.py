@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,17 @@ import pytest
 
 from tests import LIMIT
 from tests.builders.namespaces import enter, unshare
-from tests.cli.runner import CTRL_C, CTRL_D, STRONG, Cli, Talk, finish, names, unprivileged
+from tests.cli.runner import (
+    CTRL_C,
+    CTRL_D,
+    SHOWN,
+    STRONG,
+    Cli,
+    Talk,
+    finish,
+    names,
+    unprivileged,
+)
 from tests.conftest import MakeProfile, Unchanged
 from tests.peers import need
 
@@ -21,9 +32,10 @@ Answers = Sequence[tuple[str, str]]
 
 WHERE = "Type a number, or another folder or file"
 WHICH, COPY, EXISTS = "Which one?", "Type a number, or another folder (", "or another name"
+OPENED = "a name that `--for` takes"
 CREATE, REPLACE, KEEP = "Create it?", "Replace it? [y/N]", "Keep it anyway?"
 PRIMARY, NEW, AGAIN = "Primary password of profile", "New password for the", "The same again"
-WRITTEN_DOWN, GO_ON = "Have you written it down?", "Go on?"
+TYPED_BACK, GO_ON = "Type it here as you wrote it down", "Go on?"
 
 FIREFOX_PASSWORD = "correct horse 7"
 FILE = "Jane Doe-WIPO Customer CA G2-2056-05-01.pfx"
@@ -57,6 +69,13 @@ def home(tmp_path: Path, profile: MakeProfile) -> MakeHome:
     return make
 
 
+def guide(
+    cli: Cli, *, answers: Answers, opened: str = "", prefix: Sequence[str] = (), split: bool = False
+) -> Talk:
+    """Answer the questions; the first one is where the backup will be opened."""
+    return cli.talk(answers=[(OPENED, f"{opened}\n"), *answers], prefix=prefix, split=split)
+
+
 def documents(cli: Cli) -> Path:
     return cli.home / "Documents"
 
@@ -88,7 +107,7 @@ def test_a_person_who_presses_enter_has_a_backup_in_the_documents(
 ) -> None:
     cli = home("firefox-nopassword")
     with unchanged(cli.home / ".mozilla" / "firefox" / "x0.firefox-nopassword"):
-        talk = cli.talk(answers=PLAIN)
+        talk = guide(cli, answers=PLAIN)
     assert talk.status == 0
     assert names(documents(cli)) == [FILE]
     assert names(cli.temporary) == names(cli.here) == []
@@ -99,11 +118,12 @@ def test_a_person_who_presses_enter_has_a_backup_in_the_documents(
 
 def test_what_was_found_and_what_will_be_done_is_said(home: MakeHome) -> None:
     cli = home("firefox-nopassword")
-    talk = cli.talk(answers=PLAIN)
+    talk = guide(cli, answers=PLAIN)
     lines = lines_of(talk)
     for said in (
         "Looking for certificates ...",
-        "Found: Jane Doe",
+        "Found:",
+        "name         Jane Doe",
         "issued by    WIPO Customer CA G2",
         "valid until  2056-05-01",
         "found in     Firefox, profile `firefox-nopassword`",
@@ -113,14 +133,21 @@ def test_what_was_found_and_what_will_be_done_is_said(home: MakeHome) -> None:
     ):
         assert said in lines
     # Before the question whether to go on, and in this order.
-    order = ["Found: Jane Doe", "go?", "second copy go?", "New password", "This will be", GO_ON]
+    order = [
+        "Where will you open",
+        "Found:",
+        "backup go?",
+        "second copy go?",
+        "New password",
+        "This will be",
+        GO_ON,
+    ]
     places = [talk.text.index(text) for text in order]
     assert places == sorted(places)
-    assert "--for macos" in talk.text[: talk.text.index(GO_ON)]
 
 
 def test_in_the_end_it_is_said_how_to_import_the_backup(home: MakeHome) -> None:
-    text = home("ec-p256").talk(answers=PLAIN).text
+    text = guide(home("ec-p256"), answers=PLAIN).text
     after = text[text.index(GO_ON) :]
     assert "with its private key" in after
     for program in ("Firefox", "Windows", "macOS"):
@@ -129,14 +156,15 @@ def test_in_the_end_it_is_said_how_to_import_the_backup(home: MakeHome) -> None:
 
 def test_only_the_paths_go_to_stdout(home: MakeHome) -> None:
     cli = home("ec-p256")
-    talk = cli.talk(answers=PLAIN, split=True)
+    talk = guide(cli, answers=PLAIN, split=True)
     assert talk.stdout == f"{documents(cli) / FILE}\n"
     assert "Jane Doe" in talk.text
 
 
 def test_no_password_that_is_typed_is_shown(home: MakeHome) -> None:
-    talk = home("nss387-password").talk(
-        answers=[PLACE, NO_COPY, (PRIMARY, f"{FIREFOX_PASSWORD}\n"), *PASSWORD, YES]
+    talk = guide(
+        home("nss387-password"),
+        answers=[PLACE, NO_COPY, (PRIMARY, f"{FIREFOX_PASSWORD}\n"), *PASSWORD, YES],
     )
     assert talk.status == 0
     assert STRONG not in talk.transcript
@@ -146,8 +174,9 @@ def test_no_password_that_is_typed_is_shown(home: MakeHome) -> None:
 @pytest.mark.parametrize("terminal", ["dumb", "xterm-256color", ""])
 def test_it_is_lines_of_text_on_any_terminal(home: MakeHome, terminal: str) -> None:
     cli = home("two-people", environment={"TERM": terminal})
-    talk = cli.talk(answers=[(WHICH, "1\n"), *PLAIN])
+    talk = guide(cli, answers=[(WHICH, "1\n"), *PLAIN])
     assert talk.status == 0
+    assert "\u2500" not in talk.transcript or terminal != "dumb"
     # No colour, no movement of the cursor, no line that is written over.
     assert "\x1b" not in talk.transcript
     assert "\r" not in talk.transcript.replace("\r\n", "")
@@ -156,7 +185,7 @@ def test_it_is_lines_of_text_on_any_terminal(home: MakeHome, terminal: str) -> N
 def test_a_terminal_without_unicode_will_do(home: MakeHome) -> None:
     cli = home("firefox-password-unicode", environment={"LANG": "C", "PYTHONUTF8": "0"})
     password = "\u00dcn\u00ef-\u043f\u0430\u0440\u043e\u043b\u044c-\u5bc6\u7801"
-    talk = cli.talk(answers=[PLACE, NO_COPY, (PRIMARY, f"{password}\n"), *PASSWORD, YES])
+    talk = guide(cli, answers=[PLACE, NO_COPY, (PRIMARY, f"{password}\n"), *PASSWORD, YES])
     assert talk.status == 0
     assert len(names(documents(cli))) == 1
 
@@ -166,9 +195,9 @@ def test_a_terminal_without_unicode_will_do(home: MakeHome) -> None:
 
 def test_several_people_are_a_numbered_choice(home: MakeHome) -> None:
     cli = home("two-people")
-    talk = cli.talk(answers=[(WHICH, "3\n"), (WHICH, "2\n"), *PLAIN])
+    talk = guide(cli, answers=[(WHICH, "3\n"), (WHICH, "2\n"), *PLAIN])
     assert talk.status == 0
-    second = next(line.split() for line in lines_of(talk) if line.startswith("2 "))
+    second = next(line.split() for line in lines_of(talk) if re.match("2 .*WIPO", line))
     (file,) = documents(cli).iterdir()
     identity = ok(cli, file)
     assert " ".join(second[1:3]) == identity["common_name"]
@@ -177,7 +206,7 @@ def test_several_people_are_a_numbered_choice(home: MakeHome) -> None:
 
 def test_the_choice_says_in_which_profile_each_certificate_is(home: MakeHome) -> None:
     cli = home("two-people", "ec-p256")
-    talk = cli.talk(answers=[(WHICH, "\n")])
+    talk = guide(cli, answers=[(WHICH, "\n")])
     assert talk.status == 4
     table = [line for line in lines_of(talk) if line[:1].isdigit()]
     assert sum(line.endswith("two-people") for line in table) == 2
@@ -187,7 +216,7 @@ def test_the_choice_says_in_which_profile_each_certificate_is(home: MakeHome) ->
 
 def test_of_renewals_the_newest_is_taken_and_that_is_said_once(home: MakeHome) -> None:
     cli = home("renewed")
-    talk = cli.talk(answers=PLAIN)
+    talk = guide(cli, answers=PLAIN)
     assert talk.status == 0
     assert talk.text.count("of 2 renewals of `Jane Doe` the one until 2056-05-01 was taken") == 1
     assert ok(cli, documents(cli) / FILE)["status"] == "valid"
@@ -197,12 +226,12 @@ def test_the_certificate_of_a_stale_copy_is_no_question(home: MakeHome) -> None:
     cli = home("ec-p256")
     root = cli.home / ".mozilla" / "firefox"
     shutil.copytree(root / "x0.ec-p256", root / "copy.of-it")
-    assert cli.talk(answers=PLAIN).status == 0
+    assert guide(cli, answers=PLAIN).status == 0
 
 
 def test_without_a_wipo_certificate_the_others_are_offered(home: MakeHome) -> None:
     cli = home("foreign-only")
-    talk = cli.talk(answers=[(WHICH, "1\n"), *PLAIN])
+    talk = guide(cli, answers=[("Back this one up? [Y/n]", "\n"), *PLAIN])
     assert talk.status == 0
     (file,) = documents(cli).iterdir()
     assert ok(cli, file)["wipo"] is False
@@ -211,9 +240,9 @@ def test_without_a_wipo_certificate_the_others_are_offered(home: MakeHome) -> No
 def test_a_warning_is_given_once_and_before_the_questions(home: MakeHome) -> None:
     cli = home("expired", "ec-p384")
     (cli.home / ".mozilla" / "firefox" / "x1.ec-p384" / "cert9.db").write_bytes(b"damaged")
-    talk = cli.talk(answers=PLAIN)
+    talk = guide(cli, answers=PLAIN)
     assert talk.status == 0
-    for warning in ("profile `ec-p384` was passed over", "the certificate expired on"):
+    for warning in ("profile `ec-p384` was skipped", "the certificate expired on"):
         assert talk.text.count(warning) == 1
         assert talk.text.index(warning) < talk.text.index(WHERE)
 
@@ -222,22 +251,57 @@ def test_a_warning_is_given_once_and_before_the_questions(home: MakeHome) -> Non
     ("stores", "status"),
     [((), 10), (("key-without-certificate",), 20), (("certificate-without-key",), 22)],
 )
-def test_where_there_is_nothing_to_back_up_the_doctor_is_named(
+def test_where_there_is_nothing_to_back_up_the_findings_are_shown(
     home: MakeHome, stores: tuple[str, ...], status: int
 ) -> None:
-    talk = home(*stores).talk(answers=[])
+    talk = guide(home(*stores), answers=[])
     assert talk.status == status
-    assert "hint: " in talk.text
-    assert "`nssbackup doctor`" in talk.text
+    assert "No backup is possible yet" in talk.text
     assert WHERE not in talk.text
 
 
-def test_a_damaged_store_names_the_doctor_too(home: MakeHome) -> None:
+def test_what_is_wrong_with_a_damaged_store_is_shown(home: MakeHome) -> None:
     cli = home("ec-p256")
     (cli.home / ".mozilla" / "firefox" / "x0.ec-p256" / "cert9.db").write_bytes(b"damaged")
-    talk = cli.talk(answers=[])
+    talk = guide(cli, answers=[])
     assert talk.status == 11
-    assert "`nssbackup doctor`" in talk.text
+    assert "Problem: " in talk.text
+
+
+# --- where it will be opened
+
+
+@pytest.mark.parametrize(
+    ("opened", "encryption"),
+    [("1", "AES-256"), ("2", "3DES"), ("3", "3DES"), ("java", "AES-256"), ("windows-old", "3DES")],
+)
+def test_the_format_is_for_where_it_will_be_opened(
+    home: MakeHome, opened: str, encryption: str
+) -> None:
+    cli = home("ec-p256")
+    talk = guide(cli, answers=PLAIN, opened=opened)
+    assert talk.status == 0
+    assert "Opens in " in talk.text
+    assert encryption in cli.verify(documents(cli) / FILE)[0]["encryption"]
+
+
+def test_who_does_not_know_gets_both_formats(home: MakeHome) -> None:
+    cli = home("ec-p256")
+    both = [FILE.replace(".pfx", ".compatible.pfx"), FILE]
+    (documents(cli) / both[0]).write_text("old")
+    (cli.here / "second").mkdir()
+    answers = [PLACE, (EXISTS, "2\n"), (COPY, "second\n"), *PASSWORD, YES]
+    assert guide(cli, answers=answers, opened="4").status == 0
+    assert names(documents(cli)) == names(cli.here / "second") == both
+    assert all(one["ok"] for one in cli.verify(*documents(cli).iterdir()))
+
+
+def test_a_program_that_is_not_known_is_asked_for_again(home: MakeHome) -> None:
+    cli = home("ec-p256")
+    talk = guide(
+        cli, answers=[("There is no destination", ""), (OPENED, "\n"), *PLAIN], opened="nobody"
+    )
+    assert talk.status == 0
 
 
 # --- where to
@@ -245,7 +309,7 @@ def test_a_damaged_store_names_the_doctor_too(home: MakeHome) -> None:
 
 def test_the_current_folder_can_be_chosen(home: MakeHome) -> None:
     cli = home("ec-p256")
-    assert cli.talk(answers=[(WHERE, "2\n"), *PLAIN[1:]]).status == 0
+    assert guide(cli, answers=[(WHERE, "2\n"), *PLAIN[1:]]).status == 0
     assert names(cli.here) == [FILE]
 
 
@@ -255,7 +319,7 @@ def test_the_documents_are_found_by_their_name_in_the_users_language(home: MakeH
     (cli.home / ".config").mkdir()
     settings = cli.home / ".config" / "user-dirs.dirs"
     settings.write_text('XDG_DOCUMENTS_DIR="$HOME/Dokumente"\n')
-    assert cli.talk(answers=PLAIN).status == 0
+    assert guide(cli, answers=PLAIN).status == 0
     assert names(cli.home / "Dokumente") == [FILE]
 
 
@@ -279,7 +343,7 @@ def test_another_folder_or_file_can_be_typed(home: MakeHome, typed: str, file: s
     for folder in ("other", "with blank"):
         (cli.home / folder).mkdir()
     answer = typed.format(home=cli.home) + "\n"
-    talk = cli.talk(answers=[(WHERE, answer), *PLAIN[1:]])
+    talk = guide(cli, answers=[(WHERE, answer), *PLAIN[1:]])
     assert talk.status == 0
     ok(cli, cli.folder / file)
     assert names(documents(cli)) == []
@@ -288,15 +352,15 @@ def test_another_folder_or_file_can_be_typed(home: MakeHome, typed: str, file: s
 @pytest.mark.parametrize(
     ("typed", "reason"),
     [
-        ("7", "There is no 7 to choose here."),
-        ("0", "There is no 0 to choose here."),
+        ("7", "There is no number 7 in the list."),
+        ("0", "There is no number 0 in the list."),
         ("notes.txt", "is not a folder"),
         ("notes.txt/below", "is not a folder"),
         ("x" * 300, "can't be written"),
         ("x" * 300 + ".pfx", "can't be written"),
         ("folder", "is a folder"),
-        ("\x1b[A", "keys in it that are no text"),
-        ("a\x16\x00b", "keys in it that are no text"),  # Ctrl-V takes the key behind it as it is
+        ("\x1b[A", "contains control characters"),
+        ("a\x16\x00b", "contains control characters"),  # Ctrl-V takes the key behind it as it is
     ],
 )
 def test_a_place_that_is_of_no_use_is_asked_for_again(
@@ -308,7 +372,7 @@ def test_a_place_that_is_of_no_use_is_asked_for_again(
     answers = [(WHERE, f"{typed}\n")]
     if reason == "is a folder":
         answers.append((EXISTS, "2\n"))
-    talk = cli.talk(answers=[*answers, (reason, ""), *PLAIN])
+    talk = guide(cli, answers=[*answers, (reason, ""), *PLAIN])
     assert talk.status == 0
     assert "Traceback" not in talk.text
     assert names(documents(cli)) == [FILE]
@@ -318,7 +382,8 @@ def test_a_closed_folder_is_neither_offered_nor_taken(home: MakeHome) -> None:
     cli = home("ec-p256")
     documents(cli).chmod(0o555)
     (cli.here / "closed").mkdir(mode=0)
-    talk = cli.talk(
+    talk = guide(
+        cli,
         answers=[
             (WHERE, f"{documents(cli)}\n"),
             ("can't be written to.", ""),
@@ -341,18 +406,18 @@ def test_without_a_place_to_offer_one_has_to_be_typed(home: MakeHome) -> None:
     documents(cli).rmdir()
     (cli.home / "other").mkdir()
     cli.here.chmod(0o555)
-    question = "Type a folder or file (empty to cancel)"
-    talk = cli.talk(answers=[(question, "\n")], prefix=unprivileged())
+    question = "Type a folder or file (Enter to cancel)"
+    talk = guide(cli, answers=[(question, "\n")], prefix=unprivileged())
     assert talk.status == 4
     answers = [(question, "1\n"), (question, "~/other\n"), *PLAIN[1:]]
-    assert cli.talk(answers=answers, prefix=unprivileged()).status == 0
+    assert guide(cli, answers=answers, prefix=unprivileged()).status == 0
     assert names(cli.home / "other") == [FILE]
 
 
 def test_a_current_folder_that_was_deleted_is_not_offered(home: MakeHome) -> None:
     cli = home("ec-p256")
     prefix = ("sh", "-c", 'mkdir gone; cd gone; rmdir "$PWD"; exec "$@"', "sh")
-    talk = cli.talk(answers=PLAIN, prefix=prefix)
+    talk = guide(cli, answers=PLAIN, prefix=prefix)
     assert talk.status == 0
     assert "The current folder" not in talk.text
     assert names(documents(cli)) == [FILE]
@@ -363,7 +428,7 @@ def test_a_current_folder_that_was_deleted_is_not_offered(home: MakeHome) -> Non
 
 def test_a_missing_folder_is_made_when_that_was_agreed_upon(home: MakeHome) -> None:
     cli = home("ec-p256")
-    talk = cli.talk(answers=[(WHERE, "new/backups\n"), (CREATE, "y\n"), *PLAIN[1:]])
+    talk = guide(cli, answers=[(WHERE, "new/backups\n"), (CREATE, "y\n"), *PLAIN[1:]])
     assert talk.status == 0
     ok(cli, cli.here / "new" / "backups" / FILE)
 
@@ -371,7 +436,7 @@ def test_a_missing_folder_is_made_when_that_was_agreed_upon(home: MakeHome) -> N
 @pytest.mark.parametrize("typed", ["new", "new/mine.pfx"])
 def test_a_missing_folder_is_not_made_without_a_yes(home: MakeHome, typed: str) -> None:
     cli = home("ec-p256")
-    talk = cli.talk(answers=[(WHERE, f"{typed}\n"), (CREATE, "\n"), *PLAIN])
+    talk = guide(cli, answers=[(WHERE, f"{typed}\n"), (CREATE, "\n"), *PLAIN])
     assert talk.status == 0
     assert names(cli.here) == []
     assert names(documents(cli)) == [FILE]
@@ -391,7 +456,7 @@ def test_a_folder_that_was_made_for_nothing_goes_again(
     home: MakeHome, answers: Answers, status: int
 ) -> None:
     cli = home("ec-p256")
-    talk = cli.talk(answers=[(WHERE, "new/backups\n"), (CREATE, "y\n"), *answers])
+    talk = guide(cli, answers=[(WHERE, "new/backups\n"), (CREATE, "y\n"), *answers])
     assert talk.status == status
     assert nothing_was_written(cli)
 
@@ -404,7 +469,7 @@ def test_a_file_that_is_there_is_kept_unless_one_says_otherwise(home: MakeHome) 
     old, second = documents(cli) / FILE, documents(cli) / FILE.replace(".pfx", "-2.pfx")
     old.write_text("old")
     second.write_text("second")
-    talk = cli.talk(answers=[PLACE, (EXISTS, "\n"), *PLAIN[1:]])
+    talk = guide(cli, answers=[PLACE, (EXISTS, "\n"), *PLAIN[1:]])
     assert talk.status == 0
     third = documents(cli) / FILE.replace(".pfx", "-3.pfx")
     assert f"`{third.name}`" in talk.text
@@ -415,7 +480,7 @@ def test_a_file_that_is_there_is_kept_unless_one_says_otherwise(home: MakeHome) 
 def test_a_file_that_is_there_can_be_replaced(home: MakeHome) -> None:
     cli = home("ec-p256")
     (documents(cli) / FILE).write_text("old")
-    talk = cli.talk(answers=[PLACE, (EXISTS, "2\n"), *PLAIN[1:]])
+    talk = guide(cli, answers=[PLACE, (EXISTS, "2\n"), *PLAIN[1:]])
     assert talk.status == 0
     assert f"{FILE} (replaces the one there)" in talk.text
     assert names(documents(cli)) == [FILE]
@@ -433,7 +498,7 @@ def test_it_can_get_another_name(home: MakeHome, typed: str, file: str) -> None:
     (documents(cli) / "taken.pfx").write_text("taken")
     answer = typed.format(here=cli.here)
     answers = [PLACE, (EXISTS, "taken\n"), (EXISTS, f"{answer}\n"), *PLAIN[1:]]
-    assert cli.talk(answers=answers).status == 0
+    assert guide(cli, answers=answers).status == 0
     ok(cli, documents(cli) / file)
     assert (documents(cli) / FILE).read_text() == "old"
     assert (documents(cli) / "taken.pfx").read_text() == "taken"
@@ -442,7 +507,7 @@ def test_it_can_get_another_name(home: MakeHome, typed: str, file: str) -> None:
 def test_nothing_is_replaced_where_the_person_leaves_before_the_end(home: MakeHome) -> None:
     cli = home("ec-p256")
     (documents(cli) / FILE).write_text("old")
-    talk = cli.talk(answers=[PLACE, (EXISTS, "2\n"), NO_COPY, *PASSWORD, (GO_ON, "n\n")])
+    talk = guide(cli, answers=[PLACE, (EXISTS, "2\n"), NO_COPY, *PASSWORD, (GO_ON, "n\n")])
     assert talk.status == 4
     assert (documents(cli) / FILE).read_text() == "old"
 
@@ -486,11 +551,9 @@ def stick(tmp_path: Path, require_peers: bool) -> Iterator[Stick]:
             keeper.kill()
 
 
-def test_a_drive_that_is_connected_is_offered_for_a_second_copy(
-    home: MakeHome, stick: Stick
-) -> None:
+def test_a_drive_that_is_connected_gets_the_second_copy(home: MakeHome, stick: Stick) -> None:
     cli = home("ec-p256")
-    talk = cli.talk(answers=[PLACE, (COPY, "1\n"), *PASSWORD, YES], prefix=stick.prefix)
+    talk = guide(cli, answers=PLAIN, prefix=stick.prefix)
     assert talk.status == 0
     lines = lines_of(talk)
     assert f"1  Drive MY STICK: {DRIVE}" in lines
@@ -501,30 +564,31 @@ def test_a_drive_that_is_connected_is_offered_for_a_second_copy(
     assert names(stick.folder) == [FILE]
 
 
-def test_a_drive_is_not_written_to_unasked(home: MakeHome, stick: Stick) -> None:
+def test_a_drive_can_be_declined(home: MakeHome, stick: Stick) -> None:
     cli = home("ec-p256")
-    assert cli.talk(answers=PLAIN, prefix=stick.prefix).status == 0
+    answers = [PLACE, (COPY, "3\n"), *PASSWORD, YES]
+    assert guide(cli, answers=answers, prefix=stick.prefix).status == 0
     assert names(stick.folder) == []
 
 
 def test_the_drive_that_the_backup_is_on_is_not_offered_again(home: MakeHome, stick: Stick) -> None:
     cli = home("ec-p256")
     answers = [(WHERE, f"{DRIVE}/mine\n"), (CREATE, "y\n"), *PLAIN[1:]]
-    talk = cli.talk(answers=answers, prefix=stick.prefix)
+    talk = guide(cli, answers=answers, prefix=stick.prefix)
     assert talk.status == 0
     assert "No USB drive was found." in talk.text
     assert names(stick.folder / "mine") == [FILE]
 
 
 def test_one_can_look_again_for_drives(home: MakeHome) -> None:
-    talk = home("ec-p256").talk(answers=[PLACE, (COPY, "1\n"), *PLAIN[1:]])
+    talk = guide(home("ec-p256"), answers=[PLACE, (COPY, "1\n"), *PLAIN[1:]])
     assert talk.status == 0
     assert talk.text.count("Look again, after plugging in a USB drive") == 2
 
 
 def test_another_folder_for_the_copy_can_be_typed(home: MakeHome) -> None:
     cli = home("ec-p256")
-    talk = cli.talk(answers=[PLACE, (COPY, "share\n"), (CREATE, "y\n"), *PASSWORD, YES])
+    talk = guide(cli, answers=[PLACE, (COPY, "share\n"), (CREATE, "y\n"), *PASSWORD, YES])
     assert talk.status == 0
     assert (cli.here / "share" / FILE).read_bytes() == (documents(cli) / FILE).read_bytes()
     assert "Keep a copy elsewhere" not in talk.text
@@ -535,10 +599,10 @@ def test_the_copy_has_to_go_somewhere_else(home: MakeHome) -> None:
     (cli.here / "link").symlink_to(documents(cli))
     same = "please choose another folder."
     answers = [(COPY, f"{documents(cli)}\n"), (same, ""), (COPY, "link\n"), (same, "")]
-    assert cli.talk(answers=[PLACE, *answers, *PLAIN[1:]]).status == 0
+    assert guide(cli, answers=[PLACE, *answers, *PLAIN[1:]]).status == 0
     # A folder that has yet to be made is one, too.
     answers = [(WHERE, "new\n"), (CREATE, "y\n"), (COPY, "../here/new\n"), (same, "")]
-    assert cli.talk(answers=[*answers, *PLAIN[1:]]).status == 0
+    assert guide(cli, answers=[*answers, *PLAIN[1:]]).status == 0
 
 
 def test_a_copy_that_is_there_is_replaced_after_a_yes_only(home: MakeHome) -> None:
@@ -546,7 +610,8 @@ def test_a_copy_that_is_there_is_replaced_after_a_yes_only(home: MakeHome) -> No
     for folder in ("one", "two"):
         (cli.here / folder).mkdir()
         (cli.here / folder / FILE).write_text("old")
-    talk = cli.talk(
+    talk = guide(
+        cli,
         answers=[
             PLACE,
             (COPY, "one\n"),
@@ -557,73 +622,11 @@ def test_a_copy_that_is_there_is_replaced_after_a_yes_only(home: MakeHome) -> No
             (REPLACE, "YES\n"),
             *PASSWORD,
             YES,
-        ]
+        ],
     )
     assert talk.status == 0
     assert (cli.here / "one" / FILE).read_text() == "old"
     assert (cli.here / "two" / FILE).read_bytes() == (documents(cli) / FILE).read_bytes()
-
-
-# --- PCT-SAFE, which is a program for Windows
-
-# Python runs this at its start, and then takes itself to be on Windows where the project asks.
-# `C:\\PCT-SAFE\\PKCS12` is the name of a folder in the current one.
-_WINDOWS = """
-from pathlib import Path
-from nssbackup.profiles.system import System
-System.current = classmethod(lambda cls: cls("win32", Path.home(), {}, ansi="cp1252"))
-"""
-PCT_SAFE = "C:\\PCT-SAFE\\PKCS12"
-
-
-@pytest.fixture
-def windows(tmp_path: Path, profile: MakeProfile) -> Cli:
-    """Somebody with Firefox and PCT-SAFE on Windows."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(_WINDOWS)
-    cli = Cli(tmp_path, {"PYTHONPATH": str(tmp_path / "site")})
-    root = cli.home / "AppData" / "Roaming" / "Mozilla" / "Firefox"
-    root.mkdir(parents=True)
-    profile("ec-p256").rename(root / "Profiles")
-    (root / "profiles.ini").write_text("[Profile0]\nName=me\nIsRelative=1\nPath=Profiles\n")
-    (cli.here / PCT_SAFE).mkdir()
-    documents(cli).mkdir()
-    return cli
-
-
-def test_the_folder_of_pct_safe_comes_first_and_a_copy_outside_it_is_urged(windows: Cli) -> None:
-    talk = windows.talk(answers=PLAIN)
-    assert talk.status == 0
-    lines = lines_of(talk)
-    assert f"1  PCT-SAFE's folder: {PCT_SAFE}" in lines
-    assert "the backup in PCT-SAFE's folder goes with it" in talk.text
-    assert names(windows.here / PCT_SAFE) == [FILE]
-    # Who just presses Enter gets that copy.
-    assert names(documents(windows)) == [FILE]
-    verdict = windows.verify(documents(windows) / FILE)[0]
-    # PCT-SAFE can't read anything newer.
-    assert (verdict["ok"], verdict["encryption"]) == (True, "3DES (PBE-SHA1)")
-
-
-def test_the_copy_outside_pct_safe_can_be_declined(windows: Cli) -> None:
-    talk = windows.talk(answers=[PLACE, (COPY, "4\n"), *PASSWORD, YES])
-    assert talk.status == 0
-    assert "4  No second copy" in lines_of(talk)
-    assert names(documents(windows)) == []
-
-
-def test_the_folder_of_pct_safe_is_known_when_it_is_typed(windows: Cli) -> None:
-    typed = f"'{windows.here / PCT_SAFE}'"
-    talk = windows.talk(answers=[(WHERE, f"{typed}\n"), *PLAIN[1:]])
-    assert talk.status == 0
-    assert names(documents(windows)) == [FILE]
-
-
-def test_elsewhere_than_in_pct_safe_nothing_is_said_of_it(windows: Cli) -> None:
-    talk = windows.talk(answers=[(WHERE, "2\n"), *PLAIN[1:]])
-    assert talk.status == 0
-    assert "goes with it" not in talk.text
-    assert windows.verify(documents(windows) / FILE)[0]["encryption"].startswith("AES-256")
 
 
 # --- passwords
@@ -631,7 +634,8 @@ def test_elsewhere_than_in_pct_safe_nothing_is_said_of_it(windows: Cli) -> None:
 
 def test_the_primary_password_is_asked_before_the_one_of_the_backup(home: MakeHome) -> None:
     cli = home("nss387-password")
-    talk = cli.talk(
+    talk = guide(
+        cli,
         answers=[
             PLACE,
             NO_COPY,
@@ -640,7 +644,7 @@ def test_the_primary_password_is_asked_before_the_one_of_the_backup(home: MakeHo
             (PRIMARY, f"{FIREFOX_PASSWORD}\n"),
             *PASSWORD,
             YES,
-        ]
+        ],
     )
     assert talk.status == 0
     ok(cli, documents(cli) / FILE)
@@ -648,19 +652,20 @@ def test_the_primary_password_is_asked_before_the_one_of_the_backup(home: MakeHo
 
 def test_a_wrong_primary_password_ends_before_the_next_question(home: MakeHome) -> None:
     cli = home("nss387-password")
-    talk = cli.talk(answers=[PLACE, NO_COPY, *[(PRIMARY, "Wrong-Guess-77\n")] * 3])
+    talk = guide(cli, answers=[PLACE, NO_COPY, *[(PRIMARY, "Wrong-Guess-77\n")] * 3])
     assert talk.status == 12
     assert NEW not in talk.text
     assert nothing_was_written(cli)
 
 
 def test_without_a_primary_password_none_is_asked(home: MakeHome) -> None:
-    assert PRIMARY not in home("ec-p256").talk(answers=PLAIN).text
+    assert PRIMARY not in guide(home("ec-p256"), answers=PLAIN).text
 
 
 def test_a_weak_password_gets_a_warning_and_can_be_taken_back(home: MakeHome) -> None:
     cli = home("ec-p256")
-    talk = cli.talk(
+    talk = guide(
+        cli,
         answers=[
             PLACE,
             NO_COPY,
@@ -669,7 +674,7 @@ def test_a_weak_password_gets_a_warning_and_can_be_taken_back(home: MakeHome) ->
             (KEEP, "\n"),
             *PASSWORD,
             YES,
-        ]
+        ],
     )
     assert talk.status == 0
     ok(cli, documents(cli) / FILE)
@@ -678,12 +683,12 @@ def test_a_weak_password_gets_a_warning_and_can_be_taken_back(home: MakeHome) ->
 def test_a_weak_password_can_be_kept(home: MakeHome) -> None:
     cli = home("ec-p256")
     weak = [(NEW, "secret1\n"), (KEEP, "y\n"), (AGAIN, "secret1\n")]
-    assert cli.talk(answers=[PLACE, NO_COPY, *weak, YES]).status == 0
+    assert guide(cli, answers=[PLACE, NO_COPY, *weak, YES]).status == 0
     ok(cli, documents(cli) / FILE, "secret1")
 
 
 def test_a_strong_password_gets_no_warning(home: MakeHome) -> None:
-    text = home("ec-p256").talk(answers=PLAIN).text
+    text = guide(home("ec-p256"), answers=PLAIN).text
     assert "warning" not in text
     assert KEEP not in text
 
@@ -691,28 +696,28 @@ def test_a_strong_password_gets_no_warning(home: MakeHome) -> None:
 def test_two_passwords_that_differ_are_asked_for_again(home: MakeHome) -> None:
     cli = home("ec-p256")
     slip = [(NEW, f"{STRONG}\n"), (AGAIN, f"{STRONG}x\n"), ("differ", "")]
-    assert cli.talk(answers=[PLACE, NO_COPY, *slip * 4, *PASSWORD, YES]).status == 0
+    assert guide(cli, answers=[PLACE, NO_COPY, *slip * 4, *PASSWORD, YES]).status == 0
     ok(cli, documents(cli) / FILE)
 
 
-def test_an_empty_password_means_that_one_is_made_up(home: MakeHome) -> None:
+def test_a_generated_password_is_typed_back(home: MakeHome) -> None:
     cli = home("ec-p256")
-    made_up = [(NEW, "\n"), (WRITTEN_DOWN, "\n"), (WRITTEN_DOWN, "n\n"), (WRITTEN_DOWN, "y\n")]
-    talk = cli.talk(answers=[PLACE, NO_COPY, *made_up, YES])
+    answers = [PLACE, NO_COPY, (NEW, "\n"), (TYPED_BACK, "wrong\n"), (TYPED_BACK, CTRL_D)]
+    talk = guide(cli, answers=answers)
+    assert talk.status == 4
+    (shown,) = [line for line in lines_of(talk) if line.startswith("Password of the backup: ")]
+    assert len(shown.partition(": ")[2]) > 28
+    assert "not the password shown" in talk.text
+    assert nothing_was_written(cli)
+
+
+def test_who_typed_it_back_has_a_backup(home: MakeHome) -> None:
+    cli = home("ec-p256")
+    answers = [PLACE, NO_COPY, (NEW, "\n"), (TYPED_BACK, SHOWN), YES]
+    talk = guide(cli, answers=answers)
     assert talk.status == 0
     (shown,) = [line for line in lines_of(talk) if line.startswith("Password of the backup: ")]
-    assert talk.text.index(shown) < talk.text.index(WRITTEN_DOWN)
-    password = shown.partition(": ")[2]
-    assert len(password) > 28
-    ok(cli, documents(cli) / FILE, password)
-
-
-@pytest.mark.parametrize(("key", "status"), [(CTRL_C, 130), (CTRL_D, 4)])
-def test_who_did_not_write_it_down_has_no_backup(home: MakeHome, key: str, status: int) -> None:
-    cli = home("ec-p256")
-    talk = cli.talk(answers=[PLACE, NO_COPY, (NEW, "\n"), (WRITTEN_DOWN, key)])
-    assert talk.status == status
-    assert nothing_was_written(cli)
+    ok(cli, documents(cli) / FILE, shown.partition(": ")[2])
 
 
 # --- the ways out
@@ -720,7 +725,7 @@ def test_who_did_not_write_it_down_has_no_backup(home: MakeHome, key: str, statu
 
 def test_a_no_in_the_end_writes_nothing(home: MakeHome) -> None:
     cli = home("ec-p256")
-    talk = cli.talk(answers=[*PLAIN[:-1], (GO_ON, "n\n")], split=True)
+    talk = guide(cli, answers=[*PLAIN[:-1], (GO_ON, "n\n")], split=True)
     assert talk.status == 4
     assert "nothing was written" in talk.text
     assert talk.stdout == ""
@@ -730,7 +735,7 @@ def test_a_no_in_the_end_writes_nothing(home: MakeHome) -> None:
 def test_an_interrupt_while_it_writes_leaves_all_or_nothing(home: MakeHome) -> None:
     cli = home("ec-p256")
     asked: Answers = ((WHERE, "new\n"), (CREATE, "y\n"), NO_COPY, *PASSWORD, YES)
-    talk = cli.talk(answers=[*asked, ("Writing the backup", CTRL_C)])
+    talk = guide(cli, answers=[*asked, ("Writing the backup", CTRL_C)])
     # How far it has come by then is up to the machine.
     assert talk.status in (0, 130)
     assert "Traceback" not in talk.text
@@ -742,7 +747,7 @@ def test_an_interrupt_while_it_writes_leaves_all_or_nothing(home: MakeHome) -> N
         assert talk.status == 130
 
 
-# Each question, and the answers that lead to it.
+# Each question, and the answers that lead to it from the second on.
 QUESTIONS: dict[str, Answers] = {
     WHICH: (),
     WHERE: (),
@@ -770,9 +775,10 @@ def test_every_question_can_be_left_and_nothing_stays_behind(
         (taken / FILE).write_text("taken")
     before = names(cli.here)
     with unchanged(cli.home / ".mozilla" / "firefox" / f"x0.{store}"):
-        talk = cli.talk(answers=[*QUESTIONS[at], (at, key)])
+        talk = guide(cli, answers=[*QUESTIONS[at], (at, key)])
     assert talk.status == status
     assert "nssbackup: error:" in talk.text
+    assert ("interrupted; nothing was written" in talk.text) is (key == CTRL_C)
     assert "Traceback" not in talk.text
     assert names(cli.here) == before
     assert names(documents(cli)) == names(cli.temporary) == []

@@ -93,8 +93,8 @@ def test_the_same_identity_gets_another_password(cli: Cli) -> None:
     content = (cli.here / "a.pfx").read_bytes()
     result = repassword(cli, "a.pfx", "-o", "b")
     assert result.status == 0
-    assert result.stdout == "b.pfx\n"
-    assert "a.pfx is as it was, and opens with its old password" in result.stderr
+    assert result.stdout == f"{cli.here}/b.pfx\n"
+    assert "a.pfx is unchanged, and still opens with its old password" in result.stderr
     assert (cli.here / "a.pfx").read_bytes() == content
     (after,) = cli.verify(cli.here / "b.pfx")
     assert after["identity"] == before["identity"]
@@ -124,7 +124,7 @@ def test_a_folder_gets_the_default_name(cli: Cli) -> None:
     result = repassword(cli, "a.pfx", "-o", "new")
     assert result.status == 0
     (made,) = names(cli.here / "new")
-    assert result.stdout == f"{Path('new', made)}\n"
+    assert result.stdout == f"{cli.here / 'new' / made}\n"
     assert made.endswith(".pfx")
 
 
@@ -145,11 +145,11 @@ def test_a_generated_password_is_shown_once(cli: Cli) -> None:
     words = ("repassword", "a.pfx", "--old-password-file", old_file(cli), *FAST)
     result = cli.run(*words, "--generate-password", "-o", "b", "--json")
     password = result.document["password"]
-    assert result.stderr.count(password) == 1
+    assert password not in result.stderr  # with --json it is in the document alone
     assert opens(cli, "b.pfx", password)
     again = cli.run(*words, "--generate-password", "-o", "c", "-q")
     assert again.stderr.startswith("Password of the backup: ")
-    assert again.stdout == "c.pfx\n"
+    assert again.stdout == f"{cli.here}/c.pfx\n"
 
 
 @pytest.mark.parametrize("which", ["--old-password-file", "--password-file"])
@@ -180,7 +180,7 @@ def test_with_force_the_file_itself_is_replaced(cli: Cli, given: str) -> None:
     path.chmod(0o644)
     result = repassword(cli, given, "--force")
     assert result.status == 0
-    assert result.stdout == f"{given}\n"
+    assert result.stdout == f"{cli.here / given}\n"
     assert f"Other copies of the old {given} still open with its old password" in result.stderr
     assert names(cli.here) == [given]
     assert path.stat().st_mode & 0o777 == 0o600
@@ -332,7 +332,7 @@ def test_the_old_password_is_asked_once_and_the_new_one_twice(cli: Cli) -> None:
         split=True,
     )
     assert talk.status == 0
-    assert talk.stdout == "b.pfx\n"
+    assert talk.stdout == f"{cli.here}/b.pfx\n"
     assert opens(cli, "b.pfx")
     for password in (GIVEN, STRONG):
         assert password not in talk.transcript

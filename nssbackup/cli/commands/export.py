@@ -167,7 +167,15 @@ def export(  # noqa: PLR0913 - one parameter per option
         }
         _refuse_any("--certificate-only", about_keys)
     destination, formats = chosen_formats(for_, format_)
-    new = NewBackup(printer, formats, destination, kdf_rounds, password_file, generate_password)
+    new = NewBackup(
+        printer,
+        formats,
+        destination,
+        kdf_rounds,
+        password_file,
+        generate_password,
+        mailed=eml is not None,
+    )
     if not certificate_only:
         new.start_derivations()
     found = search(profile, app, printer)

@@ -126,7 +126,7 @@ def _backup_password(printer: Printer, identity: Identity) -> Secret:
             printer.warn(unusable)
             continue
         for doubt in (
-            weakness(password, passwords.names_in(identity)),
+            weakness(password, identity.names),
             passwords.trailing_blank(password),
         ):
             if doubt is not None:

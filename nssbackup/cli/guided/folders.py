@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import psutil
@@ -44,21 +45,23 @@ def backup_folders() -> tuple[Folder, ...]:
 def connected_drives() -> tuple[Folder, ...]:
     """Return the removable drives that are connected now.
 
-    Windows says which drives are removable; on Linux and macOS they are the ones mounted where
-    removable drives go.
+    Windows says which drives are removable. On Linux and macOS they are the block devices mounted
+    where removable drives go; a network share there might take forever to answer.
     """
     return _usable(
         Folder(Path(part.mountpoint), f"Drive {Path(part.mountpoint).name}".rstrip())
-        for part in psutil.disk_partitions()
-        if _is_removable(part.mountpoint, part.opts)
+        for part in psutil.disk_partitions(all=True)
+        if _is_removable(part)
     )
 
 
-def _is_removable(mounted: str, options: str) -> bool:
+def _is_removable(part: Any) -> bool:  # noqa: ANN401 - psutil has no types
     if sys.platform == "win32":
-        return "removable" in options.split(",")
+        return "removable" in part.opts.split(",")
     above = _MOUNTED_BELOW.get(sys.platform, ())
-    return any(mounted == folder or mounted.startswith(f"{folder}/") for folder in above)
+    return part.device.startswith("/dev/") and any(
+        f"{part.mountpoint}/".startswith(f"{folder}/") for folder in above
+    )
 
 
 def _usable(folders: Iterable[Folder]) -> tuple[Folder, ...]:

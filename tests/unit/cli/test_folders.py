@@ -19,12 +19,13 @@ class Partition(NamedTuple):
     """What psutil says of a drive."""
 
     mountpoint: str
-    opts: str
+    opts: str = "rw"
+    device: str = "/dev/sdz1"
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, platform: str, *partitions: Partition) -> None:
     monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(psutil, "disk_partitions", lambda: list(partitions))
+    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: list(partitions))
     monkeypatch.setattr(os.path, "isdir", lambda _: True)
     monkeypatch.setattr(os, "access", lambda *_: True)
 
@@ -53,7 +54,8 @@ def test_a_folder_is_offered_once_and_only_if_it_exists(
 
 def test_linux_offers_what_is_mounted_where_drives_go(monkeypatch: pytest.MonkeyPatch) -> None:
     mounted = ("/", "/home", "/media/jane/STICK", "/run/media/jane/A B", "/mnt", "/mnttemp", "/var")
-    connect(monkeypatch, "linux", *(Partition(one, "rw") for one in mounted))
+    share = Partition("/media/share", device="nas:/x")
+    connect(monkeypatch, "linux", *map(Partition, mounted), share)
     assert [str(one) for one in connected_drives()] == [
         "Drive STICK: /media/jane/STICK",
         "Drive A B: /run/media/jane/A B",
@@ -62,7 +64,7 @@ def test_linux_offers_what_is_mounted_where_drives_go(monkeypatch: pytest.Monkey
 
 
 def test_macos_offers_its_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
-    connect(monkeypatch, "darwin", Partition("/", "rw"), Partition("/Volumes/STICK", "rw"))
+    connect(monkeypatch, "darwin", Partition("/"), Partition("/Volumes/STICK"))
     assert [str(one) for one in connected_drives()] == ["Drive STICK: /Volumes/STICK"]
 
 
