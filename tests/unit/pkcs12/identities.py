@@ -18,7 +18,8 @@ from nssbackup.identity import private_keys
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import PfxContents, PfxDescription, Protection, kdf, structure
-from nssbackup.pkcs12.protection import Encryption, Mac, pkcs12_mac
+from nssbackup.pkcs12.kdf import Pbkdf2
+from nssbackup.pkcs12.protection import Encryption, Mac, pbes2_aes, pkcs12_mac
 from nssbackup.secret import Secret
 
 Assemble = Callable[..., bytes]
@@ -148,4 +149,53 @@ def pfx_of(keys: Sequence[Private], certificates: Sequence[bytes], password: Sec
     bags = [certificate_bag(der) for der in certificates]
     bags += [key_bag(pkcs8_of(key)) for key in keys]
     content = structure.encode_contents([structure.data_info(structure.encode_bags(bags))])
+    return asn1.encode_der(authenticated(content, password))
+
+
+def old_nss_pfx(certificate: bytes, pkcs8: bytes, password: Secret) -> bytes:
+    """A PFX as NSS before 3.34 wrote it with AES-256.
+
+    PBKDF2 gets the BMPString with its NUL (Mozilla bug 1399867), and the cipher is named AES-128
+    (bug 1416265).
+    """
+    how = pbes2_aes(Pbkdf2(b"sixteen bytes ok", 2_000, "sha1", 32), b"sixteen bytes iv")
+    parameters = structure.Pbkdf2Parameters(
+        salt=how.kdf.salt, iterations=how.kdf.rounds, key_length=32, prf=None
+    )
+    scheme = structure.AlgorithmIdentifier(
+        algorithm=structure.AES_CBC_OIDS[16], parameters=structure.opened(how.iv)
+    )
+    derivation = structure.AlgorithmIdentifier(
+        algorithm=structure.PBKDF2, parameters=structure.opened(parameters)
+    )
+    algorithm = structure.AlgorithmIdentifier(
+        algorithm=structure.PBES2,
+        parameters=structure.opened(
+            structure.SchemeParameters(derivation=derivation, scheme=scheme)
+        ),
+    )
+    key = how.key([how.kdf.derive(kdf.encoded(password).bmp)])
+    ids = asn1.SetOf(
+        [
+            structure.Attribute(
+                id=structure.LOCAL_KEY_ID, values=asn1.SetOf([structure.opened(b"1")])
+            )
+        ]
+    )
+    own = certificate_bag(certificate)
+    shrouded = structure.EncryptedPrivateKeyInfo(algorithm=algorithm, data=key.encrypt(pkcs8))
+    bags = [
+        structure.SafeBag(id=own.id, value=own.value, attributes=ids),
+    ]
+    keys = [
+        structure.SafeBag(
+            id=structure.SHROUDED_KEY_BAG, value=structure.opened(shrouded), attributes=ids
+        )
+    ]
+    content = structure.encode_contents(
+        [
+            structure.encrypted_info(algorithm, key.encrypt(structure.encode_bags(bags))),
+            structure.data_info(structure.encode_bags(keys)),
+        ]
+    )
     return asn1.encode_der(authenticated(content, password))
