@@ -13,7 +13,7 @@ from nssbackup.diagnosis.settings import clicks, is_managed
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import assemble, matching
 from nssbackup.identity.model import Identity, OrphanKey, Profile
-from nssbackup.profiles.settings import third_party_modules
+from nssbackup.profiles.settings import last_refresh, third_party_modules
 from nssbackup.stores.inventory import Inventory, SplitIdentity
 
 _REQUEST_ANEW = (
@@ -28,15 +28,12 @@ _FIND_THE_CERTIFICATE = (
     "If you have the certificate as a file, give it with `nssbackup export --certificate FILE`. If"
     " it was requested in the last week, pick it up with this profile: WIPO keeps it for one week."
 )
-_OLD_PROFILE_UNSEARCHED = (
-    " After a refresh of Firefox it would be in the old profile, in a folder on the desktop or in"
-    " the home folder that is called *Old Firefox Data* in your language; leave `--profile` out to"
-    " have it searched."
+_OLD_PROFILE = (
+    " the old profile, in a folder on the desktop or in the home folder that is called *Old Firefox"
+    " Data* in your language."
 )
-_OLD_PROFILE_NOT_FOUND = (
-    " No old profile of a refresh of Firefox was found on the desktop or in the home folder; if you"
-    " have moved one, give both folders with `--profile`."
-)
+_UNSEARCHED = " To have it searched, leave `--profile` out."
+_NOT_FOUND = " It was not found there; if you have moved it, give both folders with `--profile`."
 
 
 class CertificateFindings:
@@ -52,9 +49,7 @@ class CertificateFindings:
         self, case: Case, examined: Sequence[Examined], inventory: Inventory | None
     ) -> None:
         self._left_behind = {one.profile.path for one in examined if one.left_behind}
-        self._old_profiles = (
-            _OLD_PROFILE_UNSEARCHED if case.left_behind is None else _OLD_PROFILE_NOT_FOUND
-        )
+        self._searched = _UNSEARCHED if case.left_behind is None else _NOT_FOUND
         self._inventory = inventory or Inventory((), (), ())
         identities = [i for one in examined for i in assemble(one.profile, one.certificates)]
         named = matching(identities, case.certificate) if case.certificate else ()
@@ -169,10 +164,13 @@ class CertificateFindings:
         """Yield what to say about keys whose certificate is in none of the profiles."""
         for place, orphans in self._inventory.orphans:
             if place == profile:
+                refreshed = last_refresh(profile.path) is not None
+                old = "Look in" if refreshed else "If Firefox was refreshed, it is in"
+                hints = [f"{old}{_OLD_PROFILE}{self._searched}", _FIND_THE_CERTIFICATE]
                 finding = Finding.of(
                     "key-without-certificate",
                     f"{_keys(orphans)} here without a certificate; a backup needs both.",
-                    _FIND_THE_CERTIFICATE + self._old_profiles,
+                    " ".join(hints if refreshed else reversed(hints)),
                 )
                 # Beside a complete identity it may be left from an unfinished request.
                 yield replace(finding, severity="warning") if self._with_key else finding

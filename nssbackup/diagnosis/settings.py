@@ -10,7 +10,12 @@ from nssbackup.diagnosis.findings import Finding, sentence
 from nssbackup.identity.model import Profile
 from nssbackup.profiles.ini import read_ini
 from nssbackup.profiles.locate import UNKNOWN_APPLICATION
-from nssbackup.profiles.settings import Preferences, read_preferences, third_party_modules
+from nssbackup.profiles.settings import (
+    Preferences,
+    last_refresh,
+    read_preferences,
+    third_party_modules,
+)
 from nssbackup.profiles.system import Platform
 
 # Preferences: mozilla/enterprise-firefox:modules/libpref/init/StaticPrefList.yaml.
@@ -101,6 +106,12 @@ def is_managed(one: Examined) -> bool:
 
 def setting_findings(one: Examined) -> Iterator[Finding]:
     """Yield what a profile's settings say about certificates that are not in it."""
+    if when := last_refresh(one.profile.path):
+        yield Finding.of(
+            "refreshed",
+            f"Firefox was refreshed on {when:%Y-%m-%d}: this profile is new since then. It got the"
+            " keys of the old one, but not its certificates.",
+        )
     if setting := _hiding_setting(one.profile, one.preferences):
         yield Finding.of(
             "certificates-not-kept",

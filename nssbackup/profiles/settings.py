@@ -17,9 +17,11 @@ the word "internal" marks NSS's own module. No module is ever loaded here.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path, PureWindowsPath
 
 from nssbackup.system.reading import read_text
@@ -42,6 +44,9 @@ _STATEMENT = re.compile(
 )
 _ESCAPE = re.compile(r"""\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|(.))""")
 _LETTERS = {"n": "\n", "r": "\r"}
+
+# It holds a handful of numbers.
+_TIMES_LIMIT = 1 << 16
 
 _MODULES_FILE = "pkcs11.txt"
 
@@ -99,6 +104,19 @@ def _unescaped(escape: re.Match[str]) -> str:
     if letter is not None:
         return _LETTERS.get(letter, letter)
     return chr(int(byte or unit, 16))
+
+
+def last_refresh(folder: Path) -> datetime | None:
+    """Return when *Refresh Firefox* made the profile; None if it did not, or if that is unknown.
+
+    `times.json` then has `"reset": <milliseconds since 1970>` (toolkit/modules/ProfileAge.sys.mjs,
+    and as Firefox 153 writes it).
+    """
+    try:
+        reset = json.loads(read_text(folder / "times.json", _TIMES_LIMIT))["reset"]
+        return datetime.fromtimestamp(reset / 1000, UTC)
+    except (ValueError, TypeError, LookupError, OverflowError, OSError, RecursionError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

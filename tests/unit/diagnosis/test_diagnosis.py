@@ -204,6 +204,11 @@ def test_a_lone_key_is_of_a_refresh_or_of_an_unfinished_request(
         assert advice in hint(found)
     assert report.status == 20
     assert report.outcome.reason == "there is a private key, but not its certificate"
+    assert "refreshed" not in codes(report)
+    (new / "times.json").write_text('{"created":1,"source":"reset","reset":1796086414405}')
+    report = look(new)
+    assert "on 2026-12-01" in finding(report, "refreshed").message
+    assert hint(finding(report, "key-without-certificate")).startswith("Look in the old profile")
     assert "leave `--profile` out" not in hint(
         finding(look(new, left_behind=[]), "key-without-certificate")
     )

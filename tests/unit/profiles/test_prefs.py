@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.profiles.settings import PREFERENCES_LIMIT, parse_preferences, read_preferences
+from nssbackup.profiles.settings import (
+    PREFERENCES_LIMIT,
+    last_refresh,
+    parse_preferences,
+    read_preferences,
+)
 
 # As Firefox 153 writes it (modules/libpref/Preferences.cpp, PREFS_FILE_CONTENTS…).
 WRITTEN = r"""// Mozilla User Preferences
@@ -115,3 +120,14 @@ def test_what_is_no_file_or_too_large_sets_nothing(tmp_path: Path) -> None:
         file.write(b'user_pref("a", true);\n')
         file.truncate(PREFERENCES_LIMIT + 1)
     assert read_preferences(tmp_path / "large") == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "7", '{"created":1}', '{"reset":null}', '{"reset":"x"}', '{"reset":1e999}',
+     '{"reset":99999999999999999999}', '{"reset":NaN}', "[" * 60_000],
+)  # fmt: skip
+def test_a_profile_that_no_refresh_made(tmp_path: Path, text: str) -> None:
+    assert last_refresh(tmp_path) is None
+    (tmp_path / "times.json").write_text(text)
+    assert last_refresh(tmp_path) is None
