@@ -52,6 +52,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="try a fault at every system call, not at a share of them: minutes more",
     )
+    parser.addoption(
+        "--all-on-windows",
+        action="store_true",
+        help="run the whole suite on Windows' Python under Wine, not a share of it: an hour more",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import textwrap
@@ -254,16 +255,22 @@ def _failures_told(stream: TextIO) -> Iterator[None]:
     try:
         yield
         stream.flush()
-    except BrokenPipeError:
-        # `nssbackup list | head -1`: the reader has read enough.
-        _discard(stream)
     except OSError as error:
         _discard(stream)
+        if _reader_is_gone(error):
+            return
         if stream is sys.stderr:
             message = f"standard error can't be written: {reason(error)}"
             raise StandardErrorError(message) from error
         message = f"standard output can't be written: {reason(error)}"
         raise StreamError(message) from error
+
+
+def _reader_is_gone(error: OSError) -> bool:
+    """Return whether the reader of a pipe has read enough, as in `nssbackup list | head -1`."""
+    # Windows' ERROR_NO_DATA, which is what `| more` and then q gives, becomes EINVAL in Python.
+    windows = sys.platform == "win32" and error.errno == errno.EINVAL
+    return isinstance(error, BrokenPipeError) or windows
 
 
 def _is_lost(stream: TextIO) -> bool:

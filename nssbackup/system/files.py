@@ -273,7 +273,7 @@ def _is_abandoned(path: Path) -> bool:
     facts = path.lstat()
     if not stat.S_ISREG(facts.st_mode):
         return False
-    if not _ON_WINDOWS:
+    if sys.platform != "win32":
         if facts.st_uid != os.geteuid():
             return False
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -287,7 +287,8 @@ class Cli:
 def finish(process: subprocess.Popen[bytes], stdin: bytes | None = None) -> Result:
     """Wait for the end of a command."""
     out, err = process.communicate(stdin, LIMIT)
-    return Result(process.returncode, out.decode(), err.decode())
+    stdout, stderr = (said.decode().replace("\r\n", "\n") for said in (out, err))
+    return Result(process.returncode, stdout, stderr)
 
 
 def unprivileged() -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +38,7 @@ def verify(
     password = None
     if password_file is not None:
         password = passwords.read_file(password_file, "--password-file")
-    report = VerifyReport(tuple(_verified(files, password, printer)))
+    report = VerifyReport(tuple(_verified(tuple(_expanded(files)), password, printer)))
     if json:
         printer.document(report.to_json())
     else:
@@ -46,6 +47,14 @@ def verify(
     statuses = [file.error.exit_status for file in report.files if file.error]
     if statuses:
         raise typer.Exit(statuses[0])
+
+
+def _expanded(files: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files; on Windows, whose shells do not, expand patterns such as `*.pfx`."""
+    for file in files:
+        is_pattern = sys.platform == "win32" and not file.exists()
+        found = sorted(file.parent.glob(file.name)) if is_pattern else []
+        yield from found or [file]
 
 
 def _verified(
