@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nssbackup.backups.faults import faults_of
+from nssbackup.backups.kinds import pfx_of
 from nssbackup.diagnosis.selection import identity_warnings
 from nssbackup.errors import BackupError, NssBackupError, VerificationError, reason
 from nssbackup.identity.model import Identity
@@ -110,16 +111,18 @@ def verify_backup(path: Path, password: Secret) -> VerifiedFile:
 
 
 def read_backup(path: Path) -> bytes:
-    """Return the bytes of a regular file, up to the size of a PFX.
+    """Return the PFX in a regular file.
 
     Raises:
-        UnreadableBackupError: it can't be read.
+        UnreadableBackupError: the file can't be read.
+        DamagedBackupError: it is recognised as something else.
     """
     try:
-        return read_bounded(path, FILE_BYTES)
+        data = read_bounded(path, FILE_BYTES)
     except OSError as error:
         message = f"`{path}` can't be read: {reason(error)}"
         raise UnreadableBackupError(message) from error
+    return pfx_of(data, path.name)
 
 
 def flaw(contents: PfxContents) -> VerificationError | None:

@@ -499,6 +499,7 @@ def test_what_is_missing_above_a_certificate_is_told(written: Written) -> None:
 def test_a_file_of_8_mib_is_read_and_a_larger_one_is_not(tmp_path: Path) -> None:
     path = tmp_path / "sparse.pfx"
     with path.open("wb") as file:
+        file.write(b"x")
         file.truncate(8 * 1024 * 1024)
     assert len(read_backup(path)) == 8 * 1024 * 1024
     with path.open("ab") as file:
