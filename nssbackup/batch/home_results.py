@@ -9,8 +9,10 @@ from nssbackup.batch.report import BatchItem, HomeResult, HomeStatus
 from nssbackup.batch.search import UserSearch, purpose_of
 from nssbackup.batch.state import HomeRecord
 from nssbackup.batch.users import Source, User
+from nssbackup.diagnosis.settings import hiding_setting
 from nssbackup.identity.model import Identity
 from nssbackup.stores.inventory import Inventory
+from nssbackup.system.ownership import as_owner
 
 Homes = tuple[HomeResult, ...]
 
@@ -85,6 +87,10 @@ def with_notes(
         source = search.source_of(profile)
         if note not in told:
             notes[str(source.path)].append(f"profile `{profile.name}` of `{source.user}`: {note}")
+    without = {home.home for home in homes if home.status == "no-certificate"}
+    for source, note in _reasons(search, inventory):
+        if str(source.path) in without:
+            notes[str(source.path)].append(note)
     for identity in keyless:
         source = search.source_of(identity.profile)
         notes[str(source.path)].append(
@@ -92,6 +98,26 @@ def with_notes(
             f" profile of `{source.user}`: run `nssbackup doctor` as that user to see why"
         )
     return tuple(replace(home, notes=tuple(notes[home.home])) for home in homes)
+
+
+@as_owner()
+def _reasons(search: UserSearch, inventory: Inventory | None) -> list[tuple[Source, str]]:
+    """Return why profiles may hold no certificate, as `doctor` finds it."""
+    found = []
+    for profile in search.profiles:
+        if setting := hiding_setting(profile):
+            source = search.source_of(profile)
+            note = f"profile `{profile.name}` of `{source.user}` keeps no certificates: {setting}"
+            found.append((source, note))
+    for profile, keys in inventory.orphans if inventory else ():
+        source = search.source_of(profile)
+        note = (
+            f"profile `{profile.name}` of `{source.user}` has {len(keys)} private"
+            f" {'key' if len(keys) == 1 else 'keys'} without a certificate: run `nssbackup doctor`"
+            " as that user to see why"
+        )
+        found.append((source, note))
+    return found
 
 
 def _is_of(item: BatchItem, source: Source) -> bool:

@@ -102,7 +102,10 @@ class UserSearch:
                     own = self._error_of(profile) or error
                     self.failures.append(Failure(own, self.source_of(profile), profile))
             return None
+        known = {failure.folder for failure in self.failures}
         for failure in inventory.failures:
+            if failure.profile.path in known:  # a closed folder
+                continue
             source = self.source_of(failure.profile)
             self.failures.append(Failure(failure.error, source, failure.profile))
         return inventory

@@ -148,6 +148,10 @@ def test_list_and_export_just_work(
     assert _objects(user.profile) == (1, 0)
     assert _objects(user.left)[0] == 1
     before = [snapshot_of(folder) for folder in (user.profile, user.left)]
+    found = user.cli.run("doctor", "--json").document["profiles"]
+    codes = [{one["code"] for one in each["findings"]} for each in found]
+    assert {"refreshed", "certificate-elsewhere"} <= codes[0]
+    assert "refreshed" not in codes[1]
     rows = user.rows()
     assert {(row["sha256"], row["key"]["present"]) for row in rows} == {
         (user.wanted.fingerprint, True)

@@ -290,7 +290,7 @@ def test_what_keeps_us_out_is_a_row() -> None:
             assert item.error is not None
             assert (item.error["status"], item.error["code"]) == (11, "store-unreadable")
             assert "permission denied" in str(item.error["message"])
-            assert "as root" in str(item.error["hint"])
+            assert "as `root`" in str(item.error["hint"])
 
 
 def test_a_home_that_is_gone_is_a_row(tmp_path: Path, options: BatchOptions) -> None:
@@ -308,6 +308,16 @@ def test_a_home_without_a_profile_is_nothing(tmp_path: Path, options: BatchOptio
     assert (found.profiles, found.identities, found.status) == (0, 0, "no-certificate")
     assert os.listdir(options.folder) == [".nssbackup"]  # noqa: PTH208 - names
     assert os.listdir(options.folder / ".nssbackup") == []  # noqa: PTH208 - names
+
+
+def test_why_a_home_has_no_certificate_is_told(tmp_path: Path, options: BatchOptions) -> None:
+    home = add_home(tmp_path / "homes", "jane", "key-without-certificate")
+    (profile_in(home) / "user.js").write_text('user_pref("security.nocertdb", true);')
+    outcome = back_up_user(jane(home), options)
+    assert homes(outcome) == ["no-certificate"]
+    setting, key = notes_of(outcome)
+    assert setting.endswith("of `jane` keeps no certificates: `security.nocertdb` is set")
+    assert "1 private key without a certificate" in key
 
 
 def test_a_wipo_certificate_without_key_is_told(tmp_path: Path, options: BatchOptions) -> None:
