@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import count
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec
@@ -204,8 +205,12 @@ def irregular() -> Mapping[str, Mapping[str, bytes]]:
             ),
         },
     }
+    serial = count(0x1001)  # NSS keeps one certificate of an issuer and a number
     made = {
-        kind: {label: parts.sign() for label, parts in inputs.items()}
+        kind: {
+            label: replace(parts, serial=integer(next(serial))).sign()
+            for label, parts in inputs.items()
+        }
         for kind, inputs in kinds.items()
     }
     der = plain.sign()
