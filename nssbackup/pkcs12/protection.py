@@ -13,134 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat import asn1
-from cryptography.hazmat.decrepit.ciphers import algorithms as decrepit
-from cryptography.hazmat.primitives.ciphers import Cipher, modes
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.x509 import ObjectIdentifier
 
 from nssbackup.errors import DamagedBackupError, UnsupportedBackupError
-from nssbackup.pkcs12 import kdf, rc2, structure
+from nssbackup.pkcs12 import ciphers, kdf, structure
+from nssbackup.pkcs12.ciphers import AES_BLOCK, CipherKey, CipherKind
 from nssbackup.pkcs12.formats import Format
 from nssbackup.pkcs12.kdf import Hash, Kdf, Pbkdf1, Pbkdf2, Pkcs12Kdf, check_parameters
 from nssbackup.pkcs12.structure import AlgorithmIdentifier
 
 _SALT_BYTES = 16
-_AES_BLOCK = 16
-_3DES_KEY = 24
 # No HMAC here has a block of more than 128 bytes: a longer key would gain nothing.
 _PBMAC1_KEY_BYTES = range(1, 128 + 1)
-
-# The name of an algorithm here for which `cryptography` has none.
-_RC2 = "RC2"
-
-
-@dataclass(frozen=True, slots=True)
-class CipherKind:
-    """A cipher with the lengths of its key and IV in bytes; the IV of a stream cipher is empty."""
-
-    name: str
-    cipher: str
-    key: int
-    iv: int = 8
-
-
-# RFC 7292, appendix C: PKCS#12 v1.
-_PKCS12_PBE = {
-    ObjectIdentifier(f"1.2.840.113549.1.12.1.{number}"): kind
-    for number, kind in (
-        (1, CipherKind("RC4-128 (PBE-SHA1)", "ARC4", 16, 0)),
-        (2, CipherKind("RC4-40 (PBE-SHA1)", "ARC4", 5, 0)),
-        (3, CipherKind("3DES (PBE-SHA1)", "TripleDES", 24)),
-        (4, CipherKind("2-key 3DES (PBE-SHA1)", "TripleDES", 16)),
-        (5, CipherKind("RC2-128 (PBE-SHA1)", _RC2, 16)),
-        (6, CipherKind("RC2-40 (PBE-SHA1)", _RC2, 5)),
-    )
-}
-_PBE_SHA1_3DES = ObjectIdentifier("1.2.840.113549.1.12.1.3")
-# RFC 8018, A.3: PKCS#5 v1.5.
-_PKCS5_PBE: dict[ObjectIdentifier, tuple[CipherKind, Hash]] = {
-    ObjectIdentifier("1.2.840.113549.1.5.3"): (CipherKind("DES (PBE-MD5)", "TripleDES", 8), "md5"),
-    ObjectIdentifier("1.2.840.113549.1.5.6"): (CipherKind("RC2-64 (PBE-MD5)", _RC2, 8), "md5"),
-    ObjectIdentifier("1.2.840.113549.1.5.10"): (
-        CipherKind("DES (PBE-SHA1)", "TripleDES", 8),
-        "sha1",
-    ),
-    ObjectIdentifier("1.2.840.113549.1.5.11"): (CipherKind("RC2-64 (PBE-SHA1)", _RC2, 8), "sha1"),
-}
-# RFC 8018, B.2, and RFC 3657: the ciphers of PBES2.
-_PBES2 = {
-    **{
-        oid: CipherKind(f"AES-{8 * size}-CBC", "AES", size, _AES_BLOCK)
-        for size, oid in structure.AES_CBC_OIDS.items()
-    },
-    ObjectIdentifier("1.2.840.113549.3.7"): CipherKind("3DES-CBC", "TripleDES", 24),
-    ObjectIdentifier("1.3.14.3.2.7"): CipherKind("DES-CBC", "TripleDES", 8),
-    **{
-        ObjectIdentifier(f"1.2.392.200011.61.1.1.1.{number}"): CipherKind(
-            f"Camellia-{8 * size}-CBC", "Camellia", size, 16
-        )
-        for number, size in ((2, 16), (3, 24), (4, 32))
-    },
-}
-# What a PFX may name and nobody here opens (RFC 5084; RFC 7914).
-_OTHER_NAMES = {
-    ObjectIdentifier(dotted): name
-    for dotted, name in (
-        ("1.2.840.113549.3.2", "RC2-CBC"),
-        ("2.16.840.1.101.3.4.1.6", "AES-128-GCM"),
-        ("2.16.840.1.101.3.4.1.26", "AES-192-GCM"),
-        ("2.16.840.1.101.3.4.1.46", "AES-256-GCM"),
-        ("1.3.6.1.4.1.11591.4.11", "scrypt"),
-        ("2.16.840.1.101.3.4.2.6", "SHA-512/256"),
-    )
-}
-
-
-@dataclass(frozen=True, slots=True)
-class CipherKey:
-    """A cipher with its key and IV; a block cipher is in CBC mode, padded as in RFC 8018, 6.1.1."""
-
-    kind: CipherKind
-    key: bytes = field(repr=False)
-    iv: bytes = field(repr=False)
-
-    def encrypt(self, plaintext: bytes) -> bytes:
-        """Pad and encrypt with a block cipher."""
-        padding = len(self.iv) - len(plaintext) % len(self.iv)
-        encryptor = self._cipher().encryptor()
-        return encryptor.update(plaintext + bytes([padding]) * padding) + encryptor.finalize()
-
-    def decrypt(self, ciphertext: bytes) -> bytes | None:
-        """Decrypt and remove the padding, or return None if the padding is wrong.
-
-        One wrong key in about 256 gives a plausible padding; without one, every key does.
-        """
-        block = self.kind.iv
-        if not ciphertext or (block and len(ciphertext) % block):
-            return None
-        if self.kind.cipher == _RC2:
-            padded = rc2.decrypt_cbc(self.key, 8 * self.kind.key, self.iv, ciphertext)
-        else:
-            decryptor = self._cipher().decryptor()
-            padded = decryptor.update(ciphertext) + decryptor.finalize()
-        if not block:
-            return padded
-        padding = padded[-1]
-        if not 1 <= padding <= block or padded[-padding:] != bytes([padding]) * padding:
-            return None
-        return padded[:-padding]
-
-    def cost(self, ciphertext: bytes) -> int:
-        """Return what `decrypt` costs in rounds of HMAC-SHA-256: little, but for RC2 in Python."""
-        return 400 * (len(ciphertext) // rc2.BLOCK) if self.kind.cipher == _RC2 else 0
-
-    def _cipher(self) -> Cipher[modes.CBC | None]:
-        key = self.key
-        if self.kind.cipher == "TripleDES" and self.kind.key < _3DES_KEY:
-            # Two keys: the first is used again. DES: all three are the same.
-            key = (key * 3)[:_3DES_KEY]
-        algorithm = AES if self.kind.cipher == "AES" else getattr(decrepit, self.kind.cipher)
-        return Cipher(algorithm(key), modes.CBC(self.iv) if self.kind.iv else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +62,7 @@ class Pbes2:
         derivation = structure.Pbkdf2Parameters(
             salt=self.kdf.salt, iterations=self.kdf.rounds, key_length=None, prf=prf
         )
-        cipher = next(oid for oid, kind in _PBES2.items() if kind == self.kind)
+        cipher = next(oid for oid, kind in ciphers.PBES2.items() if kind == self.kind)
         parameters = structure.SchemeParameters(
             derivation=AlgorithmIdentifier(
                 algorithm=structure.PBKDF2, parameters=structure.opened(derivation)
@@ -228,7 +112,7 @@ class Pbes1:
     def algorithm(self) -> AlgorithmIdentifier:
         """Return the AlgorithmIdentifier."""
         parameters = structure.Pbes1Parameters(salt=self.salt, iterations=self.rounds)
-        oid = next(oid for oid, kind in _PKCS12_PBE.items() if kind == self.kind)
+        oid = next(oid for oid, kind in ciphers.PKCS12_PBE.items() if kind == self.kind)
         return AlgorithmIdentifier(algorithm=oid, parameters=structure.opened(parameters))
 
 
@@ -293,13 +177,13 @@ def unsupported(name: str) -> UnsupportedBackupError:
 
 def name_of(oid: ObjectIdentifier) -> str:
     """Return the name of an algorithm, or its dotted number if unknown."""
-    if oid in _PKCS12_PBE or oid in _PBES2:
-        return {**_PKCS12_PBE, **_PBES2}[oid].name
-    if oid in _PKCS5_PBE:
-        return _PKCS5_PBE[oid][0].name
+    if oid in ciphers.PKCS12_PBE or oid in ciphers.PBES2:
+        return {**ciphers.PKCS12_PBE, **ciphers.PBES2}[oid].name
+    if oid in ciphers.PKCS5_PBE:
+        return ciphers.PKCS5_PBE[oid][0].name
     if oid in structure.HASH_BY_OID:
         return _hash_name(structure.HASH_BY_OID[oid])
-    return _OTHER_NAMES.get(oid, oid.dotted_string)
+    return ciphers.OTHER_NAMES.get(oid, oid.dotted_string)
 
 
 def new_encryption(pfx_format: Format, rounds: int) -> Encryption:
@@ -307,17 +191,17 @@ def new_encryption(pfx_format: Format, rounds: int) -> Encryption:
     salt = os.urandom(_SALT_BYTES)
     if pfx_format.scheme == "pbe-sha1-3des":
         return pbe_sha1_3des(salt, rounds)
-    return pbes2_aes(Pbkdf2(salt, rounds, "sha256", 32), os.urandom(_AES_BLOCK))
+    return pbes2_aes(Pbkdf2(salt, rounds, "sha256", 32), os.urandom(AES_BLOCK))
 
 
 def pbes2_aes(derivation: Pbkdf2, iv: bytes) -> Pbes2:
     """Return PBES2 with AES-CBC and a key of the derived length."""
-    return Pbes2(derivation, iv, _PBES2[structure.AES_CBC_OIDS[derivation.length]])
+    return Pbes2(derivation, iv, ciphers.PBES2[structure.AES_CBC_OIDS[derivation.length]])
 
 
 def pbe_sha1_3des(salt: bytes, rounds: int) -> Pbes1:
     """Return pbeWithSHAAnd3-KeyTripleDES-CBC."""
-    return Pbes1(_PKCS12_PBE[_PBE_SHA1_3DES], salt, rounds)
+    return Pbes1(ciphers.PKCS12_PBE[ciphers.PBE_SHA1_3DES], salt, rounds)
 
 
 def sharing_salt(other: Encryption) -> Encryption:
@@ -327,7 +211,7 @@ def sharing_salt(other: Encryption) -> Encryption:
     would mean one IV.
     """
     if isinstance(other, Pbes2):
-        return replace(other, iv=os.urandom(_AES_BLOCK))
+        return replace(other, iv=os.urandom(AES_BLOCK))
     return replace(other, salt=os.urandom(_SALT_BYTES))
 
 
@@ -352,13 +236,13 @@ def encryption_of(algorithm: AlgorithmIdentifier) -> AnyEncryption:
     oid = algorithm.algorithm
     if oid == structure.PBES2:
         return _pbes2(algorithm)
-    if oid not in _PKCS12_PBE and oid not in _PKCS5_PBE:
+    if oid not in ciphers.PKCS12_PBE and oid not in ciphers.PKCS5_PBE:
         return Other(name_of(oid), None)
     parameters = structure.inner(structure.Pbes1Parameters, algorithm.parameters)
     check_parameters(parameters.salt, parameters.iterations)
-    if oid in _PKCS12_PBE:
-        return Pbes1(_PKCS12_PBE[oid], parameters.salt, parameters.iterations)
-    kind, hash_name = _PKCS5_PBE[oid]
+    if oid in ciphers.PKCS12_PBE:
+        return Pbes1(ciphers.PKCS12_PBE[oid], parameters.salt, parameters.iterations)
+    kind, hash_name = ciphers.PKCS5_PBE[oid]
     return Pbes1(kind, parameters.salt, parameters.iterations, hash_name)
 
 
@@ -386,13 +270,13 @@ def _pbes2(algorithm: AlgorithmIdentifier) -> AnyEncryption:
     if parameters.derivation.algorithm != structure.PBKDF2:
         name = f"{cipher}, {name_of(parameters.derivation.algorithm)}"
         return Other(name, None)
-    kind = _PBES2.get(parameters.scheme.algorithm)
+    kind = ciphers.PBES2.get(parameters.scheme.algorithm)
     derivation = _pbkdf2(parameters.derivation, kind.key if kind else None)
     if kind is None:
         return Other(f"{cipher}, {_pbkdf2_name(derivation)}", derivation.rounds)
     if kind.cipher == "AES" and derivation.length in structure.AES_CBC_OIDS:
         # NSS before 3.34 wrote AES-256 under the OID of AES-128 (Mozilla bug 1416265).
-        kind = _PBES2[structure.AES_CBC_OIDS[derivation.length]]
+        kind = ciphers.PBES2[structure.AES_CBC_OIDS[derivation.length]]
     iv = structure.inner(bytes, parameters.scheme.parameters)
     if len(iv) != kind.iv or derivation.length != kind.key:
         message = f"the parameters of the PFX's {cipher} contradict one another"

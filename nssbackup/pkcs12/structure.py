@@ -56,7 +56,6 @@ AES_CBC_OIDS: dict[int, ObjectIdentifier] = {
 }
 HASH_BY_OID = {oid: name for name, oid in HASH_OIDS.items()}
 HASH_BY_HMAC_OID = {oid: name for name, oid in HMAC_OIDS.items()}
-AES_BYTES_BY_OID = {oid: size for size, oid in AES_CBC_OIDS.items()}
 
 SEQUENCE = b"\x30"
 OCTET_STRING = b"\x04"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nssbackup.pkcs12 import rc2
+from nssbackup.pkcs12 import ciphers
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,5 @@ from nssbackup.pkcs12 import rc2
     ],
 )
 def test_vectors(key: str, bits: int, plaintext: str, ciphertext: str) -> None:
-    found = rc2.decrypt_cbc(bytes.fromhex(key), bits, bytes(8), bytes.fromhex(ciphertext))
+    found = ciphers.decrypt_rc2(bytes.fromhex(key), bits, bytes(8), bytes.fromhex(ciphertext))
     assert found.hex() == plaintext
