@@ -17,7 +17,7 @@ from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Identity
 from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.pkcs12 import MODERN, PfxWriter
-from nssbackup.restore.restore import by_hand
+from nssbackup.restore.staging import by_hand
 from nssbackup.secret import Secret
 from tests.builders.store import ec_key, issue, name
 from tests.cli.runner import CTRL_C, CTRL_D, Cli, Result, names, unprivileged

@@ -12,12 +12,8 @@ from typing import Any
 
 from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
-from nssbackup.restore.restore import (
-    RestoreDialogue,
-    RestoreOptions,
-    RestoreReport,
-    restore_backup,
-)
+from nssbackup.restore.restore import RestoreDialogue, RestoreReport, restore_backup
+from nssbackup.restore.staging import RestoreOptions
 from nssbackup.secret import Secret
 from nssbackup.stores import EngineName
 from tests import FIXTURES

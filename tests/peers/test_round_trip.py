@@ -16,7 +16,8 @@ from nssbackup.backups.writing import Dialogue
 from nssbackup.identity.model import Profile
 from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, PfxContents, PfxWriters, open_pfx
 from nssbackup.profiles import resolve_profile
-from nssbackup.restore.restore import RestoreDialogue, RestoreOptions, restore_backup
+from nssbackup.restore.restore import RestoreDialogue, restore_backup
+from nssbackup.restore.staging import RestoreOptions
 from nssbackup.secret import Secret
 from nssbackup.stores import EngineName
 from nssbackup.stores.nss import NssEngine

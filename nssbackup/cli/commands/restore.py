@@ -21,7 +21,8 @@ from nssbackup.cli.printer import Printer
 from nssbackup.cli.questions import choose_profile, select_on
 from nssbackup.cli.text import show_restore
 from nssbackup.profiles import find_targets
-from nssbackup.restore.restore import RestoreDialogue, RestoreOptions, restore_backup
+from nssbackup.restore.restore import RestoreDialogue, restore_backup
+from nssbackup.restore.staging import RestoreOptions
 
 _Profile = Annotated[
     str | None,

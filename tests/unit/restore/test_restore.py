@@ -31,14 +31,9 @@ from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Profile
 from nssbackup.profiles.folder import store_in
 from nssbackup.restore import writer
-from nssbackup.restore.restore import (
-    RestoreDialogue,
-    RestoreOptions,
-    RestoreReport,
-    by_hand,
-    restore_backup,
-)
+from nssbackup.restore.restore import RestoreDialogue, RestoreReport, restore_backup
 from nssbackup.restore.rows import Rows
+from nssbackup.restore.staging import RestoreOptions, by_hand
 from nssbackup.secret import Secret
 from nssbackup.stores import open_store
 from tests import is_root
