@@ -156,7 +156,7 @@ _NoEscrow = Annotated[
 ]
 
 
-def batch(  # noqa: PLR0913 - one parameter per option
+def batch(
     output: _Folder,
     roots: _Root = None,
     home: _Homes = None,

@@ -16,7 +16,7 @@ from nssbackup.errors import NoProfileError
 from nssbackup.profiles import applications_named
 
 
-def doctor(  # noqa: PLR0913 - one parameter per option
+def doctor(
     cert: Cert = None,
     profile: Profiles = None,
     app: Apps = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -108,7 +108,19 @@ _CertificateOnly = Annotated[
 ]
 
 
-def export(  # noqa: PLR0913 - one parameter per option
+# Options that make no sense together, by the names of the parameters.
+_EXCLUDED = {
+    "certificate": ("cert",),
+    "all_matches": ("certificate", "certificate_only", "eml", "mail_to", "name"),
+    "certificate_only": (
+        *("for_", "format_", "kdf_rounds", "eml", "mail_to", "name"),
+        *("password_file", "generate_password", "primary_password_file"),
+    ),
+}
+
+
+def export(
+    context: typer.Context,
     cert: Cert = None,
     output: _Output = "",
     profile: Profiles = None,
@@ -142,40 +154,10 @@ def export(  # noqa: PLR0913 - one parameter per option
     passwords.check_one_source(
         password_file=password_file, generate=generate_password, primary=primary_password_file
     )
-    if certificate is not None and cert is not None:
-        _refuse_together("--certificate", "CERT")
-    if all_matches:
-        about_one = {
-            "--certificate": certificate,
-            "--certificate-only": certificate_only or None,
-            "--eml": eml,
-            "--mail-to": mail_to,
-            "--name": name,
-        }
-        _refuse_any("--all-matches", about_one)
-    if certificate_only:
-        about_keys = {
-            "--for": for_,
-            "--format": format_,
-            "--kdf-rounds": kdf_rounds,
-            "--eml": eml,
-            "--mail-to": mail_to,
-            "--name": name,
-            "--password-file": password_file,
-            "--generate-password": generate_password or None,
-            "--primary-password-file": primary_password_file,
-        }
-        _refuse_any("--certificate-only", about_keys)
+    _check_together(context.params)
     destination, formats = chosen_formats(for_, format_)
-    new = NewBackup(
-        printer,
-        formats,
-        destination,
-        kdf_rounds,
-        password_file,
-        generate_password,
-        mailed=eml is not None,
-    )
+    new = NewBackup(printer, formats, destination, kdf_rounds, password_file, generate_password)
+    new.mailed = eml is not None
     if not certificate_only:
         new.start_derivations()
     found = search(profile, app, printer)
@@ -199,11 +181,8 @@ def export(  # noqa: PLR0913 - one parameter per option
         detail=printer.detail,
     )
     if all_matches:
-        _show_all(
-            nssbackup.export_all(found.profiles, options, dialogue, found.left_behind),
-            new.generated,
-            printer,
-        )
+        reports = nssbackup.export_all(found.profiles, options, dialogue, found.left_behind)
+        _show_all(reports, new.generated, printer)
         return
     run = nssbackup.export_certificate if certificate_only else nssbackup.export_identity
     report = replace(
@@ -230,15 +209,25 @@ def _show_all(report: ExportsReport, generated: Secret | None, printer: Printer)
         raise typer.Exit(report.error.exit_status)
 
 
-def _refuse_any(option: str, others: Mapping[str, object]) -> None:
-    for other, value in others.items():
-        if value is not None:
-            _refuse_together(option, other)
+def _check_together(given: Mapping[str, object]) -> None:
+    """Check the options given by the table.
+
+    Raises:
+        UsageError: two of them exclude each other.
+    """
+    for name, others in _EXCLUDED.items():
+        for other in others:
+            if _is_given(given[name]) and _is_given(given[other]):
+                message = f"`{_as_typed(name)}` and `{_as_typed(other)}` exclude each other"
+                raise UsageError(message)
 
 
-def _refuse_together(option: str, other: str) -> NoReturn:
-    message = f"`{option}` and `{other}` exclude each other"
-    raise UsageError(message)
+def _is_given(value: object) -> bool:
+    return value is not None and value is not False and value not in ([], ())
+
+
+def _as_typed(name: str) -> str:
+    return "CERT" if name == "cert" else f"--{name.strip('_').replace('_', '-')}"
 
 
 def _mail_options(eml: str | None, to: Sequence[str] | None, *, force: bool) -> MailOptions | None:

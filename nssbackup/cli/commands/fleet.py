@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -139,7 +139,7 @@ _Become = Annotated[
 ]
 
 
-def fleet(  # noqa: PLR0913 - one parameter per option
+def fleet(
     inventory: _Inventory,
     output: _Folder,
     limit: _Limit = None,
@@ -202,9 +202,9 @@ def fleet(  # noqa: PLR0913 - one parameter per option
         "certificates": cert,
         "all_issuers": all_issuers,
         "expired": expired,
+        "force": force,
         "for": for_,
         "format": format_,
-        "force": force,
     }
     options = FleetOptions(
         Play(
@@ -223,11 +223,7 @@ def fleet(  # noqa: PLR0913 - one parameter per option
         variables={key: value for key, value in variables.items() if value},
     )
     with _private_files():
-        report = back_up_fleet(
-            options,
-            lambda host, step: printer.say(f"{host}: {step}" if host else step),
-            printer.warn,
-        )
+        report = back_up_fleet(options, _shown_by(printer), printer.warn)
     if generated and not escrow_cert:
         warn_of_passwords(report, printer)
     if json:
@@ -236,6 +232,10 @@ def fleet(  # noqa: PLR0913 - one parameter per option
         show_fleet(report, printer)
     if report.totals["failed"]:
         raise typer.Exit(SOME_FAILED)
+
+
+def _shown_by(printer: Printer) -> Callable[[str, str], None]:
+    return lambda host, step: printer.say(f"{host}: {step}" if host else step)
 
 
 def _text(path: Path | None) -> str | None:
@@ -259,7 +259,7 @@ def _source(inventory: str) -> str:
     Raises:
         UsageError: there is no such file.
     """
-    if os.path.exists(inventory):  # noqa: PTH110 - Path's own raises for a long list of hosts
+    if os.path.exists(inventory):
         return str(Path(inventory).absolute())
     if "," in inventory:
         return inventory

@@ -59,7 +59,7 @@ def profiles(
         printer.table(profile_table(report))
 
 
-def list_identities(  # noqa: PLR0913 - one parameter per option
+def list_identities(
     cert: CertShown = None,
     profile: Profiles = None,
     app: Apps = None,

@@ -35,7 +35,7 @@ from nssbackup.cli.text import show_export
 if TYPE_CHECKING:
     from nssbackup.identity.model import Profile
 
-_OLD_PASSWORD_FILE = "--old-password-file"  # noqa: S105 - the name of an option
+_OLD_PASSWORD_FILE = "--old-password-file"
 
 _Output = Annotated[
     str | None,
@@ -68,7 +68,7 @@ _OldPasswordFile = Annotated[
 ]
 
 
-def repassword(  # noqa: PLR0913 - one parameter per option
+def repassword(
     file: BackupFile,
     output: _Output = None,
     for_: For = None,

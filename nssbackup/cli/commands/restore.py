@@ -59,7 +59,7 @@ _PasswordFile = Annotated[
 ]
 
 
-def restore(  # noqa: PLR0913 - one parameter per option
+def restore(
     file: BackupFile,
     profile: _Profile = None,
     cert: CertInFile = None,

@@ -205,7 +205,7 @@ def _typed_path(printer: Printer, answer: str, folder: Path | None = None) -> Pa
         answer = answer[1:-1]
     elif os.sep == "/":
         answer = re.sub(r"\\(.)", r"\1", answer)
-    path = Path(os.path.expanduser(answer))  # noqa: PTH111 - Path's own raises for an unknown user
+    path = Path(os.path.expanduser(answer))
     current = folder or current_folder()
     return current / path if current else path
 
