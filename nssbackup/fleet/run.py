@@ -31,10 +31,11 @@ from nssbackup.fleet.reports import HostDocument, failed_host, read_document
 from nssbackup.fleet.transfer import LOCK_FILE
 from nssbackup.system.files import make_folder
 from nssbackup.system.locking import only_run
+from nssbackup.system.scratch import scratch_folder
 
 # Every POSIX system has it, and every user may make private folders in it.
 _SHORT = "/tmp"  # noqa: S108 - a private folder in it
-_MAX_TEMPORARY = 50
+_MAX_TEMPORARY = 44
 
 # A variable given here replaces all those of its group in the inventory: of most groups only one
 # may be set.
@@ -221,13 +222,11 @@ def private_folder() -> Iterator[Path]:
     """Make a private temporary folder for Ansible, with a path short enough for its sockets.
 
     On macOS a socket's name may have 103 bytes; Python 3.13 and Ansible 2.19 add 50 to the path.
+    What a run that is killed leaves in it, passwords for the hosts too, is removed by the next one.
     """
     short = len(os.fsencode(tempfile.gettempdir())) <= _MAX_TEMPORARY or os.name != "posix"
-    # Ansible may still be writing while it ends.
-    with tempfile.TemporaryDirectory(
-        prefix="nssbackup-", dir=None if short else _SHORT, ignore_cleanup_errors=True
-    ) as name:
-        yield Path(name)
+    with scratch_folder(None if short else _SHORT) as folder:
+        yield folder
 
 
 def _new(folder: Path) -> Path:

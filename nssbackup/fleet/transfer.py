@@ -11,6 +11,7 @@ What a file is for is told by its name, which `batch` gives it. Other files are 
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import stat
 import struct
@@ -45,9 +46,13 @@ MAX_FILES = 200_000
 MAX_FILE = 256 * 1024 * 1024
 MAX_ALL = 4 * 1024 * 1024 * 1024
 
+_BLOCK = 1 << 20
+
 # Of use only while a program runs.
 _WORKING_FILES = frozenset({"lock", LOCK_FILE, PASSWORDS_ELSEWHERE})
 _BACKUP, _STATE = ".pfx", ".json"
+# A backup that its successor would have replaced.
+_EARLIER = re.compile(r"\.[0-9a-f]{16}\.pfx$")
 
 # The methods that `pack` uses. Others have errors of their own.
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
@@ -135,7 +140,9 @@ def pack_for_host(folder: Path, archive: Path, files: Mapping[str, Path]) -> Non
 def unpack(archive: Path, folder: Path) -> Unpacked:
     """Put the files of an archive into a host's folder, each under its name only when it is whole.
 
-    Folders are made as needed, for the owner alone. Nothing is removed. What makes a backup usable
+    Folders are made as needed, for the owner alone. Nothing is lost, even if somebody else has
+    taken the host over: escrow is never replaced, and an earlier backup is kept beside its
+    successor, as NAME.<16 digits of its SHA-256>.pfx. What makes a backup usable
     is written before the backup, and what says that there is one after it: a run that is killed
     leaves no `.pfx` without its password.
 
@@ -173,7 +180,7 @@ def _is_for_next_run(name: str) -> bool:
         return last.endswith(_STATE)
     # No user's folder has the escrow's name, in any spelling, or begins with a dot.
     users = folder.casefold() != ESCROW_FOLDER and not folder.startswith(".")
-    return users and last.endswith(_BACKUP)
+    return users and last.endswith(_BACKUP) and not _EARLIER.search(last)
 
 
 def _rank(name: str) -> tuple[int, str]:
@@ -255,18 +262,20 @@ def _check_digests(
         document = parse_document(_contents(file, entries[REPORT_FILES[0]]), host)
     except HostError as error:
         raise DamagedBackupError(error.message) from error
+    digests: dict[str, str] = {}  # several items may name one file
     for item in document.items:
         if item.file is None or item.status not in ("backed-up", "unchanged"):
             continue
         name = item.file.removeprefix(f"{host}/")
-        entry = entries.get(name)
-        if entry is None or _digest(file, entry) != item.sha256:
+        if name in entries and name not in digests:
+            digest = hashlib.sha256()
+            with file.open(entries[name]) as source:
+                for block in iter(lambda: source.read(_BLOCK), b""):
+                    digest.update(block)
+            digests[name] = digest.hexdigest()
+        if name not in digests or digests[name] != item.sha256:
             message = f"`{name}` in the archive is not the file that the report describes"
             raise DamagedBackupError(message)
-
-
-def _digest(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
-    return hashlib.sha256(_contents(file, entry)).hexdigest()
 
 
 def _contents(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
@@ -289,21 +298,30 @@ def _write(
     if name == PASSWORDS_FILE:
         data = _appended(path, data)
     found = path.lstat() if path.is_symlink() or path.exists() else None
-    if found is None:
-        outcome = done.new
-    elif stat.S_ISREG(found.st_mode) and found.st_size == len(data) and path.read_bytes() == data:
+    before = path.read_bytes() if found is not None and stat.S_ISREG(found.st_mode) else None
+    if before == data:
         done.unchanged.append(name)
         return
-    else:
-        outcome = done.replaced
+    if before is not None and name.startswith(f"{ESCROW_FOLDER}/"):
+        path = path.with_name(f"{path.name}.{_digits(data)}")
+    elif before is not None and name.endswith(_BACKUP):
+        _write_checked(path.with_name(f"{path.stem}.{_digits(before)}{_BACKUP}"), before)
+    _write_checked(path, data)
+    (done.new if found is None else done.replaced).append(name)
 
+
+def _write_checked(path: Path, data: bytes) -> None:
     def check(temporary: Path) -> None:
         if temporary.read_bytes() != data:
-            message = f"`{name}` read back from the disk is not what was written"
+            message = f"`{path}` read back from the disk is not what was written"
             raise OutputError(message)
 
     write_verified(path, data, check, replace=True)
-    outcome.append(name)
+
+
+def _digits(data: bytes) -> str:
+    """Return the beginning of the SHA-256, as in the names of escrow files."""
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _appended(path: Path, data: bytes) -> bytes:

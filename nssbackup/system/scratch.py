@@ -34,14 +34,18 @@ _tidied: set[str] = set()
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
+def scratch_folder(parent: str | None = None) -> Iterator[Path]:
     """Make a new folder that only this user may enter, and remove it at the end.
+
+    Args:
+        parent: where to make it; by default in the folder for temporary files.
 
     Raises:
         OSError: there is no place for one.
     """
-    _remove_abandoned(tempfile.gettempdir())
-    folder, descriptor = _new()
+    parent = parent or tempfile.gettempdir()
+    _remove_abandoned(parent)
+    folder, descriptor = _new(parent)
     try:
         yield folder
     finally:
@@ -67,10 +71,10 @@ def wipe(folder: Path) -> None:
             os.unlink(entry.path)  # noqa: PTH108
 
 
-def _new() -> tuple[Path, int | None]:
+def _new(parent: str) -> tuple[Path, int | None]:
     """Return a folder and the descriptor that holds its lock; None if there are no locks."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         with suppress(OSError):  # the umask may have kept even us out; vfat knows no modes
             folder.chmod(0o700)
         descriptor = _locked(folder)

@@ -162,6 +162,26 @@ def test_a_new_report_or_state_is_no_change_and_a_renewed_backup_is(tmp_path: Pa
     assert (home / BACKUP).read_bytes() == b"renewed"
 
 
+def test_an_earlier_backup_and_the_escrow_stay(tmp_path: Path) -> None:
+    home = fill(tmp_path / "home", CONTENTS)
+    escrow = f"escrow/{BACKUP}.0123456789abcdef.p7m"
+    theirs = {BACKUP: b"theirs", escrow: b"for somebody else"}
+    kept = f"{BACKUP.removesuffix('.pfx')}.{sha256(b'pfx').hexdigest()[:16]}.pfx"
+    other = f"{escrow}.{sha256(b'for somebody else').hexdigest()[:16]}"
+    for _ in range(2):
+        unpack(zipped(tmp_path / "after.zip", theirs), home)
+        assert contents_of(home) == {
+            **CONTENTS,
+            BACKUP: b"theirs",
+            kept: b"pfx",
+            other: b"for somebody else",
+        }
+    pack_for_host(home, tmp_path / "nssbackup.zip", {})
+    with zipfile.ZipFile(tmp_path / "nssbackup.zip") as file:
+        assert f"out/{BACKUP}" in file.namelist()
+        assert f"out/{kept}" not in file.namelist()
+
+
 def test_nothing_is_ever_removed(tmp_path: Path) -> None:
     home = fill(tmp_path / "home", CONTENTS)
     unpack(zipped(tmp_path / "after.zip", {}), home)
