@@ -28,6 +28,7 @@ from nssbackup.batch.state import LastRun, State, WrittenBackup, load, save, sta
 from nssbackup.batch.users import Source, User
 from nssbackup.diagnosis.selection import EXPIRY_NOTICE, identity_warnings
 from nssbackup.errors import NssBackupError
+from nssbackup.identity.choosing import check_genuine
 from nssbackup.identity.model import Identity, PrivateKey, Profile
 from nssbackup.profiles.locate import UNKNOWN_APPLICATION
 from nssbackup.report import identity_json
@@ -187,6 +188,7 @@ class _Files:
             user = self.search.source_of(identity.profile).user
             try:
                 if key is None:
+                    check_genuine(identity, options.certificates)
                     found = find_key(identity, copies, user, options)
                     key, identity = found.key, found.identity
                     item = self._item(identity, [*warnings, *filter(None, [found.note])])

@@ -216,6 +216,23 @@ def check_key_fits(identity: Identity, key: PrivateKey) -> None:
         raise KeyMismatchError(message)
 
 
+def check_genuine(identity: Identity, texts: Iterable[str | None] = ()) -> None:
+    """Raise unless a certificate may be genuine, or a CERT argument is its full fingerprint.
+
+    Raises:
+        ForgedCertificateError: its issuer is known and did not sign it.
+    """
+    sha256 = identity.certificate.sha256
+    if identity.signature != "forged" or any(_digits(text or "") == sha256 for text in texts):
+        return
+    message = (
+        f"the certificate `{identity.display_name}` is damaged or forged: the CA certificate"
+        " of its issuer does not verify its signature"
+    )
+    hint = f"to export it all the same, name it by its fingerprint: {sha256}"
+    raise ForgedCertificateError(message, hint=hint)
+
+
 def _found(
     candidates: tuple[Identity, ...], text: str | None, *, need_key: bool
 ) -> tuple[tuple[Identity, ...], str]:
@@ -250,13 +267,7 @@ def _without_superseded(
         return found, ()
     genuine = tuple(i for i in found if i.signature != "forged")
     if not genuine:
-        one = min(found, key=_newest_first)
-        message = (
-            f"the certificate `{one.display_name}` is damaged or forged: the CA certificate"
-            " of its issuer does not verify its signature"
-        )
-        hint = f"to export it all the same, name it by its fingerprint: {one.certificate.sha256}"
-        raise ForgedCertificateError(message, hint=hint)
+        check_genuine(min(found, key=_newest_first))
     notes = [
         f"`{one.display_name}` with fingerprint {one.certificate.sha256[:16]} was skipped as"
         " damaged or forged: the CA certificate of its issuer does not verify its signature"

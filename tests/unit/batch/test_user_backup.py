@@ -21,6 +21,7 @@ from nssbackup.batch.password_table import PasswordTable
 from nssbackup.batch.report import BatchItem
 from nssbackup.batch.user_backup import Outcome, back_up_user
 from nssbackup.batch.users import Source, User
+from nssbackup.identity.certificate import from_der
 from nssbackup.pkcs12 import PfxEntry, PfxWriter
 from nssbackup.secret import Secret
 from nssbackup.system.files import make_folder
@@ -39,7 +40,8 @@ from tests.builders.homes import (
     password_rows,
     profile_in,
 )
-from tests.builders.store import StoreBuilder, ec_key, issue
+from tests.builders.irregular import CA_NAME
+from tests.builders.store import StoreBuilder, ec_key, issue, issuer_id, own_id
 from tests.unit.profiles.machine import closed
 
 GIVEN = Secret("Correct-Horse-Battery-Staple-47")
@@ -870,3 +872,28 @@ def test_a_listed_folder_that_comes_later_is_seen(options: BatchOptions, tmp_pat
     run(jane(home), options)
     shutil.copytree(PROFILES / "chain3", later)
     assert sorted(statuses(run(jane(home), options))) == ["backed-up", "unchanged"]
+
+
+def test_a_forged_certificate_fails_unless_it_is_named_in_full(
+    tmp_path: Path, options: BatchOptions
+) -> None:
+    home = tmp_path / "homes" / "jane"
+    store = StoreBuilder(home / ".mozilla/firefox/p")
+    store.add_certificate(issue(ec_key(9), CA_NAME, ca=True, extensions=[own_id(ec_key(9))]))
+    genuine, forged = (
+        issue(ec_key(number), "Jane", CA_NAME, ec_key(by), extensions=[issuer_id(ec_key(9))])
+        for number, by in ((1, 9), (2, 8))
+    )
+    store.add_identity(ec_key(1), genuine)
+    store.add_identity(ec_key(2), forged)
+    store.write()
+    found = {
+        str(item.identity["sha256"]): item for item in run(jane(home), options) if item.identity
+    }
+    item = found.pop(from_der(forged).sha256)
+    assert item.error is not None
+    assert (item.status, item.error["code"]) == ("failed", "certificate-forged")
+    assert any("damaged or forged" in warning for warning in item.warnings)
+    assert [one.status for one in found.values()] == ["backed-up"]
+    named = replace(options, certificates=(from_der(forged).sha256,))
+    assert statuses(run(jane(home), named)) == ["backed-up"]
