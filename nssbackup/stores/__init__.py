@@ -1,6 +1,6 @@
-"""Engines: the ways to read a store. They return certificates and keys and nothing else.
+"""The engines that read a store. They return certificates and keys, and nothing else.
 
-An engine neither assembles an identity nor writes a file: two readers, one assembler, one writer.
+An engine neither assembles an identity nor writes a file.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ class Store(Protocol):
     """An opened pair of certificate and key database."""
 
     def certificates(self) -> tuple[StoredCertificate, ...]:
-        """Every certificate in the store, CA certificates included. Needs no password."""
+        """Return every certificate in the store, including those of CAs. Needs no password."""
         ...
 
     def orphan_keys(self) -> tuple[OrphanKey, ...]:
-        """The private keys that have no certificate in this store. Needs no password."""
+        """Return the private keys that have no certificate in this store. Needs no password."""
         ...
 
     def orphan_of(self, certificate: StoredCertificate) -> OrphanKey | None:
-        """Which of the orphan keys is that of a certificate from elsewhere; None for none.
+        """Return the orphan that is the key of a certificate from elsewhere, or None.
 
         Needs no password.
         """
         ...
 
     def notes(self) -> tuple[str, ...]:
-        """What was passed over because it could not be read, in words."""
+        """Return what was skipped because it could not be read, in sentences."""
         ...
 
     def needs_password(self) -> bool | None:
-        """Whether a primary password is set; None where the store has no password record.
+        """Return whether a primary password is set; None if the store has no password record.
 
         Raises:
             StoreError: the password record is damaged or of an unknown kind.
@@ -48,22 +48,22 @@ class Store(Protocol):
         ...
 
     def unlock(self, password: Secret) -> None:
-        """Try a primary password; the empty one opens a store that has none.
+        """Unlock the store with a primary password; the empty one unlocks a store without one.
 
         Raises:
-            WrongPrimaryPasswordError: it is not the one.
+            WrongPrimaryPasswordError: it is wrong.
             StoreError: the password record is damaged or of an unknown kind.
         """
         ...
 
     def private_key(self, of: StoredCertificate) -> PrivateKey:
-        """The private key that belongs to a certificate; the store must be unlocked.
+        """Return the private key of a certificate; the store must be unlocked.
 
         The certificate itself need not be in the store.
 
         Raises:
-            KeyMissingError: the store holds no such key.
-            KeyNotExportableError: it is there and can't be taken out.
+            KeyMissingError: the store does not hold the key.
+            KeyNotExportableError: the key can't be taken out.
             StoreError: it is damaged, tampered with or encrypted in an unknown way.
         """
         ...
@@ -75,14 +75,14 @@ class Engine(Protocol):
     name: str
 
     def unavailable(self) -> str | None:
-        """None, or the reason why this engine can't be had here, in words."""
+        """Return why this engine is not available here, or None."""
         ...
 
     def open(self, profile: Profile) -> AbstractContextManager[Store]:
         """Open a profile's store for reading; the profile is left as it is.
 
         Raises:
-            NoStoreError: there is no database of a kind this engine reads.
+            NoStoreError: the profile has no database of a kind this engine reads.
             StoreError: the databases can't be read.
         """
         ...
@@ -90,14 +90,14 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether an engine can be had on this machine: `reason` is None, or why it can't, in words."""
+    """Whether an engine is available on this machine: `reason` says why not, or is None."""
 
     name: EngineName
     reason: str | None
 
 
 def availability() -> tuple[Availability, ...]:
-    """Every engine there is, and whether it can be had here."""
+    """Return every engine, and whether it is available here."""
     return tuple(
         Availability(name, _engine(name).unavailable())
         for name in get_args(EngineName)
@@ -106,10 +106,10 @@ def availability() -> tuple[Availability, ...]:
 
 
 def engine_named(name: EngineName) -> Engine:
-    """The engine of that name, ready for use.
+    """Return the engine of that name.
 
     Raises:
-        EngineUnavailableError: it can't be had here.
+        EngineUnavailableError: it is not available here.
     """
     engine = _engine(name)
     reason = engine.unavailable()
@@ -120,7 +120,7 @@ def engine_named(name: EngineName) -> Engine:
 
 
 def _engine(name: EngineName) -> Engine:
-    # Each is loaded only when it is wanted.
+    # Each is loaded only when it is used.
     if name == "nss":
         from nssbackup.stores.nss import NssEngine
 

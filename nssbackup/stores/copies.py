@@ -1,4 +1,4 @@
-"""Staging: a profile's databases in a private folder, to work on and to remove."""
+"""Private copies of a profile's databases, for NSS and for `restore` to work on."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from nssbackup.system.sqlite import check_plain
 _CURRENT = ("key4.db", "cert9.db")
 _LEGACY = ("key3.db", "cert8.db")
 _BLOBS = "cert8.dir"
-# Records of cert8.db that were too large for it, one file each: entries that are looked at, bytes
-# of one, bytes of all. The native engine reads no more of them (stores/legacy/cert8.py).
+# Records that were too large for cert8.db, one file each: how many are copied, bytes of one, bytes
+# of all. The native engine reads no more of them (stores/legacy/cert8.py).
 _MOST_BLOBS = 10_000
 _MAX_BLOB = 1024 * 1024
 _MAX_BLOBS = 8 * 1024 * 1024
-# Of the processor, to read a schema and to look up one record.
+# Processor time for checking a schema and for finding one record.
 _SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class StagedStore:
-    """Copied databases: where, of which kind (None: there were none), and the password's salt."""
+    """Copied databases: their folder, their kind (None if there were none), the password's salt."""
 
     folder: Path
     kind: StoreKind | None
@@ -41,9 +41,9 @@ class StagedStore:
 
 @contextmanager
 def private_copy(profile: Path) -> Iterator[StagedStore]:
-    """A consistent copy of a profile's databases, overwritten and removed at the end.
+    """Make a consistent copy of a profile's databases; overwrite and remove it at the end.
 
-    Where the current and the older pair are there, it is the current one.
+    If a profile has both the current and the older pair, the current one is copied.
 
     Raises:
         StoreError: a database can't be read, or there is no room for the copy.
@@ -58,13 +58,13 @@ def private_copy(profile: Path) -> Iterator[StagedStore]:
 
 
 def copy_databases(profile: Path, folder: Path) -> StagedStore:
-    """Copy a profile's databases into a folder, as they are at one moment.
+    """Copy a profile's databases into a folder, each as it is at one moment.
 
     Raises:
         StoreError: a database can't be read or isn't plain, or the copy can't be written.
     """
     try:
-        # All of them, not only up to the first that is there.
+        # A list: all of them are copied, not only up to the first that exists.
         if True in [_copy_database(profile / name, folder / name) for name in _CURRENT]:
             return StagedStore(folder, "sqlite", _global_salt(folder / _CURRENT[0]))
         if True in [_copy_file(profile / name, folder / name) for name in _LEGACY]:
@@ -99,7 +99,7 @@ def _copy_file(source: Path, target: Path) -> bool:
 
 
 def _copy_blobs(source: Path, target: Path) -> None:
-    """Copy the files of a folder that can be such records; others are passed over."""
+    """Copy the files of a folder that can be such records."""
     if not source.is_dir():
         return
     target.mkdir(mode=0o700)
@@ -112,7 +112,7 @@ def _copy_blobs(source: Path, target: Path) -> None:
 
 
 def _global_salt(keys: Path) -> bytes | None:
-    """The salt of the password record (lib/softoken/sdb.c, metaData); None if there is none."""
+    """Return the salt of the password record (lib/softoken/sdb.c, metaData), or None."""
     if not keys.exists():
         return None
     try:
@@ -120,5 +120,5 @@ def _global_salt(keys: Path) -> bytes | None:
             Budget(_SECONDS).limit(database)
             row = database.execute("SELECT item1 FROM metaData WHERE id = 'password'").fetchone()
     except sqlite3.Error:
-        return None  # who uses the copy will say what is the matter with it
+        return None  # the user of the copy will find out what is wrong with it
     return row[0] if row and isinstance(row[0], bytes) else None

@@ -1,4 +1,4 @@
-"""Hardening: what a process that holds secrets does so that its memory stays its own."""
+"""Keep the memory of a process that holds secrets to itself."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _PR_SET_DUMPABLE = 4
 
 
 def keep_memory_private() -> None:
-    """See to it that no core dump is written and, on Linux, that nobody but root looks in.
+    """Prevent core dumps and, on Linux, that anybody but root reads this process's memory.
 
-    A limit of nothing keeps the kernel from writing the file, and a process that is not dumpable
-    keeps it from handing the memory to a program such as systemd-coredump, which the limit does
-    not (core(5)); neither may another process of the same user attach to it then, or read its
-    `/proc/PID/environ` and `/proc/PID/mem` (prctl(2), ptrace(2)). The limit is inherited by the
-    processes that are started here, the other is not: each asks for it again.
+    The limit stops the kernel from writing a file, but not from piping the memory to a program
+    such as systemd-coredump (core(5)). It doesn't do that for a process that is not dumpable. Other
+    processes of the same user can't attach to such a process either, nor read its
+    `/proc/PID/environ` and `/proc/PID/mem` (prctl(2), ptrace(2)). Child processes inherit the limit
+    but have to ask again not to be dumpable.
 
-    Never raises: what the system doesn't know is left out.
+    Never raises: what the system can't do is skipped.
     """
     if sys.platform == "win32":
         return

@@ -1,12 +1,11 @@
-"""Access: on Windows a file is made with an access list that has its owner alone in it.
+"""Make a file on Windows whose access list names only its owner.
 
-Elsewhere that is what a mode is for. Here the list is handed to the very call that makes the file,
-so there is no moment at which anybody else may open it, and it stays with the file when that gets
-its name. A drive without access lists (FAT, exFAT) ignores it.
+Other systems have modes for that. The list is passed to the call that makes the file, so there is
+no moment in which anybody else can open it, and it stays with the file when that is renamed. A
+drive without access lists (FAT, exFAT) ignores it.
 
 Facts from learn.microsoft.com: "CreateFileW", "SECURITY_ATTRIBUTES", "Security Descriptor String
-Format" and "ACE Strings". This has never run on Windows: the tests put functions of their own in
-the places of Windows'.
+Format" and "ACE Strings".
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-# Windows' names and numbers (winnt.h, fileapi.h).
+# Names and numbers of Windows (winnt.h, fileapi.h).
 _TOKEN_QUERY = 0x0008
 _TOKEN_USER = 1
 _SDDL_REVISION_1 = 1
@@ -43,12 +42,12 @@ class SecurityAttributes(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """What is needed of Windows.
+    """The functions of Windows that are used here.
 
     Attributes:
         kernel32: the library.
         advapi32: the library.
-        last_error: the error of the call that has just failed.
+        last_error: returns the error of the call that has just failed.
     """
 
     kernel32: Any
@@ -57,7 +56,7 @@ class Windows:
 
     @classmethod
     def load(cls) -> Windows:
-        """Windows itself; its libraries are taken from its own folder and from nowhere else.
+        """Load the libraries, from the folder of Windows only.
 
         Raises:
             OSError: this is not Windows.
@@ -103,7 +102,7 @@ class Windows:
             function.restype, function.argtypes = result, arguments
 
     def user(self) -> str:
-        """The SID of the user whose process this is, as text.
+        """Return the SID of this process's user as text.
 
         Raises:
             OSError: Windows doesn't say.
@@ -112,7 +111,7 @@ class Windows:
         process = self.kernel32.GetCurrentProcess()
         self._check(self.advapi32.OpenProcessToken(process, _TOKEN_QUERY, ctypes.byref(token)))
         try:
-            # TOKEN_USER: it begins with a pointer to the SID, which lies behind it.
+            # TOKEN_USER: it begins with a pointer to the SID, which comes after it.
             found = ctypes.create_string_buffer(_TOKEN_USER_BYTES)
             length = ctypes.c_uint32()
             self._check(
@@ -131,12 +130,12 @@ class Windows:
             self.kernel32.LocalFree(text)
 
     def create(self, path: str) -> int:
-        """Make a new file that this user alone has access to, and return a handle to write to.
+        """Make a new file that only this user can access, and return a handle to write to.
 
         Raises:
-            OSError: there is one of that name, or it can't be made.
+            OSError: the file exists or can't be made.
         """
-        # P: nothing is inherited from the folder. A, FA: this one is allowed everything.
+        # P: nothing is inherited from the folder. A, FA: this user is allowed everything.
         descriptor = ctypes.c_void_p()
         self._check(
             self.advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW(
@@ -164,7 +163,7 @@ def create_for_owner(path: str) -> int:
     """Make a new file as `Windows.create` does, and return a descriptor to write to.
 
     Raises:
-        OSError: there is one of that name, or it can't be made.
+        OSError: the file exists or can't be made.
     """
     handle = Windows.load().create(path)
     if sys.platform != "win32":

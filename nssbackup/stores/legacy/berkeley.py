@@ -1,8 +1,9 @@
-"""Berkeley DB 1.85 hash files, which cert8.db and key3.db are: bytes to records.
+"""Berkeley DB 1.85 hash files (cert8.db and key3.db): bytes to records.
 
-Read whole and walked bucket by bucket, so that nothing is hashed and no index is trusted. Format:
-the sources of the library in NSS, lib/dbm/src (hash.h, hash_page.c, hash_bigkey.c). Words of the
-header are always big-endian; those of the pages are in the byte order that the header names.
+Written by hand, because no maintained library reads this version. The file is read bucket by
+bucket, so nothing is hashed and no index is trusted. Format: the library's sources in NSS,
+lib/dbm/src (hash.h, hash_page.c, hash_bigkey.c). The header is always big-endian; pages have the
+byte order that the header names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import struct
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
-from nssbackup.errors import DamagedStoreError
+from nssbackup.errors import DamagedStoreError, UnsupportedStoreError
 
 _MAGIC = 0x00061561
 _VERSIONS = (1, 2)
@@ -24,7 +25,7 @@ _PAGE_SIZES = tuple(1 << bits for bits in range(9, 16))
 # NSS has four records for a certificate; none has ten thousand certificates.
 _MAX_RECORDS = 100_000
 
-# What stands in place of a data offset, which is never so small (hash.h).
+# What may take the place of a data offset, which is never so small (hash.h).
 _OVERFLOW, _PARTIAL_KEY, _FULL_KEY, _FULL_KEY_DATA = range(4)
 _MARKS = range(4)
 
@@ -33,27 +34,29 @@ _SPLIT_SHIFT, _SPLIT_MASK = 11, 0x7FF
 
 
 def read_records(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
-    """Every key with its data, in the order of the file.
+    """Yield every key with its data, in the order of the file.
 
     Args:
         data: the whole file.
         name: the file's name, for the message of an error.
 
     Raises:
-        DamagedStoreError: it is no such file, or one that contradicts itself.
+        DamagedStoreError: it is not such a file, or contradicts itself.
+        UnsupportedStoreError: it has too many records.
     """
     records = _File.of(data, name).records()
     for count, record in enumerate(records):
         if count == _MAX_RECORDS:
-            raise _damaged(name, "it has more records than any of NSS")
+            message = f"`{name}` has more than {_MAX_RECORDS:,} records"
+            raise UnsupportedStoreError(message)
         yield record
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """A page's words, and the bytes that they point into.
+    """The words of a page, and the bytes they point to.
 
-    `words` has the count of words used first, then pairs, then the free space.
+    `words` begins with the number of words used; then come pairs, then the free space.
     """
 
     data: bytes = field(repr=False)
@@ -65,18 +68,18 @@ class _Page:
 
     @property
     def mark(self) -> int:
-        """What the second word of the first pair says of a big pair."""
+        """The second word of the first pair, which tells about a big pair."""
         return self.words[2]
 
     @property
     def tail(self) -> bytes:
-        """What a page of a big pair holds behind its first offset."""
+        """The part of a big pair that this page holds."""
         return self.data[self.words[1] :]
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """The file, and which of its pages were read: each holds one thing only."""
+    """The file, and which of its pages were read: each belongs to one thing only."""
 
     data: bytes = field(repr=False)
     name: str
@@ -94,9 +97,9 @@ class _File:
         magic, version, order, page_size, *rest = _HEADER.unpack_from(data)
         last_bucket, header_pages, spares = rest[6], rest[11], tuple(rest[13:])
         if magic != _MAGIC or version not in _VERSIONS or order not in _BYTE_ORDERS:
-            raise _damaged(name, "it is no Berkeley DB 1.85 hash file")
+            raise _damaged(name, "it is not a Berkeley DB 1.85 hash file")
         if page_size not in _PAGE_SIZES or last_bucket > len(data) // page_size:
-            raise _damaged(name, "its header makes no sense")
+            raise _damaged(name, "its header contradicts itself")
         return cls(data, name, _BYTE_ORDERS[order], page_size, header_pages, last_bucket, spares)
 
     def records(self) -> Iterator[tuple[bytes, bytes]]:
@@ -106,7 +109,7 @@ class _File:
                 page = yield from self._records_on(page)
 
     def _records_on(self, page: _Page) -> Generator[tuple[bytes, bytes], None, _Page | None]:
-        """The records of a page; returns the bucket's next page or None."""
+        """Yield the records of a page; return the bucket's next page or None."""
         end = self.page_size
         for at in range(1, page.used, 2):
             key, data = page.words[at : at + 2]
@@ -117,13 +120,13 @@ class _File:
                 record, following = self._big_record(page)
                 yield record
                 return following
-            self._require(data <= key <= end, "a record points out of its page")
+            self._require(data <= key <= end, "a record points outside its page")
             yield page.data[key:end], page.data[data:key]
             end = data
         return None
 
     def _big_record(self, page: _Page) -> tuple[tuple[bytes, bytes], _Page | None]:
-        """A record that begins on `page` and goes on over others; and the bucket's next page."""
+        """Return a record that continues on other pages, and the bucket's next page."""
         pieces = [page.tail]
         while page.mark == _PARTIAL_KEY:
             page = self._next_of(page)
@@ -132,9 +135,9 @@ class _File:
         if page.mark == _FULL_KEY_DATA:
             # The end of the key and the beginning of the data share the page.
             first = page.words[page.used]
-            self._require(first <= page.words[1], "a record points out of its page")
+            self._require(first <= page.words[1], "a record points outside its page")
             pieces.append(page.data[first : page.words[1]])
-            if page.words[page.used + 1]:  # free space: it was the end of the data as well
+            if page.words[page.used + 1]:  # free space: the data ends here, too
                 return (key, pieces[0]), self._next_of(page)
         else:
             self._require(page.mark == _FULL_KEY, "a large record has no end")
@@ -148,12 +151,12 @@ class _File:
         return (key, b"".join(pieces)), following
 
     def _next_of(self, page: _Page) -> _Page:
-        """The page that a page of a big pair names in its last pair."""
+        """Return the page that a page of a big pair names in its last pair."""
         self._require(page.used >= 4, "a large record has no end")  # noqa: PLR2004 - two pairs
         return self._overflow_page(page.words[page.used - 1])
 
     def _bucket_page(self, bucket: int) -> int:
-        # Behind each doubling of the table lie the overflow pages that were made in it.
+        # After each doubling of the table come the overflow pages that were made during it.
         before = self.spares[bucket.bit_length() - 1] if bucket else 0
         return bucket + self.header_pages + before
 
@@ -164,14 +167,14 @@ class _File:
     def _page(self, number: int) -> _Page:
         start = number * self.page_size
         data = self.data[start : start + self.page_size]
-        # The library takes what is behind the end for empty. It leaves no bucket out, so that here
-        # records are missing.
+        # The library takes pages beyond the end for empty. It writes every bucket, so records are
+        # missing here.
         self._require(len(data) == self.page_size, "its end is missing")
         self._require(number not in self.read, "two records share a page")
         self.read.add(number)
         (used,) = struct.unpack_from(f"{self.byte_order}H", data)
         fits = used % 2 == 0 and 2 * used + 6 <= self.page_size
-        self._require(fits, "a page has more entries than room")
+        self._require(fits, "a page has more entries than fit")
         return _Page(data, struct.unpack_from(f"{self.byte_order}{used + 3}H", data))
 
     def _require(self, holds: bool, reason: str) -> None:

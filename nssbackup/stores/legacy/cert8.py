@@ -1,7 +1,7 @@
 """cert8.db: the certificates of Firefox up to 57.
 
-Formats: NSS lib/softoken/legacydb (pcertt.h and pcertdb.c for the records, dbmshim.c for what is
-too large for one, lgattr.c for what NSS makes of trust flags).
+Formats: NSS lib/softoken/legacydb (pcertt.h and pcertdb.c for the records, dbmshim.c for records
+that are too large, lgattr.c for trust flags).
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from pathlib import Path
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import NameOID
 
-from nssbackup.errors import DamagedStoreError, NssBackupError, StoreError
+from nssbackup.errors import (
+    DamagedStoreError,
+    NssBackupError,
+    StoreError,
+    UnsupportedStoreError,
+)
 from nssbackup.identity.certificate import StoredCertificate, from_der, read_certificate
 from nssbackup.stores.legacy.berkeley import read_records
 from nssbackup.system.snapshot import read_stable
@@ -24,7 +29,7 @@ from nssbackup.system.snapshot import read_stable
 NAME = "cert8.db"
 _FOLDER = "cert8.dir"
 
-# Version 7 has the same records, and NSS reads them here as well.
+# Version 7 has the same records, and NSS reads it too.
 _VERSIONS = (7, 8)
 _CERTIFICATE, _ELSEWHERE = 1, 8
 
@@ -32,19 +37,19 @@ _CERTIFICATE, _ELSEWHERE = 1, 8
 # nickname.
 _RECORD_HEADER = 3
 _CERTIFICATE_HEADER = struct.Struct(">5H")
-# In place of a record that is too large: version, type, two reserved bytes, length, file name.
+# Instead of a record that is too large: version, type, two reserved bytes, length, file name.
 _ELSEWHERE_HEADER = struct.Struct("<4xI")
 # A certificate with a picture in it has some 100 kB.
 _MAX_ELSEWHERE = 1024 * 1024
 _MAX_CERTIFICATES = 10_000
-# Of all their records, as of a current store.
+# All of their records together, as in a current store.
 _MAX_RECORD_BYTES = 8 * 1024 * 1024
 
 _TRUSTED, _VALID_CA, _TRUSTED_CA = 0x02, 0x08, 0x10
 _TERMINAL, _TRUSTED_CLIENT_CA, _MUST_VERIFY, _UNKNOWN = 0x01, 0x80, 0x400, 0x800
 
 # In NSS's order (lgattr.c, lg_FindTrustAttribute), in the words of `NativeStore`. "Valid CA" alone
-# is no word about trust.
+# says nothing about trust.
 _TRUST_WORDS = (
     (_TRUSTED_CA, "trusted-ca"),
     (_TRUSTED, "trusted"),
@@ -60,17 +65,18 @@ _ADDRESSES = (NameOID.EMAIL_ADDRESS, ObjectIdentifier("0.9.2342.19200300.100.1.3
 def read_certificates(
     data: bytes, folder: Path
 ) -> tuple[tuple[StoredCertificate, ...], tuple[str, ...]]:
-    """The certificates of a database, each once, and what was passed over, in words.
+    """Return the certificates of a database, each once, and notes on those that were skipped.
 
     Args:
-        data: the whole file; an empty one is a database without contents.
-        folder: where it lies; a folder beside it holds what was too large for it.
+        data: the whole file; an empty one counts as a database without contents.
+        folder: its folder, which has another one for records that were too large.
 
     Raises:
-        DamagedStoreError: it is no such file, or one that contradicts itself.
+        DamagedStoreError: it is not such a file, or contradicts itself.
+        UnsupportedStoreError: it holds too many certificates.
     """
     found: dict[bytes, StoredCertificate] = {}
-    passed_over: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     elsewhere = _Elsewhere(folder / _FOLDER, _MAX_RECORD_BYTES)
     for key, record in read_records(data, NAME) if data else ():
         if key[:1] != bytes([_CERTIFICATE]):
@@ -78,34 +84,34 @@ def read_certificates(
         try:
             certificate = _parse(elsewhere.record(key, record))
         except NssBackupError as error:
-            passed_over[error.message] += 1
+            skipped[error.message] += 1
             continue
         found.setdefault(certificate.der, certificate)
         if len(found) > _MAX_CERTIFICATES:
-            message = f"`{NAME}` is damaged: it holds more certificates than any of NSS"
-            raise DamagedStoreError(message)
+            message = f"`{NAME}` holds more than {_MAX_CERTIFICATES:,} certificates"
+            raise UnsupportedStoreError(message)
     return tuple(found.values()), tuple(
-        f"a certificate was passed over: {message}"
+        f"a certificate was skipped: {message}"
         if count == 1
-        else f"{count:,} certificates were passed over: {message}"
-        for message, count in passed_over.items()
+        else f"{count:,} certificates were skipped: {message}"
+        for message, count in skipped.items()
     )
 
 
 @dataclass(slots=True)
 class _Elsewhere:
-    """The files of records that were too large for the database; and what may still be read."""
+    """The files of records that were too large for the database, and how much may be read."""
 
     folder: Path
     left: int
 
     def record(self, key: bytes, record: bytes) -> bytes:
-        """The whole record: the one given, or that of the file which it names.
+        """Return the whole record: the given one, or that in the file it names.
 
-        The name is computed and only compared with the one that the record has.
+        The name is computed and only compared with that in the record.
 
         Raises:
-            StoreError: the file can't be read or isn't the one it should be, or it is too large.
+            StoreError: the file can't be read, is not the right one, or is too large.
         """
         if record[1:2] != bytes([_ELSEWHERE]):
             self._take(len(record))
@@ -114,7 +120,7 @@ class _Elsewhere:
         name = "b" + base64.b64encode(digest).decode().replace("/", "-")
         start = _ELSEWHERE_HEADER.size
         if len(record) < start or record[start:].rstrip(b"\0") != name.encode():
-            message = "its record names another file than it should"
+            message = "its record names the wrong file"
             raise DamagedStoreError(message)
         (length,) = _ELSEWHERE_HEADER.unpack_from(record)
         self._take(length)
@@ -123,25 +129,25 @@ class _Elsewhere:
             message = f"`{_FOLDER}/{name}`, which holds it, is missing"
             raise StoreError(message)
         if len(data) != length:
-            message = f"`{_FOLDER}/{name}`, which holds it, is not as long as it should be"
+            message = f"`{_FOLDER}/{name}`, which holds it, has the wrong length"
             raise DamagedStoreError(message)
         return data
 
     def _take(self, length: int) -> None:
         if length > min(_MAX_ELSEWHERE, self.left):
-            message = "it is too large"
-            raise DamagedStoreError(message)
+            message = "it is too large, alone or with the others"
+            raise UnsupportedStoreError(message)
         self.left -= length
 
 
 def _parse(record: bytes) -> StoredCertificate:
-    """A certificate with nickname, e-mail and trust (pcertdb.c, DecodeDBCertEntry)."""
+    """Return a certificate with nickname, e-mail and trust (pcertdb.c, DecodeDBCertEntry)."""
     start = _RECORD_HEADER + _CERTIFICATE_HEADER.size
     if len(record) < start or record[0] not in _VERSIONS or record[1] != _CERTIFICATE:
         message = "its record is of another version or too short"
         raise DamagedStoreError(message)
     ssl, email, code, length, name_length = _CERTIFICATE_HEADER.unpack_from(record, _RECORD_HEADER)
-    # The length has 16 bits; the rest of it shows in that of the record.
+    # The length has 16 bits. How much more there is follows from the length of the record.
     rest = len(record) - start - length - name_length
     if rest % 0x10000 or rest < 0:
         message = "its lengths contradict that of its record"
@@ -158,7 +164,7 @@ def _parse(record: bytes) -> StoredCertificate:
 
 
 def _email(der: bytes) -> str | None:
-    """The address that NSS shows: the subject's before one of the extension, in lower case."""
+    """Return the address that NSS shows: the subject's, else the extension's, in lower case."""
     subject = read_certificate(der).certificate.subject
     found = (attribute.value for attribute in subject if attribute.oid in _ADDRESSES)
     address = next((value for value in found if isinstance(value, str)), from_der(der).email)
@@ -166,10 +172,10 @@ def _email(der: bytes) -> str | None:
 
 
 def _trust(ssl: int, email: int, code: int) -> tuple[tuple[str, str], ...]:
-    """What the sets of flags say about each usage; nothing where none of them says anything."""
+    """Return what the sets of flags say about each usage; nothing if all are unknown."""
     if ssl & email & code & _UNKNOWN:
         return ()
-    # One set serves both ends of TLS. For clients nothing counts but this flag.
+    # One set is for both ends of TLS. For clients only this flag counts.
     client = _TRUSTED_CA if ssl & _TRUSTED_CLIENT_CA else 0
     usages = {"server": ssl, "client": client, "code": code, "email": email}
     return tuple((usage, _trust_word(flags)) for usage, flags in usages.items())

@@ -1,8 +1,8 @@
 """key3.db: the private keys of Firefox up to 57, each encrypted as a whole.
 
-Format: NSS lib/softoken/legacydb/keydb.c. There are no integrity signatures: what protects a key
-is its encryption, and that its public half is compared with the certificate's. Keys lie under
-their public value, so that no password is needed to find one.
+Format: NSS lib/softoken/legacydb/keydb.c. There are no integrity signatures: a key is protected by
+its encryption, and its public half is compared with the certificate's. Keys are stored under their
+public value, so no password is needed to find one.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _SALT_RECORD = b"global-salt"
 _CHECK_RECORD = b"password-check"
 _PBE_SHA1_3DES = bytes.fromhex("2a864886f70d010c050103")
 
-# Firefox's key for its saved passwords lies among the private keys under a name of 16 bytes; the
-# public value of a key pair has 28 and more.
+# Firefox's key for its saved passwords is among the private keys, under a name of 16 bytes. The
+# public value of a key pair has at least 28.
 _SHORTEST_PUBLIC_VALUE = 28
-# Where the rounds are written behind the salt, this is what remains of it (nsslowkey_EncodePW).
+# How long a salt is if the rounds follow it (nsslowkey_EncodePW).
 _SALT_LENGTHS = (20, 28, 32, 48, 64)
 
-# Lengths of uncompressed points, the only form that NSS writes, and the sizes of their curves.
+# The lengths of uncompressed points, the only form that NSS writes, and the sizes of their curves.
 _POINT = 4
 _CURVES = {65: 256, 97: 384, 133: 521}
 
@@ -50,10 +50,10 @@ class KeyDatabase:
         """Read a database.
 
         Args:
-            data: the whole file; an empty one is a database without contents.
+            data: the whole file; an empty one counts as a database without contents.
 
         Raises:
-            DamagedStoreError: it is no such file, or one that contradicts itself.
+            DamagedStoreError: it is not such a file, or contradicts itself.
             UnsupportedStoreError: it is of another version.
         """
         if not data:
@@ -62,9 +62,9 @@ class KeyDatabase:
         version = records.get(_VERSION_RECORD, b"")
         if version[:1] != bytes([_VERSION]):
             found = version[:4].hex() or "none"
-            message = f"`{NAME}` is of a version that isn't known here ({found})"
+            message = f"`{NAME}` has version {found}, which nssbackup does not know"
             raise UnsupportedStoreError(message)
-        # Some have a zero in front of the public value, as in DER (nsslowkey_KeyForCertExists).
+        # Some have a zero before the public value, as in DER (nsslowkey_KeyForCertExists).
         values = {name.lstrip(b"\0"): record for name, record in records.items()}
         return cls(
             records.get(_SALT_RECORD, b""),
@@ -73,7 +73,7 @@ class KeyDatabase:
         )
 
     def unlock(self, password: str) -> pbe.IntermediateKey | None:
-        """The key that a password makes, or None where it is the wrong one.
+        """Return the key that a password makes, or None if the password is wrong.
 
         Raises:
             StoreError: the password record is damaged or of an unknown kind.
@@ -86,12 +86,12 @@ class KeyDatabase:
             return None
 
     def private_key(self, name: bytes, key: pbe.IntermediateKey) -> PrivateKey:
-        """The private key under a public value that is there.
+        """Decrypt the private key under a public value, which must be one of `keys`.
 
         Raises:
             StoreError: it is damaged or encrypted in an unknown way.
-            KeyInconsistentError: what was encrypted is no private key.
-            KeyNotExportableError: it is of a type that isn't handled.
+            KeyInconsistentError: what was encrypted is not a private key.
+            KeyNotExportableError: it is of a type that nssbackup can't handle.
         """
         record = _Record.parse(self.keys[name], "the key")
         ciphertext = pbe.parse_ciphertext(record.payload, "the key")
@@ -104,7 +104,7 @@ class KeyDatabase:
 
 
 def orphan_key(name: bytes) -> OrphanKey:
-    """What the public value of a key says about it; its type stands where it is encrypted."""
+    """Return what the public value of a key tells about it; its type is encrypted."""
     # NSS's tools show this digest as the key's CKA_ID.
     identifier = hashlib.sha1(name, usedforsecurity=False).hexdigest()
     # A modulus is odd, and even less likely than one in 256 to begin like a point of one of three
@@ -118,14 +118,14 @@ def orphan_key(name: bytes) -> OrphanKey:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """A record: what stands before its payload, and the payload."""
+    """A record: its salt and its payload."""
 
     salt: bytes
     payload: bytes = field(repr=False)
 
     @classmethod
     def parse(cls, record: bytes, name: str) -> _Record:
-        """Take a record apart (decode_dbkey).
+        """Parse a record (decode_dbkey).
 
         Raises:
             DamagedStoreError: it is shorter than it says.
@@ -138,26 +138,26 @@ class _Record:
             message = f"the key database is damaged: {name} has an impossible length"
             raise DamagedStoreError(message)
         if record[0] != _VERSION:
-            message = f"{name} is of a version that isn't known here ({record[0]})"
+            message = f"{name} has version {record[0]}, which nssbackup does not know"
             raise UnsupportedStoreError(message)
         return cls(record[header : header + record[1]], record[start:])
 
 
 def _parse_check(stored: bytes) -> pbe.Ciphertext:
-    """The encrypted password check; the payload is the length of an OID, the OID, ciphertext."""
+    """Return the password check; its payload is the length of an OID, the OID, the ciphertext."""
     name = "the password record"
     record = _Record.parse(stored, name)
     end = 1 + record.payload[0]
     oid, data = record.payload[1:end], record.payload[end:]
     if oid != _PBE_SHA1_3DES:
-        message = f"{name} uses an algorithm that isn't known here ({oid.hex()})"
+        message = f"{name} uses an algorithm that nssbackup does not know ({oid.hex()})"
         raise UnsupportedStoreError(message, hint="a newer nssbackup may know it")
     salt, rounds = _salt_and_rounds(record.salt)
     return pbe.old_ciphertext(salt, rounds, data, name)
 
 
 def _salt_and_rounds(stored: bytes) -> tuple[bytes, int]:
-    """The salt, and the rounds that NSS writes behind it when they are more than one."""
+    """Return the salt, and the rounds, which NSS writes after it if there is more than one."""
     digits = stored[-1] if stored else 0
     length = len(stored) - digits - 1
     if length in _SALT_LENGTHS:

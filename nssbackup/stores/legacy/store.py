@@ -1,4 +1,4 @@
-"""LegacyStore: the `Store` protocol over cert8.db and key3.db, which Firefox had up to 57."""
+"""The `Store` protocol for cert8.db and key3.db, the databases of Firefox up to 57."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nssbackup.system.snapshot import read_stable
 
 
 class LegacyStore:
-    """A store as it was when it was read; see `stores.Store`."""
+    """The contents of a store when it was read; see `stores.Store`."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class LegacyStore:
 
     @classmethod
     def read(cls, folder: Path) -> LegacyStore | None:
-        """Read the databases of a folder; None where there is neither of them.
+        """Read the databases of a folder; None if it has none.
 
         Raises:
             StoreError: they can't be read, are damaged or of an unknown version.
@@ -57,7 +57,7 @@ class LegacyStore:
         return cls(*cert8.read_certificates(certificates or b"", folder), database)
 
     def close(self) -> None:
-        """End the use of the store: what is asked of it from now on is a ValueError."""
+        """End the use of the store: every call after this is a ValueError."""
         self._closed = True
         self._certificates, self._keys, self._key = (), key3.KeyDatabase(), None
         self._orphans = {}
@@ -95,7 +95,7 @@ class LegacyStore:
             if self._keys.keys:
                 message = "the key database is damaged: it has keys and no password record"
                 raise DamagedStoreError(message)
-            return  # nothing is locked; the key will be found missing
+            return  # nothing is locked
         self._key = self._keys.unlock(password.reveal())
         if self._key is None:
             message = "the primary password is wrong"
@@ -111,7 +111,7 @@ class LegacyStore:
         if of.key.type == "DSA":  # not standard PKCS#8 in here
             raise type_not_exportable(of.key.type)
         if self._key is None:
-            message = "the store is locked: its primary password has not been given"
+            message = "the store is locked: its primary password was not given"
             raise PrimaryPasswordRequiredError(message)
         return self._keys.private_key(name, self._key)
 
@@ -126,6 +126,6 @@ class LegacyStore:
 
 
 def _key_name(certificate: StoredCertificate) -> bytes:
-    """Under what the key of a certificate lies in key3.db: its public value."""
+    """Return the name under which key3.db stores the key of a certificate: its public value."""
     spki = certificate.public_key
     return public_value(spki).lstrip(b"\0") if spki else b""

@@ -1,4 +1,4 @@
-"""The native engine: NSS stores read with `sqlite3` and `cryptography`, no NSS anywhere."""
+"""The native engine: reads NSS stores with `sqlite3` and `cryptography`, without NSS."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _KEYS = "key4.db"
 
 
 class NativeEngine:
-    """Reads `cert9.db` and `key4.db`, and where there are neither, `cert8.db` and `key3.db`."""
+    """Reads `cert9.db` and `key4.db`; if both are missing, `cert8.db` and `key3.db`."""
 
     name = "native"
 
     def unavailable(self) -> str | None:
-        """None: what it needs comes with Python and with this package."""
+        """Return None: it is always available."""
         return None
 
     @contextmanager
@@ -60,11 +60,11 @@ class NativeEngine:
 
 
 def _legacy(profile: Profile) -> LegacyStore:
-    # Loaded only here: few people still have such databases.
+    # Loaded only here, because few people still have such databases, and it imports this package.
     from nssbackup.stores.legacy.store import LegacyStore
 
     store = LegacyStore.read(profile.path)
     if store is None:
         message = f"there is no NSS database in `{profile.path}`"
-        raise NoStoreError(message, hint="`nssbackup profiles` shows the profiles there are")
+        raise NoStoreError(message, hint="`nssbackup profiles` lists the profiles")
     return store

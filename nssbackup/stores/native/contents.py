@@ -1,4 +1,4 @@
-"""Contents: what the two databases hold that can be read without a password."""
+"""What the two databases hold that can be read without a password."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ Trust = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Certificates, and the private keys that belong to them, still encrypted.
+    """Certificates and their private keys, still encrypted.
 
     Attributes:
         certificates: each once, in the order of the database.
         keys: the private key of a certificate, by its fingerprint.
         orphans: the private keys that have no certificate here.
-        notes: what was passed over.
+        notes: what was skipped.
     """
 
     certificates: tuple[StoredCertificate, ...]
@@ -71,9 +71,9 @@ class Contents:
 
     @classmethod
     def read(cls, certificates: CertificateDatabase | None, keys: KeyDatabase | None) -> Contents:
-        """What is in databases, either of which may not be there.
+        """Read the databases, either of which may be missing.
 
-        A certificate that can't be parsed is passed over with a note.
+        A certificate that can't be parsed is skipped with a note.
 
         Raises:
             StoreError: a database is damaged.
@@ -107,7 +107,7 @@ class Contents:
         )
 
     def key_of(self, certificate: StoredCertificate) -> StoredObject | None:
-        """The private key of a certificate, which need not be one of these; None without one."""
+        """Return the private key of a certificate, which need not be one of these, or None."""
         # A certificate from elsewhere may be a renewal on a key that has a certificate here.
         every = (*self.keys.values(), *self.orphans)
         return self.keys.get(certificate.sha256) or KeyIndex(every).find(
@@ -115,12 +115,12 @@ class Contents:
         )
 
     def orphan_of(self, certificate: StoredCertificate) -> StoredObject | None:
-        """The orphan among the keys that belongs to a certificate from elsewhere, or None."""
+        """Return the orphan that is the key of a certificate from elsewhere, or None."""
         return self._orphan_index.find(None, certificate.public_key)
 
 
 def orphan_key(stored: StoredObject) -> OrphanKey:
-    """What can be said of a private key without its certificate."""
+    """Return what a private key tells without its certificate."""
     kind = stored.number(Attribute.KEY_TYPE)
     parameters = stored.get(Attribute.EC_PARAMS) or b""
     name, bits = OTHER_KEY_TYPES.get(kind or 0, "unknown"), None
@@ -137,21 +137,21 @@ def orphan_key(stored: StoredObject) -> OrphanKey:
 def _parsed(
     objects: tuple[StoredObject, ...],
 ) -> tuple[list[tuple[StoredObject, StoredCertificate]], tuple[str, ...]]:
-    """The certificates of objects, each once, and notes on those that are none."""
+    """Return the certificates of objects, each once, and notes on those that were skipped."""
     parsed: dict[bytes, tuple[StoredObject, StoredCertificate]] = {}
     notes = []
     for stored in objects:
         try:
             certificate = from_der(stored.get(Attribute.VALUE) or b"")
         except MalformedCertificateError as error:
-            notes.append(f"certificate object {stored.id:08x} was passed over: {error}")
+            notes.append(f"certificate object {stored.id:08x} was skipped: {error}")
             continue
         parsed.setdefault(certificate.der, (stored, certificate))
     return list(parsed.values()), tuple(notes)
 
 
 def _trust(objects: tuple[StoredObject, ...]) -> dict[tuple[bytes, bytes], Trust]:
-    """What trust objects say, by issuer and serial number."""
+    """Return what trust objects say, by issuer and serial number."""
     return {
         _serial_key(stored): tuple(
             (_USAGES[attribute], _TRUST_WORDS.get(stored.number(attribute) or 0, "unknown"))
@@ -167,5 +167,5 @@ def _serial_key(stored: StoredObject) -> tuple[bytes, bytes]:
 
 
 def _text(value: bytes | None) -> str | None:
-    """A label as text; bytes that are no UTF-8 survive as surrogates. None where it is empty."""
+    """Return a label as text, None if empty; bytes that are not UTF-8 become surrogates."""
     return value.decode("utf-8", "surrogateescape") if value else None

@@ -1,8 +1,8 @@
 """cert9.db and key4.db: SQLite rows as PKCS#11 objects and attributes. No cryptography here.
 
-The schema is NSS's lib/softoken/sdb.c: one table of objects, one column per attribute, named "a"
-and the attribute's type in hex; every value a BLOB. Which columns there are grew with NSS's
-versions, so only those that exist are asked for.
+The schema is in NSS's lib/softoken/sdb.c: one table of objects with a column for each attribute,
+named "a" and the attribute's type in hex; every value is a BLOB. Newer versions of NSS have more
+columns, so only those that exist are read.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Attribute(IntEnum):
     NSS_EMAIL = 0xCE534352
     NSS_DB = 0xD5A0DB00
 
-    # Enum's own is written in Python, and most of the reading of a store is looking these up.
+    # Enum's own is written in Python, and reading a store is mostly looking these up.
     __hash__ = int.__hash__
 
 
@@ -69,15 +69,15 @@ _COLUMNS = {attribute: f"a{attribute.value:x}" for attribute in Attribute}
 # "Present and empty" (sdb.c, SQLITE_EXPLICIT_NULL); SQL NULL is "absent".
 _EXPLICIT_NULL = b"\xa5\x00\x5a"
 _ULONG_BYTES = 4
-# Of the processor, for all queries of a database: they take microseconds, but a file may be made
-# to be read for ever.
+# Processor time for all queries of a database. They take microseconds, but a file may be made to
+# be read for ever.
 _SECONDS = 2.0
-# What a query may give. In a damaged file one page may lie in many places at once, so that far
-# more comes out of it than it is large. A store with a thousand certificates gives 2 MB; of such as
-# are nothing but names of very many parts, 8 MiB take three seconds.
+# The most that a query may return. In a hostile file one page may be in many places, so that far
+# more comes out than the file is large. A store with a thousand certificates has 2 MB. It takes
+# three seconds to parse 8 MiB of certificates made of nothing but long names.
 _MAX_ROWS = 10_000
 _MAX_ROW_BYTES = 8 * 1024 * 1024
-# The longest value that is taken for one: a certificate with a picture in it has some 100 kB.
+# The longest value that counts: a certificate with a picture in it has some 100 kB.
 _MAX_VALUE = 1024 * 1024
 _MAX_OBJECT_ID = 0x3FFFFFFF
 # NSS can't read a longer one (sdb.c, SDB_MAX_META_DATA_LEN).
@@ -86,10 +86,10 @@ _MAX_META_DATA_BYTES = 256
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One PKCS#11 object of a database: its id and its attributes as stored.
+    """A PKCS#11 object of a database: its id and its attributes as stored.
 
-    `malformed` are the attributes whose value is no BLOB, or one of more than 1 MiB, which NSS
-    never writes.
+    `malformed` are the attributes whose value is not a BLOB, or longer than 1 MiB; NSS writes
+    neither.
     """
 
     id: int
@@ -97,11 +97,11 @@ class StoredObject:
     malformed: frozenset[Attribute] = frozenset()
 
     def get(self, attribute: Attribute) -> bytes | None:
-        """The value, empty where it is present and empty; None where it is absent or malformed."""
+        """Return the value; None if it is absent or malformed."""
         return self.attributes.get(attribute)
 
     def require(self, attribute: Attribute) -> bytes:
-        """The value.
+        """Return the value.
 
         Raises:
             DamagedStoreError: it is absent or malformed.
@@ -114,7 +114,7 @@ class StoredObject:
         return value
 
     def number(self, attribute: Attribute) -> int | None:
-        """A CK_ULONG, stored as 4 bytes big-endian; None where there is no such value."""
+        """Return a CK_ULONG, which is stored as 4 bytes big-endian; None if there is none."""
         value = self.get(attribute)
         return int.from_bytes(value, "big") if value and len(value) == _ULONG_BYTES else None
 
@@ -163,13 +163,13 @@ _KEY_ATTRIBUTES = (
 
 
 class CertificateDatabase:
-    """cert9.db: certificates and what the store thinks of them."""
+    """cert9.db: certificates, and how far they are trusted."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._table = _Table(connection, "certificate database", "nssPublic")
 
     def objects(self) -> tuple[tuple[StoredObject, ...], tuple[StoredObject, ...]]:
-        """The certificate objects, and the trust objects of both kinds, oldest first.
+        """Return the certificate objects, and the trust objects of both kinds, oldest first.
 
         The kinds are NSS's own, and PKCS#11's since NSS 3.114.
         """
@@ -191,11 +191,11 @@ class KeyDatabase:
         self._has_meta_data = self._table.exists("metaData")
 
     def private_keys(self) -> tuple[StoredObject, ...]:
-        """The private-key objects; their values are encrypted."""
+        """Return the private-key objects; their values are encrypted."""
         return self._table.objects((ObjectClass.PRIVATE_KEY,), _KEY_ATTRIBUTES)
 
     def password_record(self) -> PasswordRecord | None:
-        """The password record, or None where the token was never initialised."""
+        """Return the password record; None if the token was never initialised."""
         items = self._meta_data("password")
         if items is None:
             return None
@@ -206,9 +206,9 @@ class KeyDatabase:
         return PasswordRecord(salt, check)
 
     def signature(self, object_id: int, attribute: Attribute) -> bytes | None:
-        """The integrity signature of an attribute of a private key, or None.
+        """Return the integrity signature of an attribute of a private key, or None.
 
-        Before NSS 3.69 a change of the password could file it under the id with two more bits
+        Before NSS 3.69 a change of the password could store it under the id with two more bits
         set (bug 1720226); NSS looks there second.
         """
         for number in (object_id, object_id | 0xC0000000):
@@ -284,7 +284,7 @@ class _Table:
     def objects(
         self, classes: Iterable[ObjectClass], attributes: Iterable[Attribute]
     ) -> tuple[StoredObject, ...]:
-        """The objects of some classes with those of the attributes that the schema knows."""
+        """Return the objects of some classes, with those of the attributes that have a column."""
         wanted = tuple(a for a in attributes if _COLUMNS[a] in self._columns)
         columns = ", ".join(["id", *(_COLUMNS[a] for a in wanted)])
         values = tuple(c.to_bytes(_ULONG_BYTES, "big") for c in classes)
@@ -293,7 +293,7 @@ class _Table:
             f"SELECT {columns} FROM {self._name} WHERE a0 IN ({marks})",  # noqa: S608 - names are constants
             values,
         )
-        # Sorted here: SQLite would read all there is before the first row, and into files.
+        # Sorted here: SQLite would read everything before the first row, and write it to files.
         return tuple(sorted((self._object(row, wanted) for row in rows), key=lambda one: one.id))
 
     def _object(self, row: tuple[object, ...], attributes: tuple[Attribute, ...]) -> StoredObject:
@@ -313,8 +313,8 @@ class _Table:
 
 @lru_cache(maxsize=64)
 def _columns(schema: str) -> frozenset[str]:
-    """The attribute columns of a table, by the text of its schema.
+    """Return the attribute columns of a table, from the text of its schema.
 
-    SQLite takes far longer to list some two hundred of them, and a version of NSS writes but one.
+    SQLite takes far longer to list some two hundred of them, and a version of NSS has one schema.
     """
     return frozenset(re.findall(r"\ba[0-9a-f]+\b", schema))

@@ -1,8 +1,8 @@
 """The cryptography of key4.db: encrypted attributes, their signatures, the password check.
 
-Everything here is bytes to bytes. Formats: NSS lib/softoken/sftkpwd.c (the blobs, the signatures
-and the intermediate key) and lib/softoken/lowpbe.c (the key derivations). Each blob names its own
-scheme and its own rounds; a single key4.db may mix them.
+Everything here is bytes to bytes. Formats: NSS lib/softoken/sftkpwd.c (blobs, signatures and the
+intermediate key) and lib/softoken/lowpbe.c (key derivations). Each blob names its own scheme and
+rounds; one key4.db may mix them.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from cryptography.x509 import ObjectIdentifier
 
 from nssbackup.errors import DamagedStoreError, UnsupportedStoreError
 
-# All the rounds that reading one key may cost, added up before the first is done. NSS writes 1
-# or 10,000 for each of the some 13 derivations; ten times that, if its environment says so, is
-# still read. Two million take a second at most, and the password is checked up to three times.
+# The most rounds for reading one key, added up before the first is done. NSS writes 1 or 10,000
+# for each of about 13 derivations; ten times that, if its environment says so, is still read. Two
+# million take a second at most, and the password is checked up to three times.
 MAX_ROUNDS = 2_000_000
-_SAYABLE = 2**64
+_PRINTABLE = 2**64
 
 _SHA384_SALT_BYTES = 48
 _AES_KEY_BYTES = 32
-# Of what NSS writes; the IV is its OCTET STRING with tag and length, 16 bytes in all.
+# The lengths that NSS writes. The IV is an OCTET STRING with tag and length, 16 bytes in all.
 _SALT_BYTES = 32
 _IV_CONTENT_BYTES = 14
 _MAC_KEY_BYTES = 32
@@ -50,7 +50,7 @@ class _Algorithm:
 
 @asn1.sequence
 class _Blob:
-    """An encrypted value or a signature: what was done, and the outcome of it."""
+    """An encrypted value or a signature, and the algorithm that made it."""
 
     algorithm: _Algorithm
     value: bytes
@@ -85,12 +85,12 @@ class _Pkcs12PbeParameters:
 
 
 class DecryptionError(Exception):
-    """The padding is wrong: the key is not the right one, or the ciphertext was changed."""
+    """The padding is wrong: the key is wrong, or the ciphertext was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class IntermediateKey:
-    """What a password and the global salt make: the input of every derivation of one store."""
+    """The hash of password and global salt, from which every key of a store is derived."""
 
     value: bytes = field(repr=False)
 
@@ -98,8 +98,8 @@ class IntermediateKey:
 def intermediate_key(global_salt: bytes, password: str) -> IntermediateKey:
     """Hash a password (text; NSS takes its UTF-8 as it is) with the store's global salt.
 
-    A salt of 48 bytes calls for SHA-384 (NSS 3.118 and later, for a password that is not empty),
-    any other for SHA-1.
+    A salt of 48 bytes means SHA-384 (NSS 3.118 and later, for a password that is not empty), any
+    other SHA-1.
     """
     data = global_salt + password.encode("utf-8", "surrogatepass")
     if len(global_salt) == _SHA384_SALT_BYTES:
@@ -122,7 +122,7 @@ class Ciphertext:
         return self.iv is not None
 
     def decrypt(self, key: IntermediateKey) -> bytes:
-        """The plaintext.
+        """Return the plaintext.
 
         Raises:
             DecryptionError: the padding is wrong.
@@ -153,9 +153,9 @@ class Signature:
     mac: bytes
 
     def fits(self, key: IntermediateKey, object_id: int, attribute: int, value: bytes) -> bool:
-        """Whether it is the signature of this value of this attribute of this object.
+        """Return whether this is the signature of an attribute's value.
 
-        `object_id` is 0 for encrypted attributes, and `value` then the plaintext.
+        `object_id` is 0 for an encrypted attribute, and `value` its plaintext.
         """
         secret = _pbkdf2(key.value, self.salt, self.rounds, _MAC_KEY_BYTES)
         mac = hmac.digest(secret, _signed(object_id, attribute, value), "sha256")
@@ -163,9 +163,9 @@ class Signature:
 
 
 def encrypt(key: IntermediateKey, plaintext: bytes, rounds: int) -> bytes:
-    """A value encrypted as NSS has done it since 3.49 (scheme A), DER.
+    """Encrypt a value as NSS does since 3.49, and return it as DER.
 
-    With `sign` over the same plaintext: NSS refuses a value of this scheme without a signature.
+    NSS refuses such a value without a signature: `sign` the same plaintext.
     """
     salt, iv = os.urandom(_SALT_BYTES), os.urandom(_IV_CONTENT_BYTES)
     encoded_iv = asn1.encode_der(iv)
@@ -181,7 +181,7 @@ def encrypt(key: IntermediateKey, plaintext: bytes, rounds: int) -> bytes:
 
 
 def sign(key: IntermediateKey, object_id: int, attribute: int, value: bytes, rounds: int) -> bytes:
-    """The integrity signature of an attribute, DER; arguments as of `Signature.fits`."""
+    """Return the integrity signature of an attribute, DER; see `Signature.fits`."""
     salt = os.urandom(_SALT_BYTES)
     secret = _pbkdf2(key.value, salt, rounds, _MAC_KEY_BYTES)
     pair = _Pair(
@@ -197,10 +197,10 @@ def parse_ciphertext(blob: bytes, name: str) -> Ciphertext:
 
     Args:
         blob: SEQUENCE { AlgorithmIdentifier, OCTET STRING }, DER.
-        name: what it is, for the message of an error.
+        name: what to call it in a message.
 
     Raises:
-        DamagedStoreError: it is no such structure, or its parameters make no sense.
+        DamagedStoreError: it has another structure or impossible parameters.
         UnsupportedStoreError: it names an algorithm that NSS does not use here.
     """
     try:
@@ -219,17 +219,17 @@ def parse_ciphertext(blob: bytes, name: str) -> Ciphertext:
         else:
             raise _unknown(name, oid)
     except ValueError as error:
-        message = f"{name} is damaged: not the structure of an encrypted value"
+        message = f"{name} is damaged: it is not an encrypted value"
         raise DamagedStoreError(message) from error
     return _checked(ciphertext, block_bytes, name)
 
 
 def old_ciphertext(salt: bytes, rounds: int, data: bytes, name: str) -> Ciphertext:
-    """A value that key3.db encrypted with 3DES and whose parameters stand outside of it.
+    """Return a value of key3.db, encrypted with 3DES, whose parameters are stored elsewhere.
 
     Raises:
-        DamagedStoreError: its length or its rounds make no sense.
-        UnsupportedStoreError: it demands too many rounds.
+        DamagedStoreError: its length or its rounds are impossible.
+        UnsupportedStoreError: it needs too many rounds.
     """
     return _checked(Ciphertext(salt, rounds, None, data), TripleDES.block_size // 8, name)
 
@@ -253,7 +253,7 @@ def parse_signature(blob: bytes, name: str) -> Signature:
         salt, rounds = _parse_pbkdf2(pair.key_derivation, name)
         mac = pair.scheme.parse(_Prf).oid.dotted_string
     except ValueError as error:
-        message = f"{name} is damaged: not the structure of a signature"
+        message = f"{name} is damaged: it is not a signature"
         raise DamagedStoreError(message) from error
     if mac != _HMAC_SHA256:
         raise _unknown(name, mac)
@@ -262,22 +262,22 @@ def parse_signature(blob: bytes, name: str) -> Signature:
 
 
 def check_total_rounds(rounds: int) -> None:
-    """Refuse what would take too long, before any of it is done.
+    """Refuse what would take too long, before it begins.
 
     Raises:
         UnsupportedStoreError: the rounds add up to more than `MAX_ROUNDS`.
     """
     if rounds > MAX_ROUNDS:
-        # Python refuses to write a number of thousands of digits down.
-        count = f"{rounds:,}" if rounds < _SAYABLE else "an absurd number of"
+        # Python refuses to print a number of thousands of digits.
+        count = f"{rounds:,}" if rounds < _PRINTABLE else f"more than {_PRINTABLE:,}"
         message = f"the key database asks for {count} key-derivation rounds"
-        hint = f"no NSS writes so many; the limit is {MAX_ROUNDS:,} for one key"
+        hint = f"NSS does not write so many; the limit is {MAX_ROUNDS:,} for one key"
         raise UnsupportedStoreError(message, hint=hint)
 
 
 def _check_rounds(rounds: int, name: str) -> None:
     if rounds < 1:
-        message = f"{name} is damaged: it asks for less than one key-derivation round"
+        message = f"{name} is damaged: it asks for fewer than one key-derivation round"
         raise DamagedStoreError(message)
     check_total_rounds(rounds)
 
@@ -296,11 +296,10 @@ def _parse_pbkdf2(algorithm: _Algorithm, name: str) -> tuple[bytes, int]:
 
 
 def _parse_aes(algorithm: _Algorithm, name: str) -> bytes:
-    """The IV: the first 16 bytes of the *encoded* parameter.
+    """Return the IV: the first 16 bytes of the *encoded* parameter.
 
-    NSS takes the DER of the OCTET STRING, tag and length included, for the IV, and keeps doing so
-    to stay compatible with itself (lib/softoken/lowpbe.c): its
-    OCTET STRING has 14 bytes.
+    NSS uses the DER of an OCTET STRING of 14 bytes as the IV, tag and length included, and has to
+    keep doing so (lib/softoken/lowpbe.c).
     """
     if algorithm.oid.dotted_string != _AES256_CBC:
         raise _unknown(name, algorithm.oid.dotted_string)
@@ -312,7 +311,7 @@ def _parse_aes(algorithm: _Algorithm, name: str) -> bytes:
 
 
 def _signed(object_id: int, attribute: int, value: bytes) -> bytes:
-    """What a signature is over (lib/softoken/sftkpwd.c, sftkdb_SignAttribute)."""
+    """Return the bytes that are signed (lib/softoken/sftkpwd.c, sftkdb_SignAttribute)."""
     return object_id.to_bytes(4, "big") + attribute.to_bytes(4, "big") + value
 
 
@@ -336,7 +335,7 @@ def _tlv(value: object) -> asn1.TLV:
 
 
 def _unknown(name: str, algorithm: str) -> UnsupportedStoreError:
-    message = f"{name} uses an algorithm that isn't known here ({algorithm})"
+    message = f"{name} uses an algorithm that nssbackup does not know ({algorithm})"
     return UnsupportedStoreError(message, hint="a newer nssbackup may know it")
 
 
@@ -345,9 +344,9 @@ def _pbkdf2(key: bytes, salt: bytes, rounds: int, length: int) -> bytes:
 
 
 def _derive_3des(key: bytes, salt: bytes, rounds: int) -> tuple[bytes, bytes]:
-    """Key and IV of pbeWithSHA1And3-KeyTripleDES-CBC as NSS makes them.
+    """Return key and IV of pbeWithSHA1And3-KeyTripleDES-CBC as NSS derives them.
 
-    Not the derivation of PKCS#12, in spite of the OID: PBKDF1 extended by HMAC-SHA-1
+    Despite the OID this is not the derivation of PKCS#12 but PBKDF1, extended by HMAC-SHA-1
     (lib/softoken/lowpbe.c, nsspkcs5_PBKDF1Extended). The IV is the end of the 40 bytes.
     """
     digest = hashlib.sha1(key + salt, usedforsecurity=False).digest()

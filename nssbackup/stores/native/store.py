@@ -1,4 +1,4 @@
-"""NativeStore: the `Store` protocol over the two databases and their cryptography."""
+"""The `Store` protocol for cert9.db and key4.db."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ _RSA_ATTRIBUTES = (
     Attribute.EXPONENT_2,
     Attribute.COEFFICIENT,
 )
-# How many derivations run at once; more than the processors of a small machine gains nothing.
+# How many derivations run at once: no more than a small machine has processors.
 _THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Encrypted:
-    """An encrypted attribute of a key with its signature, parsed and nothing derived yet."""
+    """An encrypted attribute of a key with its signature, parsed, with nothing derived yet."""
 
     attribute: Attribute
     ciphertext: pbe.Ciphertext
@@ -68,7 +68,7 @@ class _Encrypted:
         except pbe.DecryptionError as error:
             message = f"the key database is damaged: CKA_{self.attribute.name} can't be decrypted"
             raise DamagedStoreError(message) from error
-        # The signature of an encrypted value is over its plaintext and names no object.
+        # An encrypted value is signed as plaintext, and without its object's id.
         if self.signature and not self.signature.fits(key, 0, self.attribute, value):
             raise _bad_signature(self.attribute, "wrong")
         return value
@@ -76,7 +76,7 @@ class _Encrypted:
 
 @dataclass(frozen=True, slots=True)
 class _Clear:
-    """An attribute that lies there in clear, under a signature that NSS demands of it."""
+    """An attribute that is not encrypted, with the signature that NSS requires."""
 
     attribute: Attribute
     object_id: int
@@ -94,7 +94,7 @@ class _Clear:
 
 
 class NativeStore:
-    """A store as it was at the moment of its snapshot; see `stores.Store`."""
+    """The contents of a store when its snapshot was taken; see `stores.Store`."""
 
     def __init__(self, certificates: CertificateDatabase | None, keys: KeyDatabase | None) -> None:
         self._certificates = certificates
@@ -104,7 +104,7 @@ class NativeStore:
         self._closed = False
 
     def close(self) -> None:
-        """End the use of the store: what is asked of it from now on is a ValueError."""
+        """End the use of the store: every call after this is a ValueError."""
         self._closed = True
         self._certificates = self._keys = self._key = self._loaded = None
 
@@ -137,7 +137,7 @@ class NativeStore:
         """See `stores.Store.unlock`."""
         self._check_open()
         if self._keys is None:
-            return  # nothing is locked; the key will be found missing
+            return  # nothing is locked
         record = self._keys.password_record()
         if record is None:
             if not self._keys.private_keys():
@@ -156,7 +156,7 @@ class NativeStore:
             message = f"the private key of `{of.display_name}` is not in this store"
             raise KeyMissingError(message, hint="`nssbackup list` shows where keys are present")
         if stored.get(Attribute.EXTRACTABLE) == b"\0":
-            message = "the private key is marked as one that must not leave the store"
+            message = "the private key is marked as not extractable (CKA_EXTRACTABLE)"
             raise KeyNotExportableError(message)
         kind = stored.number(Attribute.KEY_TYPE)
         if kind == RSA:
@@ -170,12 +170,12 @@ class NativeStore:
         raise type_not_exportable(name)
 
     def key_object(self, of: StoredCertificate) -> StoredObject | None:
-        """The private key that belongs to a certificate, as it is stored; None if there is none."""
+        """Return the stored private key of a certificate, or None."""
         return self._contents().key_of(of)
 
     @property
     def global_salt(self) -> bytes | None:
-        """What the password is hashed with; None where there is no password record."""
+        """The salt that the password is hashed with; None if there is no password record."""
         self._check_open()
         record = self._keys.password_record() if self._keys else None
         return record.global_salt if record else None
@@ -218,18 +218,18 @@ class NativeStore:
             raise ValueError(message)
 
     def _value(self, stored: StoredObject) -> bytes:
-        """CKA_VALUE, which is all that is secret of a key other than RSA."""
+        """Return CKA_VALUE: the whole secret of a key that is not RSA."""
         return self._values(self._encrypted(stored, Attribute.VALUE))[Attribute.VALUE]
 
     def _values(self, *items: _Encrypted | _Clear) -> dict[Attribute, bytes]:
-        """Decrypt and check attributes of one key; nothing is derived if it is too much."""
+        """Decrypt and check attributes of one key, unless that takes too many rounds."""
         key = self._unlocked()
         pbe.check_total_rounds(sum(item.rounds for item in items))
-        # The derivations are PBKDF2 in OpenSSL, which runs beside Python: two at a time.
+        # The derivations are PBKDF2 in OpenSSL, which releases Python's lock.
         try:
             with ThreadPoolExecutor(_THREADS) as pool:
                 values = list(pool.map(lambda item: item.value(key), items))
-        except RuntimeError:  # no thread can be had (`ulimit -u`)
+        except RuntimeError:  # no more threads are allowed (`ulimit -u`)
             values = [item.value(key) for item in items]
         return {item.attribute: value for item, value in zip(items, values, strict=True)}
 
@@ -255,19 +255,19 @@ class NativeStore:
 
     def _unlocked(self) -> pbe.IntermediateKey:
         if self._key is None:
-            message = "the store is locked: its primary password has not been given"
+            message = "the store is locked: its primary password was not given"
             raise PrimaryPasswordRequiredError(message)
         return self._key
 
 
 def type_not_exportable(name: str) -> KeyNotExportableError:
-    """The error for a key of a type that isn't handled yet."""
-    message = f"the private key is of a type that can't be exported yet ({name})"
+    """Return the error for a key of a type that nssbackup can't handle."""
+    message = f"the private key is of a type that nssbackup can't export ({name})"
     return KeyNotExportableError(message)
 
 
 def _intermediate_key(record: PasswordRecord, password: str) -> pbe.IntermediateKey | None:
-    """The key a password makes, or None where it is the wrong one.
+    """Return the key that a password makes, or None if the password is wrong.
 
     Raises:
         StoreError: the password record is damaged or of an unknown kind.

@@ -1,7 +1,7 @@
-"""The engine `nss`: stores read by NSS itself, through python-nss-ng in a process of its own.
+"""The engine `nss`: has NSS itself read a store, through python-nss-ng in a process of its own.
 
-NSS likes to write to what it opens and is global to a process. So each store gets a worker, and
-the worker a private copy of the databases.
+NSS may write to what it opens, and is global to a process. So each store gets a worker, and the
+worker gets a private copy of the databases.
 """
 
 from __future__ import annotations
@@ -40,20 +40,25 @@ from nssbackup.stores.nss.process import (
     firefox_libraries,
     nss_version,
 )
-from nssbackup.stores.trust import trust_of
 
 __all__ = ["NssEngine", "import_identity"]
 
-# The first that knows passwords hashed with SHA-384.
+# The first NSS that knows passwords hashed with SHA-384.
 _SHA384_VERSION = (3, 118)
 _SHA384_SALT_BYTES = 48
+
+# Trust flags of a certificate (lib/certdb/certdb.h, CERTDB_*); that of a user certificate says
+# nothing about trust.
+_USER = 0x40
+_TERMINAL, _TRUSTED, _TRUSTED_CA = 0x01, 0x02, 0x10
+_TRUSTED_CLIENT_CA, _UNKNOWN = 0x80, 0x800
 
 _OLD_DATABASES = "`cert8.db` and `key3.db`"
 _READ_NATIVELY = "`--engine native` reads them"
 
 
 class NssEngine:
-    """Reads what the NSS at hand reads: `cert9.db` and `key4.db`, and mostly the older pair too.
+    """Reads `cert9.db` and `key4.db`, and with most builds of NSS the older pair, too.
 
     Args:
         program: what is run as the worker.
@@ -65,7 +70,7 @@ class NssEngine:
         self._program = program
 
     def unavailable(self) -> str | None:
-        """None, or the reason why NSS can't be had here."""
+        """Return why NSS is not available here, or None."""
         if sys.platform == "win32":
             return "python-nss-ng does not exist for Windows"
         if importlib.util.find_spec("nss") is None:
@@ -83,15 +88,13 @@ class NssEngine:
         Raises:
             NoStoreError: there is no database.
             StoreError: the databases can't be copied.
-            UnsupportedStoreError: the NSS here knows no databases of that kind.
+            UnsupportedStoreError: the NSS here can't read databases of that kind.
             EngineFailedError: NSS can't open them, or its process failed.
         """
         with private_copy(profile.path) as copy:
             if copy.kind is None:
                 message = f"there is no NSS database in `{profile.path}`"
-                raise NoStoreError(
-                    message, hint="`nssbackup profiles` shows the profiles there are"
-                )
+                raise NoStoreError(message, hint="`nssbackup profiles` lists the profiles")
             libraries, version = (
                 _system(self._program) if copy.kind == "legacy" else _newest(self._program)
             )
@@ -111,12 +114,12 @@ def import_identity(
     primary: Secret,
     program: Program = Program(),  # noqa: B008 - it never changes
 ) -> None:
-    """Let NSS import a PFX into the `cert9.db` and `key4.db` of a folder, which it writes to.
+    """Have NSS import a PFX into the `cert9.db` and `key4.db` of a folder.
 
     Args:
         folder: a private copy of a store.
         pfx: the file, of a kind that every NSS reads.
-        password: what opens it.
+        password: of the file.
         primary: the store's primary password, which is known to be right.
         program: what is run as the worker.
 
@@ -151,7 +154,7 @@ class NssStore:
         self._closed = False
 
     def close(self) -> None:
-        """End the use of the store: what is asked of it from now on is a ValueError."""
+        """End the use of the store: every call after this is a ValueError."""
         self._closed = True
         self._certificates = None
 
@@ -165,18 +168,18 @@ class NssStore:
                 try:
                     certificate = _certificate(facts)
                 except MalformedCertificateError as error:
-                    notes.append(f"a certificate was passed over: {error.message}")
+                    notes.append(f"a certificate was skipped: {error.message}")
                 else:
                     found.setdefault(certificate.der, certificate)
             self._certificates, self._notes = tuple(found.values()), tuple(notes)
         return self._certificates
 
     def orphan_keys(self) -> tuple[OrphanKey, ...]:
-        """(): NSS shows its private keys to nobody who has not given the password."""
+        """Return (): NSS does not list private keys without the password."""
         return ()
 
     def orphan_of(self, certificate: StoredCertificate) -> OrphanKey | None:
-        """None; see `orphan_keys`."""
+        """Return None; see `orphan_keys`."""
         del certificate
         return None
 
@@ -194,7 +197,7 @@ class NssStore:
         """See `stores.Store.unlock`.
 
         Raises:
-            UnsupportedStoreError: this NSS is too old for the store, and would call any password
+            UnsupportedStoreError: this NSS is too old for the store, and calls every password
                 wrong.
         """
         self._unlocked = False
@@ -215,29 +218,29 @@ class NssStore:
     def private_key(self, of: StoredCertificate) -> PrivateKey:
         """See `stores.Store.private_key`.
 
-        The certificate must be in the store: NSS gives keys out by a certificate's nickname alone.
+        The certificate must be in the store: NSS finds keys only by a certificate's nickname.
         """
         known = next((one for one in self.certificates() if one.der == of.der), None)
         if known is None or not known.has_private_key:
             raise _missing(of)
         if known.nickname is None:
-            message = "NSS gives no key out of a certificate that has no nickname"
+            message = "NSS does not export the key of a certificate without a nickname"
             raise KeyNotExportableError(message, hint="`--engine native` does")
         if not self._unlocked:
-            message = "the store is locked: its primary password has not been given"
+            message = "the store is locked: its primary password was not given"
             raise PrimaryPasswordRequiredError(message)
         password = Secret(secrets.token_urlsafe(32))
         try:
             answer = self._ask("export", nickname=known.nickname, password=password.reveal())
         except RefusedError as error:
-            message = f"NSS does not give the private key out: {error.reason}"
-            hint = "`--engine native` says more about what is the matter with it"
+            message = f"NSS does not export the private key: {error.reason}"
+            hint = "`--engine native` may say more"
             raise KeyNotExportableError(message, hint=hint) from error
         try:
             contents = open_pfx(decoded(answer), password)
-        except UnsupportedBackupError as error:  # of its keys, one is of a type we don't know
+        except UnsupportedBackupError as error:  # it contains a key of a type we don't know
             raise KeyNotExportableError(error.message) from error
-        # A nickname stands for all renewals: the public key says which is meant.
+        # All renewals may have the same nickname: the public key decides.
         for found in contents.keys:
             if found.key.public_key == of.public_key:
                 return found.key
@@ -260,7 +263,7 @@ def _open(worker: WorkerProcess, copy: StagedStore, profile: Profile) -> None:
             message = f"this NSS is built without support for {_OLD_DATABASES}"
             raise UnsupportedStoreError(message, hint=_READ_NATIVELY) from error
         if error.name == "SEC_ERROR_BAD_DATABASE":
-            message = f"NSS finds the databases in `{profile.path}` damaged"
+            message = f"NSS calls the databases in `{profile.path}` damaged"
             raise DamagedStoreError(message) from error
         raise
 
@@ -272,7 +275,7 @@ def _missing(of: StoredCertificate) -> KeyMissingError:
 
 @cache
 def _system(program: Program) -> tuple[Path | None, tuple[int, ...]]:
-    """The system's NSS: Firefox's own is built without the old databases.
+    """Return the system's NSS; Firefox's is built without support for the old databases.
 
     Raises:
         UnsupportedStoreError: it can't be loaded.
@@ -280,16 +283,16 @@ def _system(program: Program) -> tuple[Path | None, tuple[int, ...]]:
     try:
         return None, nss_version(program, None)
     except EngineUnavailableError as error:
-        message = f"an NSS that reads {_OLD_DATABASES} can't be had here: {error.message}"
+        message = f"no NSS on this computer reads {_OLD_DATABASES}: {error.message}"
         raise UnsupportedStoreError(message, hint=_READ_NATIVELY) from error
 
 
 @cache
 def _newest(program: Program) -> tuple[Path | None, tuple[int, ...]]:
-    """Where the newest NSS is (None: the system's) and its version.
+    """Return the folder of the newest NSS (None: the system's) and its version.
 
     Raises:
-        EngineUnavailableError: there is none that can be loaded.
+        EngineUnavailableError: none can be loaded.
     """
     found = []
     failures = []
@@ -316,6 +319,27 @@ def _certificate(facts: dict[str, Any]) -> StoredCertificate:
     return replace(
         from_der(decoded(facts["der"])),
         nickname=facts["nickname"],
-        trust=trust_of(facts["ssl"], facts["email"], facts["code"]),
+        trust=_trust(facts["ssl"], facts["email"], facts["code"]),
         has_private_key=facts["has_private_key"],
     )
+
+
+def _trust(ssl: int, email: int, code: int) -> tuple[tuple[str, str], ...]:
+    """Return what the three sets of flags say about each usage; () if they say nothing."""
+    if not (ssl | email | code) & ~_USER:
+        return ()
+    # One set is for both ends of TLS, except for which CAs of clients are trusted.
+    clients = ssl | _TRUSTED_CA if ssl & _TRUSTED_CLIENT_CA else ssl & ~_TRUSTED_CA
+    usages = {"server": ssl, "client": clients, "code": code, "email": email}
+    return tuple((usage, _trust_word(flags)) for usage, flags in usages.items())
+
+
+def _trust_word(flags: int) -> str:
+    """Return NSS's word for a set of flags (lib/softoken/legacydb/lgattr.c)."""
+    if flags & _TRUSTED_CA:
+        return "trusted-ca"
+    if flags & _TRUSTED:
+        return "trusted"
+    if flags & _UNKNOWN:
+        return "unknown"
+    return "not-trusted" if flags & _TERMINAL else "must-verify"

@@ -1,7 +1,7 @@
-"""The process that NSS lives in: one for each store, because NSS is global to a process.
+"""The process that NSS runs in: one for each store, because NSS is global to a process.
 
-A script of its own: it is run by its path, and imports nothing of nssbackup. It reads a request a
-line from its standard input and writes a line of answer for each, both JSON; bytes are base64. A
+This is a script: it is run by its path and imports nothing of nssbackup. It reads a request from
+each line of its standard input and writes an answer as one line, both JSON; bytes are base64. A
 password comes through the pipe and goes nowhere else.
 """
 
@@ -30,12 +30,12 @@ _PR_SET_DUMPABLE = 4
 
 
 class Worker:
-    """NSS with one store, behind the requests."""
+    """The requests that can be made of NSS and one store."""
 
     _nss: Any = None
 
     def hello(self) -> str:
-        """The version of NSS."""
+        """Return the version of NSS."""
         self._load()
         return str(self._nss.nss_get_version())
 
@@ -49,7 +49,7 @@ class Worker:
         self._nss.nss_init(location)
 
     def certificates(self) -> list[dict[str, Any]]:
-        """Every certificate of the store."""
+        """Return every certificate of the store."""
         labels = Labels(self._nss.__file__)
         return [
             {
@@ -64,31 +64,31 @@ class Worker:
         ]
 
     def needs_password(self) -> bool | None:
-        """Whether a primary password is set; None where the store has no password record."""
+        """Return whether a primary password is set; None if there is no password record."""
         slot = self._nss.get_internal_key_slot()
         return None if slot.need_user_init() else bool(slot.need_login())
 
     def unlock(self, password: str) -> bool:
-        """Whether this is the primary password; if it is, the store is unlocked."""
+        """Unlock the store; return whether the password is right."""
         try:
             return bool(self._nss.get_internal_key_slot().check_user_passwd(password))
-        except UnicodeEncodeError:  # half a surrogate pair, which no password has
+        except UnicodeEncodeError:  # half a surrogate pair: no password has one
             return False
 
     def export(self, nickname: str, password: str) -> str:
-        """Every identity of a nickname as a PFX under a password made up for the purpose."""
-        # Without the ciphers named, this NSS binding leaves the certificates unencrypted.
+        """Return every identity of a nickname as a PFX, protected by the given password."""
+        # Unless ciphers are named, this binding leaves the certificates unencrypted.
         cipher = self._nss.SEC_OID_AES_256_CBC
         return _text(self._nss.pkcs12_export(_TOKEN + nickname, password, cipher, cipher))
 
     def restore(self, location: str, primary: str, pfx: str, password: str) -> bool:
-        """Import a PFX into a store; whether the primary password is right.
+        """Import a PFX into a store; return whether the primary password is right.
 
         Args:
-            location: as of `open`; this store is written to.
+            location: as for `open`; this store is written to.
             primary: its primary password.
             pfx: the path of the file.
-            password: what opens it.
+            password: of the file.
         """
         self._load()
         self._nss.nss_init_read_write(location)
@@ -99,10 +99,10 @@ class Worker:
         return True
 
     def _load(self) -> None:
-        """Load NSS: here, so that a failure is an answer.
+        """Load NSS: not at the top, so that a failure becomes an answer.
 
         Raises:
-            ImportError: it can't be had; the message is for a person.
+            ImportError: it is not available; the message is for a person.
         """
         try:
             from nss import nss
@@ -113,10 +113,10 @@ class Worker:
             message = f"python-nss-ng is installed, but NSS can't be loaded: {error}"
             raise ImportError(message) from error
         if not hasattr(nss, "pkcs12_enable_all_ciphers"):
-            message = "the package `nss` that is installed is not that of python-nss-ng"
+            message = "the installed package `nss` is not python-nss-ng"
             raise ImportError(message)
         self._nss = nss
-        # Nobody can be asked: without an answer NSS goes on as if the login had failed.
+        # Without an answer NSS goes on as if the login had failed: there is nobody to ask.
         nss.set_password_callback(lambda *_: None)
 
 
@@ -131,13 +131,13 @@ class _Item(ctypes.Structure):
 
 
 class Labels:
-    """The nicknames of certificates (CKA_LABEL), which the binding doesn't tell.
+    """The nicknames of certificates (CKA_LABEL).
 
-    It lists the nicknames of user certificates and of trusted ones, and of no others. The functions
-    called here are NSS's own, of the library that the binding has loaded.
+    The binding has only those of user certificates and trusted ones. These are NSS's own
+    functions, in the library that the binding has loaded.
 
     Args:
-        binding: the path of the binding's module; a look-up in it finds what it is linked with.
+        binding: the path of the binding's module, through which its libraries are found.
     """
 
     def __init__(self, binding: str) -> None:
@@ -147,7 +147,7 @@ class Labels:
         self._nss.PK11_FreeSlot.restype = self._nss.CERT_DestroyCertificate.restype = None
 
     def of(self, der: bytes) -> str | None:
-        """The nickname of a certificate of the store; None where it has none."""
+        """Return the nickname of a certificate of the store, or None."""
         slot = ctypes.c_void_p(self._nss.PK11_GetInternalKeySlot())
         content = ctypes.create_string_buffer(der, len(der))
         wanted = _Item(0, ctypes.addressof(content), len(der))
@@ -173,7 +173,7 @@ def main() -> None:
     _keep_memory_private()
     for folder in sys.argv[1:]:
         site.addsitedir(folder)
-    # Whatever a library prints must not come between the answers.
+    # What a library prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
     worker = Worker()
@@ -182,14 +182,14 @@ def main() -> None:
         operation: Callable[..., Any] = getattr(worker, request.pop("operation"))
         try:
             answer = {"result": operation(**request)}
-        except Exception as error:  # noqa: BLE001 - whatever it was, the other side is told
+        except Exception as error:  # noqa: BLE001 - the other side is told, whatever it was
             answer = {"error": str(error) or type(error).__name__}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 
 def _keep_memory_private() -> None:
-    """No core dump, no look from outside: as `system.hardening` does it."""
+    """Allow no core dump and no debugger, as `system.hardening` does."""
     if sys.platform != "win32":
         import resource
 

@@ -86,7 +86,7 @@ def test_a_certificate_that_is_passed_over_is_noted_with_its_profile(tmp_path: P
     profile = Profile(builder.write(), "p", "Firefox", store="sqlite")
     ((where, note),) = take_inventory([profile]).notes
     assert where == profile
-    assert "passed over" in note
+    assert "skipped" in note
 
 
 def test_whether_there_is_a_primary_password_is_told_where_it_can_be(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ def test_one_broken_certificate_is_a_note_and_not_the_end(
     builder.certificates[b"\1broken"] = record
     found = opened(builder)
     (note,) = found.notes()
-    assert note.startswith("a certificate was passed over: ")
+    assert note.startswith("a certificate was skipped: ")
     assert message in note
     found.unlock(Secret(""))
     (certificate,) = found.certificates()
@@ -233,7 +233,7 @@ def test_many_broken_certificates_of_one_kind_are_one_note(builder: LegacyBuilde
     assert len(found.certificates()) == 1
     notes = sorted(found.notes())
     assert len(notes) == 2
-    assert notes[0].startswith("1,200 certificates were passed over: its record")
+    assert notes[0].startswith("1,200 certificates were skipped: its record")
 
 
 def test_other_records_are_no_certificates(store: LegacyBuilder) -> None:
@@ -298,7 +298,7 @@ def test_a_file_of_another_length_is_noted(
     large: tuple[LegacyBuilder, Path], change: Callable[[Path], None]
 ) -> None:
     change(large[1])
-    assert "is not as long as it should be" in note_of(large)
+    assert "has the wrong length" in note_of(large)
 
 
 def test_a_sparse_monster_is_not_read(large: tuple[LegacyBuilder, Path]) -> None:
@@ -370,7 +370,7 @@ def test_a_name_of_the_databases_own_choosing_is_never_opened(
     builder, path = large
     key = certificate_key(_der_in(path))
     builder.certificates[key] = elsewhere_record(key, path.stat().st_size, stored)
-    assert "another file than it should" in note_of(large)
+    assert "names the wrong file" in note_of(large)
 
 
 def _der_in(path: Path) -> bytes:
@@ -383,7 +383,7 @@ def test_a_record_that_is_cut_before_its_name_is_noted(large: tuple[LegacyBuilde
     key = certificate_key(_der_in(path))
     for size in (2, 4, 7, 8, 20):
         builder.certificates[key] = elsewhere_record(key, path.stat().st_size)[:size]
-        assert "another file than it should" in note_of(large)
+        assert "names the wrong file" in note_of(large)
 
 
 def test_only_so_much_is_read_from_such_files(tmp_path: Path) -> None:
@@ -400,6 +400,6 @@ def test_only_so_much_is_read_from_such_files(tmp_path: Path) -> None:
         (builder.folder / "cert8.dir" / link).symlink_to(tmp_path / "one")
     found = opened(builder)
     assert sorted(found.notes()) == [
-        "8 certificates were passed over: its record is of another version or too short",
-        "92 certificates were passed over: it is too large",
+        "8 certificates were skipped: its record is of another version or too short",
+        "92 certificates were skipped: it is too large, alone or with the others",
     ]

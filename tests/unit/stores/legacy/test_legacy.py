@@ -129,7 +129,7 @@ def test_a_damaged_file_is_named(store: LegacyBuilder, file: str) -> None:
 def test_another_version_of_the_key_database_is_named(store: LegacyBuilder, version: bytes) -> None:
     store.keys[b"Version"] = version
     store.write()
-    with pytest.raises(UnsupportedStoreError, match=r"`key3\.db` is of a version") as info:
+    with pytest.raises(UnsupportedStoreError, match=r"`key3\.db` has version") as info:
         LegacyStore.read(store.folder)
     assert len(info.value.message) < 80
 

@@ -309,7 +309,7 @@ def test_two_million_rounds_in_all_are_accepted_and_one_more_is_not() -> None:
     pbe.check_total_rounds(pbe.MAX_ROUNDS)
     with pytest.raises(UnsupportedStoreError, match="2,000,001") as caught:
         pbe.check_total_rounds(pbe.MAX_ROUNDS + 1)
-    assert caught.value.hint == "no NSS writes so many; the limit is 2,000,000 for one key"
+    assert caught.value.hint == "NSS does not write so many; the limit is 2,000,000 for one key"
 
 
 def test_a_changed_ciphertext_is_a_decryption_error_or_another_text() -> None:

@@ -224,7 +224,7 @@ def test_a_folder_without_databases_has_no_store(tmp_path: Path) -> None:
     with pytest.raises(NoStoreError) as caught, NativeEngine().open(opened(tmp_path)):
         pass
     assert caught.value.message == f"there is no NSS database in `{tmp_path}`"
-    assert caught.value.hint == "`nssbackup profiles` shows the profiles there are"
+    assert caught.value.hint == "`nssbackup profiles` lists the profiles"
 
 
 @pytest.mark.parametrize("keys", [True, False])

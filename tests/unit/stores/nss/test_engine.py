@@ -131,7 +131,7 @@ def test_an_nss_of_the_system_that_can_not_be_loaded_is_named_for_the_old_databa
 ) -> None:
     engine = refusing(tmp_path, "NSS can't be loaded: too old")
     with (
-        pytest.raises(UnsupportedStoreError, match="can't be had here: NSS can't be loaded: too"),
+        pytest.raises(UnsupportedStoreError, match="NSS can't be loaded: too"),
         engine.open(of(profile("legacy-nopassword"))),
     ):
         pass
@@ -322,7 +322,7 @@ def test_a_hang_of_nss_ends_within_the_time_limit(
     text = Program().script.read_text(encoding="utf-8")
     script = tmp_path / "worker.py"
     script.write_text(
-        text.replace('"""Every certificate of the store."""', "import time; time.sleep(600)")
+        text.replace('"""Return every certificate of the store."""', "import time; time.sleep(600)")
     )
     folder = profile("nss387-nopassword")
     engine = NssEngine(Program(script, time_limit=3.0))
