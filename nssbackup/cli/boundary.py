@@ -19,6 +19,12 @@ from nssbackup.errors import (
     UsageError,
 )
 
+_LEFT_BY_INTERRUPT = {
+    "batch": "the backups written so far are complete",
+    "fleet": "the backups written so far are complete",
+    "restore": "either nothing was changed, or everything was restored",
+}
+
 
 def exit_status_of(command: Callable[[], object], *, json: bool, name: str = "nssbackup") -> int:
     """Run a command, print the error it ends with, and return its exit status.
@@ -34,7 +40,7 @@ def exit_status_of(command: Callable[[], object], *, json: bool, name: str = "ns
     except NssBackupError as error:
         return printer.error(error)
     except KeyboardInterrupt:
-        return printer.error(_interrupted())
+        return printer.error(_interrupted(name))
     except typer.Abort:  # the input ended at a question of Typer's
         return printer.error(CancelledError("cancelled"))
     except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass it
@@ -42,7 +48,7 @@ def exit_status_of(command: Callable[[], object], *, json: bool, name: str = "ns
     # Typer returns the code of an `Exit` instead of raising it; 130 is its code for Ctrl-C.
     status = outcome if isinstance(outcome, int) else 0
     if status == InterruptedByUserError.exit_status:
-        return printer.error(_interrupted())
+        return printer.error(_interrupted(name))
     return status
 
 
@@ -54,15 +60,16 @@ def current_folder() -> Path | None:
         return None
 
 
-def _interrupted() -> InterruptedByUserError:
-    # Commands that may have written something by then raise an error of their own.
-    return InterruptedByUserError("interrupted; nothing was written")
+def _interrupted(name: str) -> InterruptedByUserError:
+    # `export` and `repassword` raise an error of their own once they have written a file.
+    left = _LEFT_BY_INTERRUPT.get(name.rpartition(" ")[2], "nothing was written")
+    return InterruptedByUserError(f"interrupted; {left}")
 
 
 def _translated(error: Exception, printer: Printer, name: str) -> NssBackupError:
     """Return the error of ours for a complaint of Typer's or a bug."""
     if _was_interrupted(error):
-        return _interrupted()
+        return _interrupted(name)
     # Typer's classes of errors are private; these two attributes aren't.
     complaint = getattr(error, "format_message", None)
     if callable(complaint) and getattr(error, "exit_code", None) == UsageError.exit_status:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Literal
 
@@ -118,8 +119,11 @@ def destination_named(name: str) -> Destination:
         UsageError: there is none.
     """
     if name not in DESTINATIONS:
+        begun = [one for one in DESTINATIONS if one.startswith(name.casefold())]
+        near = begun or get_close_matches(name.casefold(), DESTINATIONS, 1)
+        meant = f"did you mean `{near[0]}`? " if near else ""
         message = f"there is no destination `{name}`"
-        raise UsageError(message, hint=f"the destinations are {', '.join(DESTINATIONS)}")
+        raise UsageError(message, hint=f"{meant}the destinations are {', '.join(DESTINATIONS)}")
     return DESTINATIONS[name]
 
 

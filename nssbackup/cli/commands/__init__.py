@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -116,11 +117,20 @@ class Command(TyperCommand):
         arguments = [one for one in parameters if isinstance(one, TyperArgument)]
         options = [one for one in parameters if isinstance(one, TyperOption)]
         if arguments:
-            write_rows(
-                formatter, "Arguments", [(str(one.metavar), one.help or "") for one in arguments]
-            )
+            rows = [(_metavar(one), one.help or "") for one in arguments]
+            write_rows(formatter, "Arguments", rows)
         records = [one.get_help_record(ctx) for one in options]
-        write_rows(formatter, "Options", [record for record in records if record is not None])
+        rows = [(name, _in_words(text)) for name, text in filter(None, records)]
+        write_rows(formatter, "Options", rows)
+
+
+def _metavar(argument: TyperArgument) -> str:
+    return f"{argument.metavar}..." if argument.nargs == -1 else str(argument.metavar)
+
+
+def _in_words(text: str) -> str:
+    """Return the help of an option with its range in words."""
+    return re.sub(r"x>=(\d+)", r"\1 or more", re.sub(r"(\d+)<=x<=(\d+)", r"\1 to \2", text))
 
 
 def write_rows(formatter: HelpFormatter, heading: str, rows: Sequence[tuple[str, str]]) -> None:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 _Root = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="ROOT...",
+        metavar="ROOT",
         show_default=False,
         help="A home, a profile folder (with cert9.db or cert8.db in it), or a folder of either;"
         " recognised by what is in it.",

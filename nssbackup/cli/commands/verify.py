@@ -25,7 +25,7 @@ def verify(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", show_default=False, help="A .pfx or .p12 file of any program."
+            metavar="FILE", show_default=False, help="A .pfx or .p12 file of any program."
         ),
     ],
     password_file: PasswordFile = None,
