@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -192,6 +193,7 @@ def test_ctrl_c_is_130_and_leaves_nothing_half_written(cli: Cli) -> None:
     result = interrupt(process)
     assert result.status == 130
     assert "nssbackup: error: interrupted" in result.stderr
+    assert re.search(r"warning: \d+ of 40 done; the same command continues", result.stderr)
     assert leftovers(cli.here / "out") == []
     assert 0 < len(backups(cli.here / "out")) < 40
     assert cli.run("batch", "--homes", homes, "-o", "out", "-q").status == 0

@@ -566,7 +566,7 @@ def test_its_parts_have_a_role_and_a_name(browser: Browser, tmp_path: Path) -> N
         "#status": "Status",
         "#items th:nth-child(2) button": "Ends",
         "section:nth-of-type(2)": "To be renewed soon",
-        "#items": "Every item of the report",
+        "#items": "Every certificate and failure",
         "article": "Wrong primary password 21",
     }
     for selector, name in names.items():

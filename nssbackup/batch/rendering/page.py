@@ -262,7 +262,7 @@ def _verdict(report: BatchReport) -> tuple[str, str]:
     if totals["failed"]:
         sentences.append(f"{_amounts(totals['failed'], 'failure')}.")
     if gone:
-        sentences.append(f"{_amounts(gone, 'home')} had a backup and no longer a certificate.")
+        sentences.append(f"In {_amounts(gone, 'home')} a certificate is no longer found.")
     if sentences:
         if done:
             are = "is" if done == 1 else "are"

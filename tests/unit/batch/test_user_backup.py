@@ -412,6 +412,20 @@ def test_a_file_that_is_not_what_was_to_be_written_gets_no_name(
     assert [path.name for path in (options.folder / "jane").iterdir()] == []
 
 
+def test_what_is_no_certificate_is_told(tmp_path: Path, options: BatchOptions) -> None:
+    home = add_home(tmp_path / "homes", "jane", JANE)
+    store = StoreBuilder(profile_in(home, 1), "")
+    store.add_identity(ec_key(1), issue(ec_key(1), "Jane's mail"))
+    store.add_certificate(issue(ec_key(2), "Broken"))["a11"] = b"\x30\x03no certificate"
+    store.write()
+    for _ in range(2):
+        outcome = back_up_user(jane(home), options)
+        assert homes(outcome) == ["backed-up"]
+        (note,) = notes_of(outcome)
+        assert note.startswith("profile `00000001.p1` of `jane`: certificate")
+        assert "was" in note
+
+
 # The next night
 
 
