@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from nssbackup.errors import NssBackupError
-from nssbackup.identity.lenient import Reading, first_element, read_leniently
+from nssbackup.identity.ber import first_element
+from nssbackup.identity.lenient import Reading, read_leniently
 
 _Value = TypeVar("_Value", bound=x509.ExtensionType)
 Status = Literal["valid", "expired", "not-yet-valid"]

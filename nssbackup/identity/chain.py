@@ -13,8 +13,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
+from nssbackup.identity.ber import elements, first_element
 from nssbackup.identity.certificate import StoredCertificate, read_certificate
-from nssbackup.identity.lenient import elements, first_element
 from nssbackup.identity.model import Identity, Profile, Signature
 
 Link = Literal["verified", "wrong", "unchecked"]

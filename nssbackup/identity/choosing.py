@@ -14,6 +14,7 @@ from nssbackup.errors import KeyMismatchError, KeyMissingError, NssBackupError
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.chain import Chains
 from nssbackup.identity.model import Identity, PrivateKey, Profile
+from nssbackup.identity.renewals import digits_of, newest_first, without_superseded
 
 # Shorter beginnings of a fingerprint are too likely to be somebody's name or serial number.
 _FINGERPRINT_DIGITS = 8
@@ -59,13 +60,6 @@ class AmbiguousError(_CandidatesError):
     exit_status = 21
 
 
-class ForgedCertificateError(NssBackupError):
-    """The only certificate that matches is not signed by its issuer."""
-
-    code = "certificate-forged"
-    exit_status = 11
-
-
 def assemble(
     profile: Profile | None, certificates: Sequence[StoredCertificate]
 ) -> tuple[Identity, ...]:
@@ -87,7 +81,7 @@ def listed(identities: Iterable[Identity], *, everything: bool = False) -> tuple
     That is every identity with its key, and WIPO ones without; with `everything` all.
     """
     shown = [i for i in identities if everything or i.certificate.has_private_key or i.wipo]
-    return tuple(sorted(shown, key=_newest_first))
+    return tuple(sorted(shown, key=newest_first))
 
 
 def matching(identities: Iterable[Identity], text: str) -> tuple[Identity, ...]:
@@ -156,7 +150,7 @@ def choose_all(
         ForgedCertificateError: no match is signed by its issuer.
     """
     found, _ = _found(_distinct(identities), text, need_key=True)
-    left, notes = _without_superseded(found, need_key=True, named=_is_fingerprint(text))
+    left, notes = without_superseded(found, need_key=True, named=_is_fingerprint(text))
     current = tuple(i for i in left if i.certificate.status() != "expired")
     if not current:
         message = "every certificate that matches has expired"
@@ -187,14 +181,14 @@ def settle(
         ForgedCertificateError: none of them is signed by its issuer.
         KeyMissingError: what is left has no private key.
     """
-    left, notes = _without_superseded(found, need_key=need_key, named=named)
+    left, notes = without_superseded(found, need_key=need_key, named=named)
     if len(left) == 1:
         (chosen,) = left
     elif select is not None:
         chosen, notes = select(left, reason), ()
     else:
         hint = "name one by its fingerprint, as in `nssbackup export FINGERPRINT`"
-        raise AmbiguousError(reason, tuple(sorted(left, key=_newest_first)), hint=hint)
+        raise AmbiguousError(reason, tuple(sorted(left, key=newest_first)), hint=hint)
     if need_key and not chosen.certificate.has_private_key:
         message = f"the private key of `{chosen.display_name}` is not in this store"
         hint = (
@@ -214,23 +208,6 @@ def check_key_fits(identity: Identity, key: PrivateKey) -> None:
     if key.public_key != identity.certificate.public_key:
         message = f"the private key found for `{identity.display_name}` does not match it"
         raise KeyMismatchError(message)
-
-
-def check_genuine(identity: Identity, texts: Iterable[str | None] = ()) -> None:
-    """Raise unless a certificate may be genuine, or a CERT argument is its full fingerprint.
-
-    Raises:
-        ForgedCertificateError: its issuer is known and did not sign it.
-    """
-    sha256 = identity.certificate.sha256
-    if identity.signature != "forged" or any(_digits(text or "") == sha256 for text in texts):
-        return
-    message = (
-        f"the certificate `{identity.display_name}` is damaged or forged: the CA certificate"
-        " of its issuer does not verify its signature"
-    )
-    hint = f"to export it all the same, name it by its fingerprint: {sha256}"
-    raise ForgedCertificateError(message, hint=hint)
 
 
 def _found(
@@ -255,109 +232,9 @@ def _found(
     raise NoMatchError(message, others, hint=hint)
 
 
-def _without_superseded(
-    found: tuple[Identity, ...], *, need_key: bool, named: bool
-) -> tuple[tuple[Identity, ...], tuple[str, ...]]:
-    """Return the matches that no other match replaces, and say what was left out.
-
-    Raises:
-        ForgedCertificateError: none of them is signed by its issuer.
-    """
-    if named:
-        return found, ()
-    genuine = tuple(i for i in found if i.signature != "forged")
-    if not genuine:
-        check_genuine(min(found, key=_newest_first))
-    notes = [
-        f"`{one.display_name}` with fingerprint {one.certificate.sha256[:16]} was skipped as"
-        " damaged or forged: the CA certificate of its issuer does not verify its signature"
-        for one in found
-        if one not in genuine
-    ]
-    now = datetime.now(UTC)
-
-    def rank(identity: Identity) -> tuple[bool, datetime]:
-        """Of two renewals the one that is usable now, or else the newer, is the one to take."""
-        certificate = identity.certificate
-        usable = certificate.status(now) == "valid"
-        return usable and (certificate.has_private_key or not need_key), certificate.not_after
-
-    left = [
-        one
-        for one in genuine
-        if not any(
-            _replaces_expired(other, one, now)
-            or (_are_renewals(other, one) and rank(other) > rank(one))
-            for other in genuine
-        )
-    ]
-    notes += _notes_on_replaced(left, genuine, now)
-    return tuple(left), tuple(notes)
-
-
-def _notes_on_replaced(
-    left: Sequence[Identity], genuine: Sequence[Identity], now: datetime
-) -> list[str]:
-    """Say for each identity left which ones it replaces."""
-    notes = []
-    for one in left:
-        renewals = [other for other in genuine if _are_renewals(one, other)]
-        if renewals:
-            until = f"{one.certificate.not_after:%Y-%m-%d}"
-            notes.append(
-                f"of {len(renewals) + 1} renewals of `{one.display_name}` the one until {until}"
-                " was taken"
-            )
-            newest = max(renewals, key=lambda other: other.certificate.not_after)
-            if (
-                newest.certificate.not_after > one.certificate.not_after
-                and newest.certificate.status(now) == "valid"
-            ):
-                until = f"{newest.certificate.not_after:%Y-%m-%d}"
-                notes.append(f"a newer one, valid until {until}, is there without its private key")
-        notes += [
-            f"`{other.display_name}`, expired on {other.certificate.not_after:%Y-%m-%d}, was"
-            " skipped"
-            for other in genuine
-            if _replaces_expired(one, other, now) and other not in renewals
-        ]
-    return notes
-
-
-def _replaces_expired(new: Identity, old: Identity, now: datetime) -> bool:
-    """Tell whether a valid certificate makes an expired one for the same purpose pointless."""
-    mine, others = new.certificate, old.certificate
-    return (
-        mine.status(now) == "valid"
-        and others.status(now) == "expired"
-        and (mine.subject, mine.key_usage) == (others.subject, others.key_usage)
-        and (new.signature != "other" or old.signature != "verified")
-    )
-
-
-def _are_renewals(one: Identity, other: Identity) -> bool:
-    """Tell whether one of two identities renews the other (cli.md, "Renewals")."""
-    old, new = sorted((one, other), key=lambda each: each.certificate.not_after)
-    older, newer = old.certificate, new.certificate
-    return (
-        (older.subject, older.issuer, older.key_usage)
-        == (newer.subject, newer.issuer, newer.key_usage)
-        and older.not_before < newer.not_before
-        and older.not_after < newer.not_after
-        and (
-            new.signature == "verified"
-            or (new.signature == "unchecked" and older.authority_key_id == newer.authority_key_id)
-        )
-    )
-
-
 def _is_fingerprint(text: str | None) -> bool:
-    digits = _digits(text or "")
+    digits = digits_of(text or "")
     return len(digits) == _SHA256_DIGITS and _HEX.issuperset(digits)
-
-
-def _digits(text: str) -> str:
-    return text.strip().casefold().replace(":", "").replace(" ", "").removeprefix("0x")
 
 
 def _distinct(identities: Sequence[Identity]) -> tuple[Identity, ...]:
@@ -380,23 +257,13 @@ def _copy_rank(identity: Identity) -> tuple[bool, bool]:
     )
 
 
-def _newest_first(identity: Identity) -> tuple[bool, float, float, str]:
-    certificate = identity.certificate
-    return (
-        certificate.status() != "valid",
-        -certificate.not_after.timestamp(),
-        -certificate.not_before.timestamp(),
-        certificate.sha256,
-    )
-
-
 def _score(identity: Identity, text: str) -> int:
     """Return 2 for an exact match of a field, 1 for a partial one, 0 for none."""
     certificate = identity.certificate
     wanted = text.strip().casefold()
     if not wanted:
         return 0
-    digits = _digits(text)
+    digits = digits_of(text)
     if digits and _HEX.issuperset(digits):
         if digits.lstrip("0") == f"{certificate.serial:x}".lstrip("0"):
             return 2

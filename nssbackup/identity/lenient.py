@@ -12,7 +12,7 @@ The structure is that of RFC 5280, section 4.1.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,14 +20,22 @@ from typing import NamedTuple
 
 from cryptography import x509
 
+from nssbackup.identity.ber import (
+    Element,
+    content_of,
+    dotted,
+    elements,
+    encode,
+    first_element,
+    reencoded,
+)
+
 _BOOLEAN, _INTEGER, _BIT_STRING, _OCTET_STRING, _OID = 1, 2, 3, 4, 6
 _UTF8, _UTC_TIME, _GENERALIZED_TIME, _SEQUENCE, _SET = 0x0C, 0x17, 0x18, 0x30, 0x31
-_VERSION, _EXTENSIONS, _LONG_TAG = 0xA0, 0xA3, 0x1F
+_VERSION, _EXTENSIONS = 0xA0, 0xA3
 _V3 = b"\xa0\x03\x02\x01\x02"
-# A certificate has about seven levels and 20 extensions; both limits end a bomb early.
-_DEPTH = 32
+# A certificate has about 20 extensions; the limit ends a bomb early.
 _MAX_EXTENSIONS = 100
-_MAX_OID = 64
 
 # String types of one byte a character, and the characters of a PrintableString (X.680, 41.4).
 _PRINTABLE_STRING = 0x13
@@ -92,74 +100,6 @@ def read_leniently(data: bytes) -> Reading:
         raise ValueError(message) from error
 
 
-class Element(NamedTuple):
-    """A BER value: its tag, its content, and all of its bytes."""
-
-    tag: int
-    content: bytes
-    whole: bytes
-
-
-def elements(data: bytes) -> Iterator[Element]:
-    """Iterate over the BER values in `data` (X.690, section 8.1).
-
-    Raises:
-        ValueError: there is something else in it, or too many levels.
-        IndexError: it is cut short.
-    """
-    at = 0
-    while at < len(data):
-        element = _element(data, at)
-        yield element
-        at += len(element.whole)
-
-
-def first_element(data: bytes) -> Element:
-    """Return the first BER value in `data`; the errors are those of `elements`."""
-    return _element(data, 0)
-
-
-def _element(data: bytes, start: int, depth: int = 0) -> Element:
-    tag, size, at = data[start], data[start + 1], start + 2
-    if tag & _LONG_TAG == _LONG_TAG or depth > _DEPTH:
-        message = "a tag of several bytes, or too many levels"
-        raise ValueError(message)
-    if size == 0x80:  # noqa: PLR2004 - of indefinite length: it ends with two zero bytes
-        begin = at
-        while data[at : at + 2] != b"\0\0":
-            at += len(_element(data, at, depth + 1).whole)
-        return Element(tag, data[begin:at], data[start : at + 2])
-    if size > 0x80:  # noqa: PLR2004
-        octets = size & 0x7F
-        size, at = int.from_bytes(data[at : at + octets], "big"), at + octets
-    if at + size > len(data):
-        message = "cut short"
-        raise IndexError(message)
-    return Element(tag, data[at : at + size], data[start : at + size])
-
-
-def _encode(tag: int, *parts: bytes) -> bytes:
-    content = b"".join(parts)
-    size = len(content)
-    if size < 0x80:  # noqa: PLR2004 - X.690, section 8.1.3
-        return bytes((tag, size)) + content
-    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(length))) + length + content
-
-
-def _again(element: Element) -> bytes:
-    """Encode an element with a definite, minimal length."""
-    return _encode(element.tag, element.content)
-
-
-def _inside(element: Element, tag: int) -> bytes:
-    """Return the content of an element that must have this tag."""
-    if element.tag != tag:
-        message = f"tag {element.tag:#x} where {tag:#x} should be"
-        raise ValueError(message)
-    return element.content
-
-
 class _Rewriter:
     """Brings the parts of one certificate into the standard form and notes what it changes."""
 
@@ -169,8 +109,8 @@ class _Rewriter:
     def reading(self, data: bytes) -> Reading:
         """Return the certificate in `data`."""
         whole = first_element(data)
-        signed, outer, signature = elements(_inside(whole, _SEQUENCE))
-        parts = list(elements(_inside(signed, _SEQUENCE)))
+        signed, outer, signature = elements(content_of(whole, _SEQUENCE))
+        parts = list(elements(content_of(signed, _SEQUENCE)))
         version = parts.pop(0) if parts[0].tag == _VERSION else None
         serial, inner, issuer, validity, subject, key, *more = parts
         copy = _Copy(
@@ -187,11 +127,9 @@ class _Rewriter:
         certificate = self._with_extensions(self._readable(copy), more)
         if not self._departures:
             self._note("it is not encoded as DER")
-        algorithm = first_element(_inside(key, _SEQUENCE))
-        oid = first_element(_inside(algorithm, _SEQUENCE))
-        return Reading(
-            certificate, whole.whole, signed.whole, _dotted(oid), tuple(self._departures)
-        )
+        algorithm = first_element(content_of(key, _SEQUENCE))
+        oid = first_element(content_of(algorithm, _SEQUENCE))
+        return Reading(certificate, whole.whole, signed.whole, dotted(oid), tuple(self._departures))
 
     def _note(self, departure: str) -> None:
         self._departures[departure] = None
@@ -205,42 +143,40 @@ class _Rewriter:
         return _V3 if has_more or number else b""
 
     def _serial(self, serial: Element) -> bytes:
-        if not _inside(serial, _INTEGER):
+        if not content_of(serial, _INTEGER):
             message = "no serial number"
             raise ValueError(message)
         number = int.from_bytes(serial.content, "big", signed=True)
         size = (number + (number < 0)).bit_length() // 8 + 1
-        minimal = _encode(_INTEGER, number.to_bytes(size, "big", signed=True))
+        minimal = encode(_INTEGER, number.to_bytes(size, "big", signed=True))
         if minimal != serial.whole:
             self._note("its serial number is padded")
         return minimal
 
     def _algorithm(self, algorithm: Element) -> bytes:
-        oid, *parameters = elements(_inside(algorithm, _SEQUENCE))
+        oid, *parameters = elements(content_of(algorithm, _SEQUENCE))
         if parameters and oid.content.startswith(_WITHOUT_PARAMETERS):
             self._note("its signature algorithm has parameters")
-            return _encode(_SEQUENCE, oid.whole)
-        return _again(algorithm)
+            return encode(_SEQUENCE, oid.whole)
+        return reencoded(algorithm)
 
     def _name(self, name: Element, whose: str) -> bytes:
         sets = (
-            [self._attribute(each, whose) for each in elements(_inside(one, _SET))]
-            for one in elements(_inside(name, _SEQUENCE))
+            [self._attribute(each, whose) for each in elements(content_of(one, _SET))]
+            for one in elements(content_of(name, _SEQUENCE))
         )
-        return _encode(
-            _SEQUENCE, *(_encode(_SET, *attributes) for attributes in sets if attributes)
-        )
+        return encode(_SEQUENCE, *(encode(_SET, *attributes) for attributes in sets if attributes))
 
     def _attribute(self, attribute: Element, whose: str) -> bytes:
-        kind, value = elements(_inside(attribute, _SEQUENCE))
+        kind, value = elements(content_of(attribute, _SEQUENCE))
         if _is_readable_text(kind, value):
             return attribute.whole
         self._note(f"the text of its {whose} is not encoded as it claims")
-        return _encode(_SEQUENCE, kind.whole, _encode(_UTF8, _text(value).encode()))
+        return encode(_SEQUENCE, kind.whole, encode(_UTF8, _text(value).encode()))
 
     def _validity(self, validity: Element) -> bytes:
-        begin, end = elements(_inside(validity, _SEQUENCE))
-        return _encode(
+        begin, end = elements(content_of(validity, _SEQUENCE))
+        return encode(
             _SEQUENCE, self._time(begin, "begins", _FIRST), self._time(end, "ends", _LAST)
         )
 
@@ -252,35 +188,35 @@ class _Rewriter:
             moment = otherwise
         # RFC 5280, section 4.1.2.5
         if _FIRST.year <= moment.year < 2050:  # noqa: PLR2004
-            encoded = _encode(_UTC_TIME, f"{moment:%y%m%d%H%M%SZ}".encode())
+            encoded = encode(_UTC_TIME, f"{moment:%y%m%d%H%M%SZ}".encode())
         else:
-            encoded = _encode(_GENERALIZED_TIME, f"{moment:%Y%m%d%H%M%SZ}".encode())
+            encoded = encode(_GENERALIZED_TIME, f"{moment:%Y%m%d%H%M%SZ}".encode())
         if encoded != time.whole:
             self._note(f"the time when it {what} is written in an unusual form")
         return encoded
 
     def _key(self, key: Element) -> bytes:
-        algorithm, bits = elements(_inside(key, _SEQUENCE))
-        if first_element(_inside(algorithm, _SEQUENCE)).content != _RSA:
-            return _encode(_SEQUENCE, _again(algorithm), _again(bits))
-        numbers = first_element(_inside(bits, _BIT_STRING)[1:])
-        positive = map(_positive, elements(_inside(numbers, _SEQUENCE)))
-        rewritten = _encode(_BIT_STRING, b"\0", _encode(_SEQUENCE, *positive))
+        algorithm, bits = elements(content_of(key, _SEQUENCE))
+        if first_element(content_of(algorithm, _SEQUENCE)).content != _RSA:
+            return encode(_SEQUENCE, reencoded(algorithm), reencoded(bits))
+        numbers = first_element(content_of(bits, _BIT_STRING)[1:])
+        positive = map(_positive, elements(content_of(numbers, _SEQUENCE)))
+        rewritten = encode(_BIT_STRING, b"\0", encode(_SEQUENCE, *positive))
         if rewritten != bits.whole:
             self._note("a number of its RSA key lacks a zero or has too many")
-        return _encode(_SEQUENCE, _again(algorithm), rewritten)
+        return encode(_SEQUENCE, reencoded(algorithm), rewritten)
 
     def _signature(self, signature: Element) -> bytes:
-        bits = _inside(signature, _BIT_STRING)
+        bits = content_of(signature, _BIT_STRING)
         if bits[:1] != b"\0":  # all algorithms make whole bytes
             self._note("its signature can't be read")
             bits = b"\0"
-        return _encode(_BIT_STRING, bits)
+        return encode(_BIT_STRING, bits)
 
     def _readable(self, copy: _Copy) -> _Copy:
         """Replace algorithms with parameters that can't be read by one that does not exist."""
         others = copy._replace(inner=_NO_ALGORITHM, outer=_NO_ALGORITHM)
-        no_key = _encode(_SEQUENCE, _NO_ALGORITHM, _encode(_BIT_STRING, b"\0"))
+        no_key = encode(_SEQUENCE, _NO_ALGORITHM, encode(_BIT_STRING, b"\0"))
         for departure, attempt in (
             (None, copy),
             ("its public key can't be read", copy._replace(key=no_key)),
@@ -302,8 +238,8 @@ class _Rewriter:
         for one in more:
             if one.tag != _EXTENSIONS:  # the unique identifiers of RFC 5280, 4.1.2.8
                 continue
-            for extension in elements(_inside(first_element(one.content), _SEQUENCE)):
-                kind, *critical, value = elements(_inside(extension, _SEQUENCE))
+            for extension in elements(content_of(first_element(one.content), _SEQUENCE)):
+                kind, *critical, value = elements(content_of(extension, _SEQUENCE))
                 if kind.content in extensions:
                     self._note("it has an extension twice")
                     continue
@@ -312,7 +248,7 @@ class _Rewriter:
                 if kind.content == _CONSTRAINTS:
                     with suppress(ValueError, IndexError):  # else it is left out below
                         content = self._constraints(value)
-                extensions[kind.content] = _encode(_SEQUENCE, kind.whole, flag, content)
+                extensions[kind.content] = encode(_SEQUENCE, kind.whole, flag, content)
         if len(extensions) > _MAX_EXTENSIONS:
             message = "too many extensions"
             raise ValueError(message)
@@ -325,13 +261,13 @@ class _Rewriter:
 
     def _constraints(self, value: Element) -> bytes:
         """Bring basic constraints into the standard form (RFC 5280, section 4.2.1.9)."""
-        parts = elements(_inside(first_element(_inside(value, _OCTET_STRING)), _SEQUENCE))
+        parts = elements(content_of(first_element(content_of(value, _OCTET_STRING)), _SEQUENCE))
         rewritten = (self._flag(each) if each.tag == _BOOLEAN else each.whole for each in parts)
-        return _encode(_OCTET_STRING, _encode(_SEQUENCE, *rewritten))
+        return encode(_OCTET_STRING, encode(_SEQUENCE, *rewritten))
 
     def _flag(self, boolean: Element) -> bytes:
         """Return the encoding of TRUE, or nothing for FALSE, the default."""
-        flag = _encode(_BOOLEAN, b"\xff") if any(_inside(boolean, _BOOLEAN)) else b""
+        flag = encode(_BOOLEAN, b"\xff") if any(content_of(boolean, _BOOLEAN)) else b""
         if flag != boolean.whole:
             self._note("a flag of an extension is written in an unusual form")
         return flag
@@ -361,9 +297,9 @@ class _Copy(NamedTuple):
     def certificate(self, extensions: Sequence[bytes]) -> x509.Certificate:
         """Put the parts together."""
         *signed, outer, signature = self
-        behind = _encode(_EXTENSIONS, _encode(_SEQUENCE, *extensions)) if extensions else b""
-        body = _encode(_SEQUENCE, *signed, behind)
-        return x509.load_der_x509_certificate(_encode(_SEQUENCE, body, outer, signature))
+        behind = encode(_EXTENSIONS, encode(_SEQUENCE, *extensions)) if extensions else b""
+        body = encode(_SEQUENCE, *signed, behind)
+        return x509.load_der_x509_certificate(encode(_SEQUENCE, body, outer, signature))
 
 
 def _is_readable_text(kind: Element, value: Element) -> bool:
@@ -414,20 +350,5 @@ def _moment(time: Element) -> datetime:
 
 def _positive(number: Element) -> bytes:
     """Encode the number of an RSA key, which is positive whatever its first bit says."""
-    value = int.from_bytes(_inside(number, _INTEGER), "big")
-    return _encode(_INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
-
-
-def _dotted(oid: Element) -> str:
-    """Return an OID in its dotted form (X.690, section 8.19)."""
-    if len(oid.content) > _MAX_OID:
-        message = "an OID of unusual length"
-        raise ValueError(message)
-    numbers, number = [], 0
-    for octet in _inside(oid, _OID):
-        number = number << 7 | octet & 0x7F
-        if octet < 0x80:  # noqa: PLR2004
-            numbers.append(number)
-            number = 0
-    first = min(numbers[0] // 40, 2)
-    return ".".join(map(str, (first, numbers[0] - 40 * first, *numbers[1:])))
+    value = int.from_bytes(content_of(number, _INTEGER), "big")
+    return encode(_INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))

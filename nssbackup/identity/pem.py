@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from nssbackup.errors import UsageError, VerificationError, reason
+from nssbackup.identity.ber import elements, first_element
 from nssbackup.identity.certificate import MalformedCertificateError, StoredCertificate, from_der
-from nssbackup.identity.lenient import elements, first_element
 from nssbackup.system.reading import read_bounded
 
 # A certificate has one or two kilobytes, a whole collection of root certificates 250.

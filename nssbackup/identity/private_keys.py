@@ -1,9 +1,9 @@
 """Private keys: from numbers or PKCS#8 to a checked `PrivateKey`.
 
-`cryptography` validates an RSA key by testing its primes anew, which costs more than all the
-decryption of a store (27 ms for 2048 bits, 190 ms for 4096). Where the key comes from is trusted
-to have made primes; what has to be found out is whether the values still belong together. That is
-arithmetic, done here, and then the public half is compared with a certificate's by the caller.
+`cryptography` tests the primes of an RSA key again, which takes longer than decrypting a whole
+store (27 ms for 2048 bits, 190 ms for 4096). We trust the program that made the key to have found
+primes and only check that the values still belong together. The caller then compares the public
+half with the certificate's.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from nssbackup.identity.model import PrivateKey
 # NSS stops at 16,384 bits (lib/freebl/blapit.h, RSA_MAX_MODULUS_BITS); below 512 nothing signs.
 _RSA_BITS = range(512, 16_384 + 1)
 
-# The beginning of a PrivateKeyInfo (RFC 5208, section 5) or of its successor (RFC 5958): a version
-# and the identifier of the algorithm.
+# The first bytes of a PrivateKeyInfo (RFC 5208, section 5) or its successor (RFC 5958): a version
+# and the OID of the algorithm.
 _LENGTH = rb"(?:[\x00-\x7f]|\x81.|\x82..|\x83...)"
 _HEADER = re.compile(
     rb"\x30" + _LENGTH + rb"\x02\x01[\x00\x01]\x30" + _LENGTH + rb"\x06([\x01-\x7f])", re.DOTALL
@@ -48,7 +48,7 @@ _NOT_HANDLED = {
     bytes.fromhex("2b656f"): "X448",
 }
 
-SUPPORTED = (
+_Supported = (
     rsa.RSAPrivateKey
     | ec.EllipticCurvePrivateKey
     | ed25519.Ed25519PrivateKey
@@ -82,14 +82,14 @@ class RsaValues:
             message = f"an RSA key of {n.bit_length()} bits is out of range"
             raise KeyInconsistentError(message)
         consistent = (
-            # Bounded before they are multiplied: numbers of megabytes would take for ever.
+            # Bounded before the multiplication, which would take forever with huge numbers.
             1 < p < n
             and 1 < q < n
             and p * q == n
             and e % 2 == 1
             and 1 < e < n
             and 0 < d < n
-            # d may be the inverse modulo lcm(p-1, q-1) or (p-1)(q-1): both satisfy these two.
+            # d can be the inverse modulo lcm(p-1, q-1) or (p-1)(q-1); both satisfy these two.
             and e * d % (p - 1) == 1
             and e * d % (q - 1) == 1
             and self.exponent1 == d % (p - 1)
@@ -104,7 +104,7 @@ class RsaValues:
 
 
 def from_rsa(values: RsaValues) -> PrivateKey:
-    """An RSA key with just these values.
+    """Return the RSA key with these values.
 
     Raises:
         KeyInconsistentError: the values do not belong together.
@@ -127,7 +127,7 @@ def from_rsa(values: RsaValues) -> PrivateKey:
 
 
 def from_ec(curve: ec.EllipticCurve, scalar: int) -> PrivateKey:
-    """An EC key on a named curve; its public point is computed.
+    """Return the EC key with this scalar; its public point is computed.
 
     Raises:
         KeyInconsistentError: the scalar is not between 1 and the order of the curve.
@@ -135,12 +135,12 @@ def from_ec(curve: ec.EllipticCurve, scalar: int) -> PrivateKey:
     try:
         return _private_key(ec.derive_private_key(scalar, curve))
     except (ValueError, UnsupportedAlgorithm) as error:
-        message = f"the private value is not one of the curve {curve.name}"
+        message = f"the private key is out of range for the curve {curve.name}"
         raise KeyInconsistentError(message) from error
 
 
 def from_ed25519(seed: bytes) -> PrivateKey:
-    """An Ed25519 key from its 32-byte seed (RFC 8032, 5.1.5).
+    """Return the Ed25519 key of a 32-byte seed (RFC 8032, 5.1.5).
 
     Raises:
         KeyInconsistentError: the seed has another length.
@@ -153,18 +153,18 @@ def from_ed25519(seed: bytes) -> PrivateKey:
 
 
 def from_pkcs8(der: bytes) -> PrivateKey:
-    """A key from an unencrypted PKCS#8 PrivateKeyInfo, DER (RFC 5208).
+    """Return the key in an unencrypted PKCS#8 PrivateKeyInfo, DER (RFC 5208).
 
     Raises:
-        KeyInconsistentError: the bytes are no such key, or its values do not belong together.
-        KeyNotExportableError: the key is of a type that isn't handled.
+        KeyInconsistentError: it is malformed, or its values do not belong together.
+        KeyNotExportableError: its type is not supported.
     """
     header = _HEADER.match(der)
     if header is None:
         raise _not_pkcs8()
     algorithm = der[header.end() : header.end() + header[1][0]]
-    # Others are not even loaded: of a DSA or a DH key OpenSSL computes the public value, with
-    # numbers as large as anyone likes.
+    # Others are not even loaded: OpenSSL would compute the public value of a DSA or DH key, whose
+    # numbers can be of any size.
     if algorithm not in _HANDLED:
         raise _not_handled(_NOT_HANDLED.get(algorithm))
     try:
@@ -178,16 +178,16 @@ def from_pkcs8(der: bytes) -> PrivateKey:
         RsaValues(
             n.public_numbers.n, n.public_numbers.e, n.d, n.p, n.q, n.dmp1, n.dmq1, n.iqmp
         ).check()
-    return _private_key(supported(key))
+    return _private_key(_supported(key))
 
 
-def supported(key: object) -> SUPPORTED:
-    """A key of `cryptography` that can be handled.
+def _supported(key: object) -> _Supported:
+    """Return a key of `cryptography` if its type is supported.
 
     Raises:
         KeyNotExportableError: it is of another type.
     """
-    if not isinstance(key, SUPPORTED):
+    if not isinstance(key, _Supported):
         raise _not_handled(type(key).__name__.removesuffix("PrivateKey"))
     return key
 
@@ -199,13 +199,13 @@ def _not_pkcs8() -> KeyInconsistentError:
 
 def _not_handled(name: str | None) -> KeyNotExportableError:
     if name is None:
-        message = "the private key is of a type that can't be handled yet"
+        message = "the type of the private key is not supported"
     else:
-        message = f"a {name} key can't be handled yet"
+        message = f"{name} keys are not supported"
     return KeyNotExportableError(message)
 
 
-def _private_key(key: SUPPORTED) -> PrivateKey:
+def _private_key(key: _Supported) -> PrivateKey:
     if isinstance(key, rsa.RSAPrivateKey):
         kind, bits = "RSA", key.key_size
     elif isinstance(key, ec.EllipticCurvePrivateKey):

@@ -14,7 +14,6 @@ from nssbackup.errors import KeyMismatchError, KeyMissingError
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.choosing import (
     AmbiguousError,
-    ForgedCertificateError,
     NoMatchError,
     assemble,
     check_key_fits,
@@ -27,6 +26,7 @@ from nssbackup.identity.choosing import (
 )
 from nssbackup.identity.model import Identity, Profile, Signature
 from nssbackup.identity.private_keys import from_ec
+from nssbackup.identity.renewals import ForgedCertificateError
 from tests.builders.store import ec_key, issue, key_usage, name
 
 WIPO = name("WIPO Customer CA", "World Intellectual Property Organization")
@@ -486,3 +486,18 @@ def test_ending_leaves_the_order_and_what_is_not_valid_yet() -> None:
     assert ending_within([future, *several], 2, NOW) == (several[1], several[2])
     soon, late = identity(days=(-30, 5)), identity(days=(-30, 50))
     assert ending_within([late, soon], 10) == (soon,)
+
+
+def test_thousands_of_one_name_are_told_apart_in_time() -> None:
+    jane = identity()
+    crowd = [
+        replace(jane, certificate=replace(jane.certificate, sha256=f"{n:064x}"))
+        for n in range(3_000)
+    ]
+    with pytest.raises(AmbiguousError) as info:
+        choose(crowd, None)
+    assert len(info.value.candidates) == 3_000
+    forged = [replace(one, signature="forged") for one in crowd]
+    choice = choose([*forged[1:], crowd[0]], None)
+    assert len(choice.notes) == 11
+    assert choice.notes[-1].startswith("2989 more were skipped as damaged or forged")
