@@ -1,7 +1,7 @@
 """Passwords that differ from user to user, read from a CSV file.
 
-A row says whose password it is by `user`, `profile` or `fingerprint`, any of them or all; an empty
-cell fits everybody. If several rows fit, the most specific one counts.
+A row says whose password it is by `host`, `user`, `profile` or `fingerprint`, any of them or all;
+an empty cell fits everybody. If several rows fit, the most specific one counts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nssbackup.errors import UsageError, reason
 from nssbackup.secret import Secret
 
 _PASSWORD = "password"  # noqa: S105 - the name of a column
-_COLUMNS = ("user", "profile", "fingerprint", _PASSWORD)
+_COLUMNS = ("host", "user", "profile", "fingerprint", _PASSWORD)
 _SEPARATORS = ",;\t"
 # Ten thousand people need 1 MB. Python needs half a kilobyte for a row.
 _MAX_BYTES = 8 * 1024 * 1024
@@ -33,6 +33,7 @@ class Owner:
     user: str
     profiles: tuple[str, ...] = ()
     fingerprints: tuple[str, ...] = ()
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,22 @@ class PasswordTable:
         """Return the password in the most specific row that fits; None if none fits."""
         return next((secret for row, secret in self.rows if _fits(row, owner)), None)
 
+    @property
+    def names_hosts(self) -> bool:
+        """Return whether every row is for one host."""
+        return all(row.get("host") for row, _ in self.rows)
+
+    def csv_for(self, host: str) -> bytes:
+        """Return the rows that fit a host, as CSV; no other host's password is among them."""
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(_COLUMNS)
+        for row, secret in self.rows:
+            if _is_for(row, host):
+                cells = [row.get(name, "") for name in _COLUMNS[:-1]]
+                writer.writerow([*cells, secret.reveal()])
+        return text.getvalue().encode()
+
 
 def _decoded(data: bytes, what: str) -> str:
     encoding = "utf-8-sig"
@@ -92,13 +109,20 @@ def _rank(row: Mapping[str, str]) -> tuple[bool, ...]:
     """Order the most specific row first: a certificate is one person's, a profile name isn't."""
     profile = row.get("profile", "")
     is_path = "/" in profile or "\\" in profile
-    return not row.get("fingerprint"), not is_path, not row.get("user"), not profile
+    user, host = row.get("user"), row.get("host")
+    return not row.get("fingerprint"), not is_path, not user, not profile, not host
+
+
+def _is_for(row: Mapping[str, str], host: str) -> bool:
+    wanted = row.get("host", "")
+    return not wanted or wanted.casefold() == host.casefold()
 
 
 def _fits(row: Mapping[str, str], owner: Owner) -> bool:
     user, profile, digits = (row.get(key, "") for key in ("user", "profile", "fingerprint"))
     return (
-        (not user or user.casefold() == owner.user.casefold())
+        _is_for(row, owner.host)
+        and (not user or user.casefold() == owner.user.casefold())
         and (not profile or profile in owner.profiles)
         and (not digits or any(one.startswith(digits) for one in owner.fingerprints))
     )
@@ -151,9 +175,10 @@ def _flaw(row: dict[str, str], password: str, seen: set[tuple[str, ...]]) -> str
         if not _FINGERPRINT.fullmatch(digits):
             return "has an invalid fingerprint: 8 or more hexadecimal digits are needed"
         row["fingerprint"] = digits
-    key = (row.get("fingerprint", ""), row.get("profile", ""), row.get("user", "").casefold())
+    user, host = row.get("user", "").casefold(), row.get("host", "").casefold()
+    key = (row.get("fingerprint", ""), row.get("profile", ""), user, host)
     if key in seen:
-        return "repeats the user, profile and fingerprint of an earlier line"
+        return "repeats the host, user, profile and fingerprint of an earlier line"
     seen.add(key)
     return None
 

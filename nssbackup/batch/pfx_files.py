@@ -93,7 +93,7 @@ def find_key(
 
     def primary(profile: Profile, attempt: int) -> Secret | None:
         # There is nobody to give a second answer.
-        owner = _owner(replace(identity, profile=profile), user)
+        owner = _owner(replace(identity, profile=profile), user, options.host)
         return None if attempt else password_for(owner, options.primary)
 
     return read_key_or_copy(identity, copies, options.engine, primary, after=(NssBackupError,))
@@ -107,7 +107,7 @@ def backup_password(identity: Identity, user: str, options: BatchOptions) -> Sec
     """
     if options.passwords is None:
         return generate()
-    password = password_for(_owner(identity, user), options.passwords)
+    password = password_for(_owner(identity, user, options.host), options.passwords)
     if password is None:
         message = f"there is no password for the backup of `{identity.display_name}`"
         raise NoBackupPasswordError(message)
@@ -195,7 +195,7 @@ def _as_written(identity: Identity, options: BatchOptions) -> Identity:
     return identity if options.chain else replace(identity, chain=())
 
 
-def _owner(identity: Identity, user: str) -> Owner:
+def _owner(identity: Identity, user: str, host: str) -> Owner:
     profile, certificate = identity.profile, identity.certificate
     names = (profile.name, profile.path.name, str(profile.path)) if profile else ()
-    return Owner(user, names, (certificate.sha256, certificate.sha1))
+    return Owner(user, names, (certificate.sha256, certificate.sha1), host)

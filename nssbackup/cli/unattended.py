@@ -72,7 +72,7 @@ PasswordTableFile = Annotated[
         _TABLE,
         metavar="CSV",
         show_default=False,
-        help="A password for each backup: a table with one or more of the columns user, profile"
+        help="A password for each backup: a table with one or more of the columns host, user, profile"
         " and fingerprint, and the column password.",
     ),
 ]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nssbackup.batch.layout import REPORT_FILES, STATE_FOLDER
 from nssbackup.batch.password_store import recipients_in
+from nssbackup.batch.password_table import PasswordTable
 from nssbackup.batch.rendering import write_reports
 from nssbackup.batch.report import BatchReport, HostResult, in_order, totals_of
 from nssbackup.errors import NssBackupError, OutputError, UsageError, reason
@@ -28,7 +29,7 @@ from nssbackup.fleet.play import (
     runner_module,
 )
 from nssbackup.fleet.reports import HostDocument, failed_host, read_document
-from nssbackup.fleet.transfer import LOCK_FILE
+from nssbackup.fleet.transfer import LOCK_FILE, PASSWORD_TABLES
 from nssbackup.system.files import make_folder
 from nssbackup.system.locking import only_run
 from nssbackup.system.scratch import scratch_folder
@@ -99,6 +100,7 @@ def back_up_fleet(
     if options.wheels is not None:
         _check_wheels(options.wheels)
     notes = list(recipients_in(options.escrow)[1]) if options.escrow else []
+    notes += _shared_tables(options.secrets)
     for note in notes:
         warn(note)
     with _locked(folder, options), private_folder() as private:
@@ -131,6 +133,17 @@ def back_up_fleet(
     if unwritten is not None:
         raise unwritten
     return report
+
+
+def _shared_tables(secrets: Mapping[str, Path]) -> Iterator[str]:
+    """Yield a warning for each table of passwords that other hosts get rows of."""
+    for name in PASSWORD_TABLES:
+        path = secrets.get(name.replace("-", "_"))
+        if path is not None and not PasswordTable.read(path, f"--{name}").names_hosts:
+            yield (
+                f"the table of `--{name}` has rows without a `host`, and every host gets these:"
+                " name the host in each row"
+            )
 
 
 def _variables(options: FleetOptions, folder: Path, documents: Path) -> dict[str, object]:

@@ -29,12 +29,16 @@ from nssbackup.batch.layout import (
     REPORT_FILES,
     STATE_FOLDER,
 )
+from nssbackup.batch.password_table import PasswordTable
 from nssbackup.errors import DamagedBackupError, OutputError, reason
 from nssbackup.fleet import installer
 from nssbackup.fleet.installer import PROGRAM
 from nssbackup.fleet.play import HostError
 from nssbackup.fleet.reports import is_inside, parse_document
 from nssbackup.system.files import make_folder, write_private, write_verified
+
+PASSWORD_TABLES = ("passwords", "primary-passwords")
+"""The names on a host of the tables of which it gets only its own rows."""
 
 PACKED_FOR_HOST = "nssbackup.zip"
 
@@ -112,15 +116,16 @@ def pack_for_host(folder: Path, archive: Path, files: Mapping[str, Path]) -> Non
     """Pack what a host needs: the program that installs nssbackup, the state and the backups.
 
     Nothing else in the folder leaves the controller; no host gets passwords of earlier nights, in
-    escrow or not. So the run on the host is told that these are elsewhere.
+    escrow or not, nor another host's. So the run on the host is told that these are elsewhere.
 
     Args:
-        folder: where the host's backups are; may be missing.
+        folder: where the host's backups are, by its name; may be missing.
         archive: must not exist. Python can run it; only its owner may read it.
         files: more files, by their names on the host; of a folder its wheels.
 
     Raises:
         OutputError: a file can't be read, or the archive can't be written.
+        UsageError: a table of passwords is invalid.
     """
     with _new_archive(archive) as file:
         _add(file, PROGRAM, Path(installer.__file__))
@@ -133,6 +138,9 @@ def pack_for_host(folder: Path, archive: Path, files: Mapping[str, Path]) -> Non
                 for wheel in sorted(path.glob("*.whl")):
                     # Wheels are compressed already.
                     _add(file, f"{name}/{wheel.name}", wheel, zipfile.ZIP_STORED)
+            elif name in PASSWORD_TABLES:
+                table = PasswordTable.read(path, f"--{name}")
+                file.writestr(name, table.csv_for(folder.name))
             else:
                 _add(file, name, path)
 

@@ -133,3 +133,15 @@ def test_what_is_said_takes_the_place_of_what_the_inventory_says(
         else value
         for key, value in expected.items()
     }
+
+
+def test_a_table_that_every_host_would_get_is_warned_of(
+    hosts: Hosts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "all.csv").write_text("user,password\njane,Correct-Horse-47\n")
+    assert fleet("--passwords", "all.csv") == 0
+    assert "`--passwords` has rows without a `host`" in capsys.readouterr().err
+    (tmp_path / "all.csv").write_text("host,user,password\nada,jane,Correct-Horse-47\n")
+    assert fleet("--passwords", "all.csv") == 0
+    assert "without a `host`" not in capsys.readouterr().err
+    assert hosts.told["nssbackup_passwords"] == str(tmp_path / "all.csv")

@@ -162,6 +162,18 @@ def test_a_new_report_or_state_is_no_change_and_a_renewed_backup_is(tmp_path: Pa
     assert (home / BACKUP).read_bytes() == b"renewed"
 
 
+def test_a_host_gets_its_own_passwords_only(tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text("host,user,password\nada,jane,mine\nberta,zoe,hers\n")
+    files = dict.fromkeys(("passwords", "primary-passwords"), tmp_path / "all.csv")
+    pack_for_host(tmp_path / "ada", tmp_path / "nssbackup.zip", files)
+    with zipfile.ZipFile(tmp_path / "nssbackup.zip") as file:
+        for name in files:
+            assert file.read(name).split() == [
+                b"host,user,profile,fingerprint,password",
+                b"ada,jane,,,mine",
+            ]
+
+
 def test_an_earlier_backup_and_the_escrow_stay(tmp_path: Path) -> None:
     home = fill(tmp_path / "home", CONTENTS)
     escrow = f"escrow/{BACKUP}.0123456789abcdef.p7m"
@@ -351,7 +363,7 @@ def test_the_programs_of_the_role_say_what_is_the_matter(tmp_path: Path) -> None
             "password-file",
         ]
     assert packed.stat().st_mode & 0o077 == 0
-    again = run("pack", "there", json.dumps({"passwords": "absent"}))
+    again = run("pack", "there", json.dumps({"password-file": "absent"}))
     assert (again.returncode, again.stdout) == (31, "")
     assert again.stderr == "`absent` can't be packed: no such file or directory\n"
     assert list(packed.parent.iterdir()) == [packed]

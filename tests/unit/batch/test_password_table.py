@@ -40,6 +40,22 @@ def test_a_row_that_fits(tmp_path: Path, row: str) -> None:
     assert found(table(tmp_path, f"user,profile,fingerprint,password\n{row}\n")) == "x"
 
 
+def test_a_host_gets_its_own_rows_only(tmp_path: Path) -> None:
+    text = "host,user,password\nada,jane,one\nADA,,two\nberta,jane,three\n,zoe,four\n"
+    known = table(tmp_path, text)
+    assert not known.names_hosts
+    assert table(tmp_path, text.replace("\n,zoe", "\nada,zoe")).names_hosts
+    packed = known.csv_for("Ada")
+    assert b"three" not in packed
+    for one in (known, table(tmp_path, packed)):
+        assert found(one, Owner("jane", host="ada")) == "one"
+        assert found(one, Owner("bob", host="ada")) == "two"
+        assert found(one, Owner("zoe", host="carl")) == "four"
+        assert found(one, Owner("jane", host="carl")) is None
+    assert found(known, Owner("jane", host="berta")) == "three"
+    assert found(table(tmp_path, known.csv_for("carl"))) is None
+
+
 @pytest.mark.parametrize("row", ["bob,,,x", "jane,other,,x", ",,abababac,x", "bob,,abababab,x"])
 def test_a_row_that_does_not(tmp_path: Path, row: str) -> None:
     assert found(table(tmp_path, f"user,profile,fingerprint,password\n{row}\n")) is None
