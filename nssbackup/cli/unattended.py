@@ -72,8 +72,8 @@ PasswordTableFile = Annotated[
         _TABLE,
         metavar="CSV",
         show_default=False,
-        help="A password for each backup: a table with one or more of the columns host, user, profile"
-        " and fingerprint, and the column password.",
+        help="A password for each backup: a table with one or more of the columns host, user,"
+        " profile and fingerprint, and the column password.",
     ),
 ]
 PrimaryOfAll = Annotated[
