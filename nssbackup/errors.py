@@ -111,7 +111,7 @@ class WrongPrimaryPasswordError(NssBackupError):
     exit_status = 12
     # Firefox's own advice would destroy what we want to save, so the hint warns against it.
     default_hint = (
-        "check Caps Lock and the keyboard layout, and try again; do not use Firefox's"
+        "if you typed it, check Caps Lock and the keyboard layout; do not use Firefox's"
         " reset of the Primary Password: it deletes every certificate and key"
     )
 
@@ -192,7 +192,9 @@ class WrongBackupPasswordError(BackupError):
     """The password does not open the PFX."""
 
     code = "wrong-backup-password"
-    default_hint = "check Caps Lock and the keyboard layout; each backup has its own password"
+    default_hint = (
+        "each backup has its own password; if you typed it, check Caps Lock and the keyboard layout"
+    )
 
 
 class DamagedBackupError(BackupError):
@@ -230,7 +232,7 @@ class StoreChangedError(RestoreError):
     """The databases changed while we worked on them."""
 
     code = "store-changed"
-    default_hint = "close the application that uses the profile and try again"
+    default_hint = "if an application uses the profile, close it; then try again"
 
 
 class StoreUnwritableError(RestoreError):

@@ -59,7 +59,7 @@ def _typed(prompt: str) -> str:
             raise CancelledError(message) from error
         except getpass.GetPassWarning as error:
             message = "the terminal can't hide a password"
-            hint = "read it from a file with `--password-file FILE`"
+            hint = "use another terminal, or an option that reads the password from a file"
             raise QuestionError(message, hint=hint) from error
         except KeyboardInterrupt:
             _end_line()

@@ -118,6 +118,17 @@ class PasswordSources:
     generate: bool = False
     escrow: bool = False
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """Return the files with passwords, by their options."""
+        given = {
+            _FILE: self.password_file,
+            _TABLE: self.passwords,
+            _PRIMARY_FILE: self.primary_password_file,
+            _PRIMARY_TABLE: self.primary_passwords,
+        }
+        return {option: Path(file) for option, file in given.items() if file is not None}
+
     def check(self) -> None:
         """Check that no password has two sources, and that escrow is for generated ones.
 
@@ -139,14 +150,8 @@ class PasswordSources:
 
     def warnings(self) -> Iterator[str]:
         """Warn of files with passwords that other users can read."""
-        files = {
-            _FILE: self.password_file,
-            _TABLE: self.passwords,
-            _PRIMARY_FILE: self.primary_password_file,
-            _PRIMARY_TABLE: self.primary_passwords,
-        }
-        for option, file in files.items():
-            if file is not None and _is_readable_by_others(Path(file)):
+        for option, file in self.files.items():
+            if _is_readable_by_others(file):
                 yield f"others can read the file of `{option}`: `chmod 600 {file}` prevents that"
 
     def of_backups(self, destination: Destination | None, printer: Printer) -> Passwords | None:

@@ -129,7 +129,8 @@ def _metavar(argument: TyperArgument) -> str:
 
 
 def _in_words(text: str) -> str:
-    """Return the help of an option with its range in words."""
+    """Return the help of an option with its default and range as a person would write them."""
+    text = re.sub(r"\[default: \((.*?)\)([];])", r"[default: \1\2", text)
     return re.sub(r"x>=(\d+)", r"\1 or more", re.sub(r"(\d+)<=x<=(\d+)", r"\1 to \2", text))
 
 

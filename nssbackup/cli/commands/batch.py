@@ -245,8 +245,13 @@ def batch(
         printer.document(result.report.to_json())
     else:
         progress.summary(result)
+    _check_outcome(result, printer)
+
+
+def _check_outcome(result: BatchResult, printer: Printer) -> None:
+    """Raise what the command ends with, unless everything went well."""
     if result.unwritten is not None:
-        if not json:
+        if not printer.json:
             raise result.unwritten
         printer.warn(result.unwritten.message)
         raise typer.Exit(result.unwritten.exit_status)

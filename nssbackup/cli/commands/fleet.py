@@ -175,24 +175,18 @@ def fleet(
     status is then 3.
     """
     printer = Printer(json=json, quiet=quiet, verbose=verbose)
-    given = {
-        "password_file": password_file,
-        "passwords": passwords,
-        "primary_password_file": primary_password_file,
-        "primary_passwords": primary_passwords,
-    }
-    secrets = {key: Path(file).absolute() for key, file in given.items() if file is not None}
     sources = PasswordSources(
-        _text(secrets.get("password_file")),
-        secrets.get("passwords"),
-        _text(secrets.get("primary_password_file")),
-        secrets.get("primary_passwords"),
+        str(password_file) if password_file else None,
+        passwords,
+        primary_password_file,
+        primary_passwords,
         escrow=bool(escrow_cert),
     )
     sources.check()
     destination, _ = chosen_formats(for_, format_)
-    for key, file in (*secrets.items(), *(("escrow_cert", one) for one in escrow_cert or ())):
-        _check_file(key, file)
+    given = sources.files
+    for option, file in (*given.items(), *(("--escrow-cert", one) for one in escrow_cert or ())):
+        _check_file(option, file)
     generated = sources.of_backups(destination, printer) is None
     sources.of_profiles()
     variables = {
@@ -218,7 +212,7 @@ def fleet(
         output,
         wheels=wheels,
         escrow=tuple(escrow_cert or ()),
-        secrets=secrets,
+        secrets={option[2:].replace("-", "_"): file.absolute() for option, file in given.items()},
         expiring_days=expiring,
         variables={key: value for key, value in variables.items() if value},
     )
@@ -238,18 +232,14 @@ def _shown_by(printer: Printer) -> Callable[[str, str], None]:
     return lambda host, step: printer.say(f"{host}: {step}" if host else step)
 
 
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
-
-
-def _check_file(key: str, path: Path) -> None:
+def _check_file(option: str, path: Path) -> None:
     """Check that a file is a regular one: each host gets it, and a pipe can be read only once.
 
     Raises:
         UsageError: it isn't.
     """
     if not os.path.isfile(path):
-        message = f"the `--{key.replace('_', '-')}` file is missing, or not a regular file"
+        message = f"the `{option}` file is missing, or not a regular file"
         raise UsageError(message)
 
 
