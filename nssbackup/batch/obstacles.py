@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import cache
@@ -21,6 +21,8 @@ from nssbackup.profiles.roots import candidate_roots
 from nssbackup.profiles.system import System
 from nssbackup.system.ownership import refusal_hint
 
+# Among the modes of paths: a link out of the home.
+_LEADS_OUT = -1
 # This ends the search of a folder that is a data dump.
 _MOST_CHILDREN = 1_000
 
@@ -37,68 +39,73 @@ class Obstacles:
     system: System
     closed: dict[Path, OSError] = field(default_factory=dict)
     links_out: dict[Path, set[str]] = field(default_factory=dict)
-    _seen: set[tuple[Path, tuple[str, ...]]] = field(default_factory=set)
+    _modes: dict[str, int] = field(default_factory=dict)
+    _roots: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
         """Whether there are any."""
         return bool(self.closed or self.links_out)
 
-    def follow(self, path: Path, below: tuple[str, ...], application: str) -> None:
+    def follow(self, path: str, below: tuple[str, ...], application: str) -> None:
         """Walk from a folder of the home down to the roots that names and patterns lead to."""
-        if (path, below) in self._seen:
-            return
-        self._seen.add((path, below))
-        if not stat.S_ISDIR(self._mode(path, below, application)):
-            return
-        if not below:
-            self._look_into_root(path)
-        elif _is_pattern(below[0]):
-            fits = re.compile(translate(below[0]), re.IGNORECASE).match
-            for child in self._folders(path):
-                if fits(child.name):
-                    self.follow(child, below[1:], application)
-        else:
-            self.follow(path / below[0], below[1:], application)
+        # As text: there are some fifty places in each of thousands of homes.
+        for number, name in enumerate(below):
+            if not stat.S_ISDIR(self._mode(path, below[number:], application)):
+                return
+            if _is_pattern(name):
+                fits = re.compile(translate(name), re.IGNORECASE).match
+                for child in self._folders(path):
+                    if fits(child):
+                        self.follow(os.path.join(path, child), below[number + 1 :], application)  # noqa: PTH118 - see above
+                return
+            path = os.path.join(path, name)  # noqa: PTH118 - see above
+        if stat.S_ISDIR(self._mode(path, (), application)) and path not in self._roots:
+            self._roots.add(path)
+            self._look_into_root(Path(path))
 
-    def _mode(self, path: Path, below: Sequence[str], application: str) -> int:
+    def _mode(self, path: str, below: Sequence[str], application: str) -> int:
         """Return the mode of what lies at a path; 0 if nothing does, or nothing of this home."""
+        if path not in self._modes:
+            self._modes[path] = self._asked_mode(path)
+        if self._modes[path] == _LEADS_OUT:
+            if _may_lead_to_profiles(Path(path), below):
+                self.links_out.setdefault(Path(path), set()).add(application)
+            return 0
+        return self._modes[path]
+
+    def _asked_mode(self, path: str) -> int:
         try:
-            mode = path.lstat().st_mode
+            mode = os.lstat(path).st_mode
             if not stat.S_ISLNK(mode):
                 return mode
-            if self.system.holds(path):
-                return path.stat().st_mode
+            return os.stat(path).st_mode if self.system.holds(Path(path)) else _LEADS_OUT  # noqa: PTH116 - see above
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return 0
         except OSError as error:
-            self.closed[path.parent] = error
+            self.closed[Path(path).parent] = error
             return 0
-        if _may_lead_to_profiles(path, below):
-            self.links_out.setdefault(path, set()).add(application)
-        return 0
 
     def _look_into_root(self, root: Path) -> None:
         for parent in (root, root / "Profiles"):
             if self.system.holds(parent):
-                for child in self._folders(parent):
-                    if store_in(child) is None:
-                        list(self._folders(child))
+                for child in self._folders(str(parent)):
+                    if store_in(parent / child) is None:
+                        self._folders(str(parent / child))
 
-    def _folders(self, path: Path) -> Iterator[Path]:
-        """Yield the folders in a folder, without links; note it if it is closed."""
+    def _folders(self, path: str) -> list[str]:
+        """Return the names of the folders in a folder, without links; note it if it is closed."""
         try:
             with os.scandir(path) as entries:
-                found = [
+                return [
                     entry.name
                     for entry in islice(entries, _MOST_CHILDREN)
                     if entry.is_dir(follow_symlinks=False)
                 ]
         except (FileNotFoundError, NotADirectoryError):
-            return
+            return []
         except OSError as error:
-            self.closed[path] = error
-            return
-        yield from (path / name for name in found)
+            self.closed[Path(path)] = error
+            return []
 
 
 def obstacles(system: System) -> Obstacles:
@@ -109,7 +116,7 @@ def obstacles(system: System) -> Obstacles:
         base = Path(candidate.base)
         if base == system.home or holds(base.parent):
             below = tuple(name for name in candidate.below.split("/") if name)
-            found.follow(base, below, candidate.application)
+            found.follow(str(base), below, candidate.application)
     return found
 
 

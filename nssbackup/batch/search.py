@@ -61,7 +61,8 @@ class UserSearch:
     @as_owner()
     def of(cls, user: User, options: BatchOptions) -> UserSearch:
         """Search all of a user's homes and folders; no database is opened yet."""
-        search = cls(options, _applications=applications_named(options.applications))
+        wanted = options.applications and applications_named(options.applications)
+        search = cls(options, _applications=frozenset(wanted))
         for source in user.sources:
             try:
                 with os.scandir(source.path):
