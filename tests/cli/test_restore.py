@@ -119,11 +119,11 @@ def test_it_says_where_to_what_and_where_the_old_databases_are(
     assert "Restored Jane Doe" in done.stderr
     assert "to profile `target` as `jane`; verified." in done.stderr
     (aside,) = (each for each in names(folder) if each.startswith("nssbackup-before-restore-"))
-    assert f"The databases as they were are in {folder / aside}" in done.stderr
+    assert f"The databases as they were before are in {folder / aside}" in done.stderr
     assert exported(cli, folder, PRIMARY)
     again = restore(cli, primary=PRIMARY)
     assert (again.status, again.stdout) == (0, f"{folder}\n")
-    assert "has Jane Doe already: nothing was changed." in again.stderr
+    assert "already has Jane Doe: nothing was changed." in again.stderr
 
 
 def test_json_is_one_document(cli: Cli, profile: MakeProfile) -> None:
@@ -162,7 +162,7 @@ def test_a_name_of_ones_own_and_a_trusted_root(cli: Cli, tmp_path: Path) -> None
 def test_help_says_what_it_does_to_the_profile(cli: Cli) -> None:
     shown = " ".join(cli.run("restore", "--help").stdout.split())
     assert "The application must be closed." in shown
-    assert "A copy of its databases as they were is kept in the profile." in shown
+    assert "A copy of its databases as they were is kept in the profile," in shown
 
 
 # --- what is refused
@@ -335,12 +335,18 @@ def test_of_several_default_profiles_one_is_chosen(cli: Cli, profile: MakeProfil
     folders = _two_defaults(cli, profile)
     talk = cli.talk(
         *("restore", "a.pfx"),
-        answers=[("Which one?", "7\n"), ("no 7", "x\n"), ("no x", "2\n"), (BACKUP, f"{GIVEN}\n")],
+        answers=[
+            ("Which one?", "7\n"),
+            ("no number 7", "x\n"),
+            ("`x` is not", "2\n"),
+            (BACKUP, f"{GIVEN}\n"),
+        ],
     )
     assert talk.status == 0, talk.text
     changed = [len(names(folder)) > 2 for folder in folders]
     assert sorted(changed) == [False, True]
-    shown = [folder for folder in folders if f"2  target (Firefox, {folder})" in talk.text]
+    text = " ".join(talk.text.split())
+    shown = [folder for folder in folders if f"2 target (Firefox, {folder})" in text]
     assert changed == [folder in shown for folder in folders]
 
 
