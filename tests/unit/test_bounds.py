@@ -167,7 +167,7 @@ def test_a_schema_of_megabytes_is_not_taken_in(
         assert read_group_members(machine.root, machine.system()) == ()
 
 
-def test_a_schema_whose_pages_lead_back_to_the_first_is_given_up(tmp_path: Path) -> None:
+def test_a_schema_whose_pages_lead_back_to_the_first(tmp_path: Path) -> None:
     """Of 32,000 pointers a page, each to a page of as many."""
     folder = made(tmp_path / "x", rows(1), 65536)
     path = folder / "cert9.db"
@@ -271,7 +271,7 @@ def endless(folder: Path, name: str, table: str, row: str) -> Path:
 RECORDS = ("key4.db", "CREATE TABLE metaData (id, item1, item2)", "('x', x'', x'')")
 
 
-def test_records_without_end_are_not_waited_for_where_a_profile_is_copied(
+def test_copying_a_profile_with_endless_records_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, every_fault: bool
 ) -> None:
     if not every_fault:
@@ -345,7 +345,7 @@ def test_so_many_records_and_certificates_are_read_and_no_more(
                 cert8.read_certificates(data, tmp_path)
 
 
-def test_so_many_bytes_of_legacy_certificates_are_parsed_and_no_more(
+def test_bytes_of_legacy_certificates_are_limited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = [certificate_record(issue(ec_key(), serial=n + 1)) for n in range(3)]
@@ -405,7 +405,7 @@ def test_a_dsa_key_outside_of_pkcs8_is_not_computed_with() -> None:
 
 
 @pytest.mark.parametrize("place", range(3, 9))
-def test_an_rsa_key_with_a_number_of_megabytes_is_not_computed_with(place: int) -> None:
+def test_an_rsa_number_of_megabytes_is_not_computed_with(place: int) -> None:
     n = rsa_key(0, 1024).private_numbers()
     public = n.public_numbers
     numbers = [0, public.n, public.e, n.d, n.p, n.q, n.dmp1, n.dmq1, n.iqmp]
@@ -480,7 +480,7 @@ def test_rc2_in_python_is_paid_for_by_its_blocks() -> None:
 # --- chains
 
 
-def test_signatures_of_keys_that_take_their_time_are_not_checked() -> None:
+def test_signatures_of_slow_keys_are_not_checked() -> None:
     """Up to 3,072 bits OpenSSL takes exponents as long as the key."""
     small = rsa_key(0, 1024).private_numbers()
     e = small.d  # the two are each other's inverse
@@ -536,7 +536,7 @@ def test_so_much_time_is_taken_for_all_chains_together(
     assert len(checked) == spent
 
 
-def test_the_issuers_of_a_name_are_not_sorted_when_no_step_is_left(
+def test_issuers_are_not_sorted_if_no_step_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Thousands of leaves below a thousand issuers of one name."""
@@ -581,7 +581,7 @@ def _busy(seconds: float) -> None:
 @pytest.mark.parametrize(
     ("limit", "spend"), [("_SECONDS_IN_ALL", _busy), ("_PATIENCE", time.sleep)]
 )
-def test_databases_of_groups_that_take_their_time_are_read_no_further(
+def test_reading_groups_has_a_time_limit(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     limit: str,
@@ -606,7 +606,7 @@ def test_databases_of_groups_that_take_their_time_are_read_no_further(
     assert 0 < len(opened) < 10
 
 
-def test_a_hundred_thousand_passwords_are_read_and_one_more_is_not(tmp_path: Path) -> None:
+def test_a_hundred_thousand_passwords_and_one_more(tmp_path: Path) -> None:
     path = tmp_path / "passwords.csv"
     lines = "".join(f"u{number},x\n" for number in range(100_000))
     path.write_text(f"user,password\n{lines}")

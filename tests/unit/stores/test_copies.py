@@ -26,7 +26,7 @@ from tests.conftest import MakeProfile, Unchanged
         ("legacy-password", {"cert8.db", "key3.db"}, "legacy"),
     ],
 )
-def test_a_copy_is_private_holds_the_same_and_is_gone_afterwards(
+def test_a_copy_is_private_and_the_same_and_then_gone(
     profile: MakeProfile, unchanged: Unchanged, case: str, names: set[str], kind: str
 ) -> None:
     folder = profile(case)
@@ -124,7 +124,7 @@ def test_write_ahead_logging_is_taken_in(profile: MakeProfile) -> None:
                 assert found == [("new",)]
 
 
-def test_what_can_not_be_copied_is_an_error_in_words_and_leaves_nothing(
+def test_what_can_not_be_copied_is_said_and_leaves_nothing(
     profile: MakeProfile, unchanged: Unchanged, tmp_path: Path
 ) -> None:
     folder = profile("nss387-nopassword")
@@ -163,7 +163,7 @@ def test_a_database_that_acts_when_it_is_used_is_not_copied(
         pass
 
 
-def test_without_a_folder_for_temporary_files_there_is_an_error_in_words(
+def test_a_missing_folder_for_temporary_files_is_said(
     profile: MakeProfile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")

@@ -80,7 +80,7 @@ def test_no_profile_and_no_database_are_told_apart(tmp_path: Path) -> None:
         take_inventory([empty(tmp_path / "empty")])
 
 
-def test_a_certificate_that_is_passed_over_is_noted_with_its_profile(tmp_path: Path) -> None:
+def test_a_skipped_certificate_is_noted_with_its_profile(tmp_path: Path) -> None:
     builder = StoreBuilder(tmp_path / "p")
     builder.add_certificate(issue(ec_key()))["a11"] = b"no certificate"
     profile = Profile(builder.write(), "p", "Firefox", store="sqlite")
@@ -89,7 +89,7 @@ def test_a_certificate_that_is_passed_over_is_noted_with_its_profile(tmp_path: P
     assert "skipped" in note
 
 
-def test_whether_there_is_a_primary_password_is_told_where_it_can_be(tmp_path: Path) -> None:
+def test_whether_there_is_a_primary_password(tmp_path: Path) -> None:
     assert primary_password_set(made(tmp_path / "a")) is False
     assert primary_password_set(made(tmp_path / "b", password="x")) is True
     assert primary_password_set(empty(tmp_path / "c")) is None

@@ -96,7 +96,7 @@ def key_of(identity: Identity, password: str | None = None) -> bytes:
     ],
     ids=["RSA", "P-256", "P-521", "Ed25519"],
 )
-def test_a_key_and_its_certificate_from_two_profiles_are_one_identity(
+def test_key_and_certificate_from_two_profiles_are_joined(
     tmp_path: Path, unchanged: Unchanged, key: Key
 ) -> None:
     der = person(key)
@@ -147,7 +147,7 @@ def test_each_of_several_keys_finds_its_own_certificate(tmp_path: Path) -> None:
     assert (orphan.type, orphan.bits) == ("EC", 256)
 
 
-def test_a_password_is_needed_for_the_key_and_not_for_the_pairing(tmp_path: Path) -> None:
+def test_a_password_is_needed_for_the_key_only(tmp_path: Path) -> None:
     key = ec_key(1)
     keys = store(tmp_path / "keys", keys=[key], password="secret")
     identity = only(
@@ -160,7 +160,7 @@ def test_a_password_is_needed_for_the_key_and_not_for_the_pairing(tmp_path: Path
     assert key_of(identity, "secret") == identity.certificate.public_key
 
 
-def test_a_renewal_on_the_same_key_brings_both_certificates_to_it(tmp_path: Path) -> None:
+def test_a_renewal_on_the_same_key_joins_both_certificates(tmp_path: Path) -> None:
     key = ec_key(1)
     ders = [person(key, days=(-900, -1)), person(key)]
     found = take_inventory(
@@ -171,7 +171,7 @@ def test_a_renewal_on_the_same_key_brings_both_certificates_to_it(tmp_path: Path
     assert found.orphans == ()
 
 
-def test_a_renewal_finds_the_key_that_still_has_the_old_certificate(tmp_path: Path) -> None:
+def test_a_renewal_finds_the_key_of_the_old_certificate(tmp_path: Path) -> None:
     key = rsa_key(1)
     old, new = person(key, days=(-900, -1)), person(key)
     keys = store(tmp_path / "keys", pairs=[(key, old)])
@@ -214,7 +214,7 @@ def test_a_key_that_cannot_be_exported_is_paired_all_the_same(tmp_path: Path) ->
 # --- copies
 
 
-def test_copies_of_a_key_alone_are_each_an_identity_in_the_order_of_the_profiles(
+def test_each_copy_of_a_lone_key_is_an_identity(
     tmp_path: Path,
 ) -> None:
     key = ec_key(1)
@@ -261,7 +261,7 @@ def test_a_pair_needs_no_reunion_and_the_key_alone_is_its_spare(tmp_path: Path) 
     assert key_of(spare) == key_of(identity)
 
 
-def test_a_pair_and_its_certificate_alone_are_shown_for_both_profiles(tmp_path: Path) -> None:
+def test_a_pair_and_a_lone_certificate_are_both_shown(tmp_path: Path) -> None:
     key = ec_key(1)
     der = person(key)
     pair = store(tmp_path / "pair", pairs=[(key, der)])
@@ -292,7 +292,7 @@ def test_a_spare_key_changes_nothing_of_what_is_shown_of_others(tmp_path: Path) 
 # --- profiles left behind
 
 
-def test_nothing_is_looked_for_elsewhere_while_nothing_is_missing(tmp_path: Path) -> None:
+def test_old_profiles_are_searched_only_if_something_is_missing(tmp_path: Path) -> None:
     key = ec_key(1)
     profile = store(tmp_path / "p", pairs=[(key, person(key))])
     take_inventory([profile], left_behind=nobody)
@@ -300,9 +300,7 @@ def test_nothing_is_looked_for_elsewhere_while_nothing_is_missing(tmp_path: Path
 
 
 @pytest.mark.parametrize("what", ["no pair", "an orphan", "no key", "no profile"])
-def test_profiles_left_behind_are_looked_at_where_something_is_missing(
-    tmp_path: Path, what: str
-) -> None:
+def test_profiles_left_behind_are_searched(tmp_path: Path, what: str) -> None:
     old, new = ec_key(1), ec_key(2)
     cases: dict[str, Callable[[], list[Profile]]] = {
         "no pair": lambda: [store(tmp_path / "new", certificates=[CA])],
@@ -325,7 +323,7 @@ def test_profiles_left_behind_are_looked_at_where_something_is_missing(
     assert found.orphans == ()
 
 
-def test_the_key_of_a_certificate_given_is_looked_for_behind_too(tmp_path: Path) -> None:
+def test_profiles_left_behind_are_searched_for_a_given_one(tmp_path: Path) -> None:
     mine, other = ec_key(1), ec_key(2)
     profile = store(tmp_path / "p", pairs=[(other, person(other, "Other"))])
     behind = store(tmp_path / "old", keys=[mine])
@@ -390,7 +388,7 @@ def test_a_certificate_from_a_file_finds_its_key(tmp_path: Path) -> None:
     assert "the file given" in found.notes_on(identity)[0]
 
 
-def test_a_certificate_from_a_file_that_a_profile_has_is_the_profiles(tmp_path: Path) -> None:
+def test_a_given_certificate_that_a_profile_has(tmp_path: Path) -> None:
     """With the profile's nickname, and with the chain of the file."""
     key = ec_key(1)
     der = person(key)
@@ -405,7 +403,7 @@ def test_a_certificate_from_a_file_that_a_profile_has_is_the_profiles(tmp_path: 
     assert found.split == ()
 
 
-def test_a_certificate_from_a_file_that_lies_alone_in_a_profile_is_there_once(
+def test_a_given_certificate_that_a_profile_has_without_key(
     tmp_path: Path,
 ) -> None:
     key = ec_key(1)
@@ -418,7 +416,7 @@ def test_a_certificate_from_a_file_that_lies_alone_in_a_profile_is_there_once(
     assert found.split[0].certificate_in == alone
 
 
-def test_a_renewal_from_a_file_finds_the_key_of_the_old_certificate(tmp_path: Path) -> None:
+def test_a_given_renewal_finds_the_key_of_the_old_one(tmp_path: Path) -> None:
     key = rsa_key(1)
     keys = store(tmp_path / "keys", pairs=[(key, person(key, days=(-900, -1)))])
     new = given(person(key))
@@ -428,7 +426,7 @@ def test_a_renewal_from_a_file_finds_the_key_of_the_old_certificate(tmp_path: Pa
     assert key_of(chosen) == chosen.certificate.public_key
 
 
-def test_a_certificate_from_a_file_whose_key_is_nowhere_is_without_key(tmp_path: Path) -> None:
+def test_a_given_certificate_whose_key_is_nowhere(tmp_path: Path) -> None:
     other = ec_key(2)
     profile = store(tmp_path / "p", pairs=[(other, person(other, "Other"))], certificates=[CA])
     mine = given(person(ec_key(1)))
@@ -482,7 +480,7 @@ def exported(
     return report, warned
 
 
-def test_firefoxs_own_orphan_is_exported_with_a_certificate_from_a_file(
+def test_an_orphan_of_firefox_with_a_given_certificate(
     refreshed: Profile, tmp_path: Path, unchanged: Unchanged
 ) -> None:
     der = person(fixture_key("key-without-certificate-1"))
@@ -496,9 +494,7 @@ def test_firefoxs_own_orphan_is_exported_with_a_certificate_from_a_file(
     assert any("the file given" in warning for warning in warned)
 
 
-def test_firefoxs_own_orphan_is_exported_with_a_certificate_from_another_profile(
-    refreshed: Profile, tmp_path: Path
-) -> None:
+def test_an_orphan_of_firefox_with_another_profile(refreshed: Profile, tmp_path: Path) -> None:
     der = person(fixture_key("key-without-certificate-1"))
     other = store(tmp_path / "other", certificates=[der, CA])
     report, warned = exported([refreshed, other], tmp_path / "out")
@@ -506,7 +502,7 @@ def test_firefoxs_own_orphan_is_exported_with_a_certificate_from_another_profile
     assert any(str(other.path) in warning for warning in warned)
 
 
-def test_what_a_refresh_keeps_and_drops_makes_an_export_of_the_old_profile(
+def test_what_a_refresh_keeps_and_drops_can_be_exported(
     profile: Callable[[str], Path], refreshed: Profile, tmp_path: Path
 ) -> None:
     """A refresh takes key4.db along and leaves cert9.db: done here with Firefox's own files."""
@@ -518,7 +514,7 @@ def test_what_a_refresh_keeps_and_drops_makes_an_export_of_the_old_profile(
     assert warned == []
 
 
-def test_the_certificate_without_its_key_stays_without_the_wrong_one(
+def test_a_lone_certificate_does_not_get_a_wrong_key(
     profile: Callable[[str], Path], refreshed: Profile
 ) -> None:
     lonely = Profile(profile("certificate-without-key"), "lonely", "Firefox", store="sqlite")
@@ -527,9 +523,7 @@ def test_the_certificate_without_its_key_stays_without_the_wrong_one(
     assert [where for where, _ in found.orphans] == [refreshed]
 
 
-def test_no_profile_with_the_key_is_said_of_the_certificate_given(
-    refreshed: Profile, tmp_path: Path
-) -> None:
+def test_a_given_certificate_without_key_is_said(refreshed: Profile, tmp_path: Path) -> None:
     with pytest.raises(KeyMissingError) as info:
         exported(
             [refreshed], tmp_path / "out", ExportOptions(given=given(person(ec_key(5), "Zoe")))
@@ -594,7 +588,7 @@ def test_a_damaged_key_is_taken_from_a_copy_of_the_profile(tmp_path: Path, spoil
     assert any(str(copy.path) in warning for warning in warned)
 
 
-def test_a_damaged_key_is_taken_from_a_profile_that_holds_the_key_alone(tmp_path: Path) -> None:
+def test_a_damaged_key_is_taken_from_a_lone_copy(tmp_path: Path) -> None:
     key = ec_key(1)
     der = person(key)
     damaged = spoilt(tmp_path / "damaged", key, der, _no_ciphertext)

@@ -167,7 +167,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     assert caught.value.message == f"`{tmp_path / 'no'}` is not a folder"
 
 
-def test_a_name_too_long_for_the_file_system_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_a_name_too_long_is_an_error_of_ours(tmp_path: Path) -> None:
     path = tmp_path / ("a" * 300 + ".pfx")
     with pytest.raises(OutputError) as caught:
         write_verified(path, DATA, accept)
@@ -249,7 +249,7 @@ def test_a_file_system_without_hard_links_will_do(
 
 
 @posix
-def test_any_other_failure_of_the_system_is_an_error_with_its_reason(
+def test_any_other_failure_is_an_error_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A disk that is full can't be had without mounting one.

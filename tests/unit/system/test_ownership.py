@@ -76,7 +76,7 @@ def test_no_link_of_either_kind_leads_anywhere(homes: Path) -> None:
                 (homes / "jane" / name).read_bytes()
 
 
-def test_a_folder_that_was_swapped_after_the_look_at_it_gives_no_database(homes: Path) -> None:
+def test_a_folder_swapped_after_a_check_gives_no_database(homes: Path) -> None:
     """What a race would come to: the path was all right, and what is opened is another's."""
     for name in ("cert9.db", "cert8.db"):
         (homes / "bob" / name).write_bytes(b"")

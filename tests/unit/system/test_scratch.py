@@ -67,9 +67,7 @@ def test_its_owner_may_look_into_it_under_any_umask(top: Path) -> None:
     assert list(top.iterdir()) == []
 
 
-def test_a_killed_runs_is_removed_by_the_next_and_a_living_ones_is_not(
-    top: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folder_of_a_killed_run_is_removed(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with held(top) as process:
         assert process.stdout is not None
         folder = Path(process.stdout.readline().strip())
@@ -112,7 +110,7 @@ def test_another_users_is_not_touched(top: Path) -> None:
     assert (top / NAME).exists()
 
 
-def test_a_new_one_that_was_taken_for_an_abandoned_one_is_made_anew(
+def test_a_folder_removed_before_it_is_locked_is_made_again(
     top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = scratch._locked  # noqa: SLF001 - the moment between making and locking

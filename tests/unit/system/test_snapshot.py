@@ -106,7 +106,7 @@ def test_a_hot_journal_is_rolled_back_in_a_copy(database: Path, unchanged: Uncha
         assert values(database) == {"old": 300}
 
 
-def test_a_journal_that_names_another_file_does_not_get_it_deleted(
+def test_a_file_that_a_journal_names_is_not_deleted(
     database: Path, tmp_path: Path, unchanged: Unchanged
 ) -> None:
     """After a rollback SQLite deletes the super-journal that the journal's last bytes name."""
@@ -156,9 +156,7 @@ def test_a_wal_database_without_a_wal_is_read(database: Path, unchanged: Unchang
         assert values(database) == {"old": 300}
 
 
-def test_beside_a_writer_that_has_not_committed_the_old_rows_are_read(
-    database: Path, unchanged: Unchanged
-) -> None:
+def test_uncommitted_rows_are_not_read(database: Path, unchanged: Unchanged) -> None:
     with (
         writer(database, "BEGIN IMMEDIATE", "UPDATE t SET y = 'new' WHERE rowid = 1"),
         unchanged(database.parent),
@@ -398,7 +396,7 @@ def test_a_wal_in_a_read_only_folder_is_read(open_database: Path, unchanged: Unc
 
 @posix
 @pytest.mark.parametrize("closed", ["file", "folder"])
-def test_what_this_user_may_not_read_is_unreadable_and_not_absent(
+def test_a_closed_file_is_unreadable_and_not_missing(
     open_database: Path, unchanged: Unchanged, closed: str
 ) -> None:
     shut = open_database if closed == "file" else open_database.parent
@@ -465,7 +463,7 @@ def test_no_room_for_the_copy_is_not_said_of_the_profile(
     assert list(temporary.iterdir()) == []
 
 
-def test_without_a_folder_for_temporary_files_the_database_is_not_missing(
+def test_no_temporary_folder_is_not_a_missing_database(
     database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _in_wal_mode(database, 1)
@@ -502,7 +500,7 @@ def _restless(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 7, 8])
-def test_a_file_that_is_written_to_is_read_again_and_not_for_ever(
+def test_a_file_that_is_written_to_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     (tmp_path / "key3.db").write_bytes(b"all of it")
@@ -515,7 +513,7 @@ def test_a_file_that_is_written_to_is_read_again_and_not_for_ever(
 
 
 @pytest.mark.parametrize("times", [1, 7, 8])
-def test_a_database_with_a_journal_that_is_written_to_is_copied_again_and_not_for_ever(
+def test_a_database_that_is_written_to_is_copied_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     path = tmp_path / "cert9.db"

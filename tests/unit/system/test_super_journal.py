@@ -81,18 +81,14 @@ def test_without_it_all_was(database: Path, unchanged: Unchanged) -> None:
     assert "new" in found
 
 
-def test_in_a_profile_that_was_moved_it_lies_beside_the_database(
-    database: Path, unchanged: Unchanged
-) -> None:
+def test_a_moved_profile_with_its_super_journal(database: Path, unchanged: Unchanged) -> None:
     name_super_journal(database, b"/home/jane/profile/key4.db-mj012345678")
     database.with_name("key4.db-mj012345678").touch()
     with unchanged(database.parent):
         assert seen(database) == {"old"}
 
 
-def test_in_a_profile_that_was_moved_without_it_nothing_can_be_told(
-    database: Path, unchanged: Unchanged
-) -> None:
+def test_a_moved_profile_without_its_super_journal(database: Path, unchanged: Unchanged) -> None:
     name_super_journal(database, b"/home/jane/profile/key4.db-mj012345678")
     with (
         unchanged(database.parent),

@@ -156,7 +156,7 @@ def test_nothing_of_windows_is_kept() -> None:
 
 
 @pytest.mark.parametrize("call", ["token", "user", "sid", "list", "create"])
-def test_where_windows_refuses_there_is_an_error_and_no_file_without_a_list(call: str) -> None:
+def test_what_windows_refuses_is_an_error_and_no_file(call: str) -> None:
     machine = Machine(fails=call)
     with pytest.raises(FileExistsError):
         machine.windows().create("a.pfx")

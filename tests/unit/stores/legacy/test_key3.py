@@ -204,7 +204,7 @@ def test_what_is_no_private_key_is_an_error(store: LegacyBuilder, plain: bytes) 
         key_of(store)
 
 
-def test_rsa_values_that_do_not_belong_together_are_inconsistent(store: LegacyBuilder) -> None:
+def test_rsa_values_that_do_not_fit_are_inconsistent(store: LegacyBuilder) -> None:
     numbers = RSA.private_numbers()
     prime = integer(numbers.p)
     store.add_key(RSA, plain=pkcs8(RSA).replace(prime, prime[:-1] + b"\x01"))
@@ -258,7 +258,7 @@ def test_a_key_record_that_is_none_is_named(
         key_of(store)
 
 
-def test_too_many_rounds_for_a_key_are_refused_before_any_is_done(store: LegacyBuilder) -> None:
+def test_too_many_rounds_for_a_key_are_refused_first(store: LegacyBuilder) -> None:
     structure = seq(
         seq(oid("1.2.840.113549.1.12.5.1.3"), seq(octets(bytes(20)), integer(2**40))),
         octets(bytes(16)),

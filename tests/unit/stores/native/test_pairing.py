@@ -99,9 +99,7 @@ def test_a_pair_by_id_alone_is_checked_when_the_key_is_read(builder: StoreBuilde
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KEYS if kind != "x25519"])
-def test_without_a_public_value_the_id_is_worked_out_from_the_certificate(
-    builder: StoreBuilder, kind: str
-) -> None:
+def test_without_a_public_value_the_id_is_computed(builder: StoreBuilder, kind: str) -> None:
     certificate, key = builder.add_identity(KEYS[kind], certificate_of(KEYS[kind]))
     certificate["a102"] = EMPTY
     key.update(a120=None, ad5a0db00=None)
@@ -122,7 +120,7 @@ def test_empty_on_both_sides_is_no_pair(builder: StoreBuilder) -> None:
     assert paired(builder) == [False]
 
 
-def test_an_rsa_key_without_the_copy_of_its_public_value_is_paired(builder: StoreBuilder) -> None:
+def test_an_rsa_key_without_cka_nss_db(builder: StoreBuilder) -> None:
     """As after a migration from key3.db."""
     _, key = builder.add_identity(rsa_key(), issue(rsa_key()))
     key.update(ad5a0db00=None, a102=EMPTY)
@@ -152,7 +150,7 @@ def test_two_keys_with_one_id_each_find_their_certificate(builder: StoreBuilder)
     assert paired(builder) == [True, True]
 
 
-def test_a_certificate_with_an_unknown_key_is_paired_by_id_alone(builder: StoreBuilder) -> None:
+def test_a_certificate_with_an_unknown_key_is_paired_by_id(builder: StoreBuilder) -> None:
     key = ec_key()
     unknown = issue(key).replace(
         bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d0205")
@@ -179,7 +177,7 @@ def test_a_key_of_an_unknown_algorithm_has_no_value_and_no_pair() -> None:
     assert pairing.pair([(7, None, odd), (8, None, None)], (nameless,)) == {}
 
 
-def test_nothing_but_zeros_is_taken_from_the_beginning_of_a_value(tmp_path: Path) -> None:
+def test_only_zeros_are_stripped_from_a_value(tmp_path: Path) -> None:
     seeds = (number.to_bytes(32, "big") for number in range(1, 10_000))
     tried = (ed25519.Ed25519PrivateKey.from_private_bytes(seed) for seed in seeds)
     key = next(one for one in tried if one.public_key().public_bytes_raw()[:1] == b"X")

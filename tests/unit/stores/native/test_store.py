@@ -141,7 +141,7 @@ def test_a_misfiled_signature_is_accepted(rsa_store: StoreBuilder) -> None:
     assert key_of(rsa_store).pkcs8 == pkcs8(RSA)
 
 
-def test_3des_values_need_no_signature_but_a_wrong_one_is_an_error(tmp_path: Path) -> None:
+def test_a_3des_value_needs_no_signature_but_no_wrong_one(tmp_path: Path) -> None:
     builder = StoreBuilder(tmp_path / "p", scheme="3des")
     builder.add_identity(EC, EC_DER)
     assert builder.meta is not None
@@ -166,7 +166,7 @@ def test_both_certificates_of_one_key_get_it(ec_store: StoreBuilder) -> None:
     assert key_of(ec_store, EC_DER) == key_of(ec_store, renewed)
 
 
-def test_each_of_two_certificates_of_one_subject_gets_its_own_key(ec_store: StoreBuilder) -> None:
+def test_two_certificates_of_one_subject_get_their_own_keys(ec_store: StoreBuilder) -> None:
     second = issue(ec_key(2))
     ec_store.add_identity(ec_key(2), second, b"mine")
     assert key_of(ec_store, EC_DER).pkcs8 == pkcs8(EC)
@@ -258,9 +258,7 @@ def test_certificates_alone_are_a_store_without_keys(ec_store: StoreBuilder) -> 
 
 
 @pytest.mark.parametrize("table", [True, False], ids=["no record", "no metaData"])
-def test_keys_without_a_password_record_are_damage_and_no_wrong_password(
-    ec_store: StoreBuilder, *, table: bool
-) -> None:
+def test_keys_without_a_password_record_are_damage(ec_store: StoreBuilder, *, table: bool) -> None:
     ec_store.meta = {} if table else None
     with NativeEngine().open(opened(ec_store.write())) as store:
         assert store.needs_password() is None

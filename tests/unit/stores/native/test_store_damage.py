@@ -109,7 +109,7 @@ def test_a_signature_that_is_no_blob_is_an_integrity_error(
         key_of(ec_store)
 
 
-def test_an_attribute_encrypted_under_another_password_is_damage(ec_store: StoreBuilder) -> None:
+def test_an_attribute_under_another_password_is_damage(ec_store: StoreBuilder) -> None:
     blobs = [aes_blob(b"another key" + bytes([n]), bytes(32)) for n in range(3)]
     for blob in blobs:
         row_of(ec_store)["a11"] = blob
@@ -154,7 +154,7 @@ def test_rounds_are_added_up_over_value_and_signature(ec_store: StoreBuilder) ->
         key_of(ec_store)
 
 
-def test_rounds_are_added_up_over_the_whole_key_before_any_is_done(
+def test_the_rounds_of_a_key_are_added_up_first(
     rsa_store: StoreBuilder,
 ) -> None:
     """Fourteen derivations make an RSA key; none of them alone is too long."""
@@ -169,7 +169,7 @@ def test_rounds_are_added_up_over_the_whole_key_before_any_is_done(
         key_of(rsa_store)
 
 
-def test_the_time_limit_of_reading_does_not_run_while_a_person_types(
+def test_the_time_limit_does_not_run_while_a_person_types(
     builder: StoreBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit is there for a query that never ends; a password may take minutes to type."""

@@ -94,7 +94,7 @@ def test_the_worker_says_what_is_missing(tmp_path: Path) -> None:
 # --- stores
 
 
-def test_a_store_that_this_nss_is_too_old_for_is_never_called_wrongly_locked(
+def test_an_nss_too_old_for_a_store_calls_no_password_wrong(
     old_nss: NssEngine, profile: MakeProfile
 ) -> None:
     with old_nss.open(of(profile("firefox-password"))) as store:
@@ -126,9 +126,7 @@ def test_an_nss_without_the_old_databases_says_so(
     assert said.value.hint == "`--engine native` reads them"
 
 
-def test_an_nss_of_the_system_that_can_not_be_loaded_is_named_for_the_old_databases(
-    tmp_path: Path, profile: MakeProfile
-) -> None:
+def test_no_nss_for_the_old_databases_is_said(tmp_path: Path, profile: MakeProfile) -> None:
     engine = refusing(tmp_path, "NSS can't be loaded: too old")
     with (
         pytest.raises(UnsupportedStoreError, match="NSS can't be loaded: too"),
@@ -199,7 +197,7 @@ def test_any_nickname_leads_to_its_key(tmp_path: Path) -> None:
             assert store.private_key(one).public_key == one.public_key
 
 
-def test_a_certificate_without_a_nickname_has_its_key_natively_only(tmp_path: Path) -> None:
+def test_a_certificate_without_a_nickname(tmp_path: Path) -> None:
     builder = StoreBuilder(tmp_path / "profile")
     builder.add_identity(rsa_key(), issue(rsa_key()))
     with NssEngine().open(of(builder.write())) as store:
@@ -356,7 +354,7 @@ def _public_half(builder: StoreBuilder) -> dict[str, object]:
     return {"id": 77, "a0": b"\0\0\0\2", "a1": b"\1", "a2": b"\0", **kept}
 
 
-def test_auto_falls_to_nss_for_what_native_can_not_read_and_asks_once(
+def test_auto_falls_back_to_nss_and_asks_once(
     beyond_native: Profile,
 ) -> None:
     with NssEngine().open(beyond_native) as store:

@@ -102,7 +102,7 @@ def test_a_worker_that_fails_is_an_error_in_words_and_no_zombie(
     assert children() == before
 
 
-def test_a_worker_that_ignores_signals_and_does_not_read_is_ended_in_time(
+def test_a_worker_that_ignores_everything_is_ended(
     made: Callable[..., Program],
 ) -> None:
     program = made(
@@ -171,7 +171,7 @@ def test_a_python_that_is_not_there_is_an_error_in_words(
         nss_version(program, None)
 
 
-def test_the_worker_has_no_terminal_no_python_settings_and_no_secret_in_sight(
+def test_the_worker_has_no_terminal_and_shows_no_secret(
     made: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for folder in ("here", "elsewhere"):
