@@ -24,6 +24,8 @@ from tests.peers import need
 
 pytest_plugins = ["tests.windows.absent"] if sys.platform == "win32" else []
 
+_LONG_ID = 40
+
 Facts = dict[str, tuple[int, int, int, int, str]]
 MakeProfile = Callable[[str], Path]
 SnapshotOf = Callable[[Path], Facts]
@@ -61,6 +63,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "mounts: puts file systems in the place of folders")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Call data by its parameter's name: its bytes differ from one process to the next."""
+    return argname if isinstance(val, bytes) and len(val) > _LONG_ID else None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -63,7 +63,9 @@ def _database() -> bytes:
         (b"<!DOCTYPE html><html><body>Sign in</body></html>", "a web page"),
         (_zip(), "a ZIP archive"),
         (_database(), "a database"),
-        (PFX[:-1], f"cut short: {len(PFX) - 1:,} of {len(PFX):,} bytes"),
+        pytest.param(
+            PFX[:-1], f"cut short: {len(PFX) - 1:,} of {len(PFX):,} bytes", id="cut short"
+        ),
     ],
 )
 def test_a_file_is_named_for_what_it_is(data: bytes, what: str) -> None:

@@ -93,7 +93,7 @@ def test_a_chain_is_complete_when_it_ends_at_a_self_issued_certificate() -> None
         (None, "work", "CN=Jane", "j@example.com", "work"),
         (None, None, "CN=Jane", "j@example.com", "CN=Jane"),
         (None, "", "", "j@example.com", "j@example.com"),
-        (None, None, "", None, from_der(JANE).sha256[:16]),
+        pytest.param(None, None, "", None, from_der(JANE).sha256[:16], id="fingerprint"),
     ],
 )
 def test_a_certificate_is_called_by_the_first_name_it_has(
