@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -84,26 +83,6 @@ Finder = Callable[[str, str], bool]
 """Tells whether the password of a backup is kept: takes its file, as in `Entry`, and SHA-256."""
 
 
-class PasswordStore(Protocol):
-    """Keeps generated passwords."""
-
-    def keep(self, entries: Sequence[Entry]) -> None:
-        """Keep passwords; when this returns they are on the disk.
-
-        Raises:
-            OutputError: they can't be written.
-        """
-        ...
-
-    def finder(self) -> Finder:
-        """Return what tells whether a password is kept, as of now.
-
-        Raises:
-            OutputError: the store can't be read.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class PasswordsFile:
     """`passwords.csv` in the output folder, readable by its owner only."""
@@ -111,7 +90,11 @@ class PasswordsFile:
     folder: Path
 
     def keep(self, entries: Sequence[Entry]) -> None:
-        """See `PasswordStore`."""
+        """Keep passwords; when this returns they are on the disk.
+
+        Raises:
+            OutputError: they can't be written.
+        """
         if not entries:
             return
         path = self.folder / PASSWORDS_FILE
@@ -129,7 +112,11 @@ class PasswordsFile:
             flush_folder(self.folder)
 
     def finder(self) -> Finder:
-        """See `PasswordStore`."""
+        """Return what tells whether a password is kept, as of now.
+
+        Raises:
+            OutputError: the file can't be read.
+        """
         digests: set[str] = set()
         path = self.folder / PASSWORDS_FILE
         with (
@@ -216,7 +203,7 @@ class EscrowFolder:
     recipients: tuple[bytes, ...]
 
     def keep(self, entries: Sequence[Entry]) -> None:
-        """See `PasswordStore`."""
+        """Keep passwords; see `PasswordsFile.keep`."""
         for entry in entries:
             path = self._path(entry.file, entry.sha256)
             with _as_output_error(path.parent):
@@ -227,7 +214,7 @@ class EscrowFolder:
             write_verified(path, data, lambda _: None, replace=True)
 
     def finder(self) -> Finder:
-        """See `PasswordStore`."""
+        """Return what tells whether a password is kept, as of now."""
         # Path.is_file raises if a name is too long, and the names come from a file.
         return lambda file, sha256: os.path.isfile(self._path(file, sha256))  # noqa: PTH113 - see above
 
@@ -235,7 +222,7 @@ class EscrowFolder:
         return self.folder / ESCROW_FOLDER / f"{file}.{sha256[:16]}.p7m"
 
 
-def store_for(options: BatchOptions) -> PasswordStore:
+def store_for(options: BatchOptions) -> PasswordsFile | EscrowFolder:
     """Return where a batch keeps the passwords that it generates."""
     if options.escrow:
         return EscrowFolder(options.folder, options.escrow)

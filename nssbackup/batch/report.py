@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
@@ -60,22 +60,8 @@ class BatchItem:
 
     def to_json(self) -> Json:
         """Return the item as it stands in the document."""
-        return {
-            "status": self.status,
-            "host": self.host,
-            "user": self.user,
-            "home": self.home,
-            "application": self.application,
-            "profile": self.profile,
-            "profile_name": self.profile_name,
-            "identity": self.identity,
-            "file": self.file,
-            "sha256": self.sha256,
-            "bytes": self.size,
-            "expiring": self.expiring,
-            "warnings": list(self.warnings),
-            "error": self.error,
-        }
+        fields = asdict(self)
+        return {"bytes": fields.pop("size"), **fields, "warnings": list(self.warnings)}
 
     @property
     def ends(self) -> datetime | None:
@@ -107,15 +93,7 @@ class HomeResult:
 
     def to_json(self) -> Json:
         """Return the home as it stands in the document."""
-        return {
-            "host": self.host,
-            "home": self.home,
-            "user": self.user,
-            "profiles": self.profiles,
-            "identities": self.identities,
-            "status": self.status,
-            "notes": list(self.notes),
-        }
+        return {**asdict(self), "notes": list(self.notes)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +107,7 @@ class HostResult:
 
     def to_json(self) -> Json:
         """Return the host as it stands in the document."""
-        return {
-            "host": self.host,
-            "reached": self.reached,
-            "error": self.error,
-            "totals": dict(self.totals),
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -91,7 +91,8 @@ class Workers:
         try:
             with _spawning(), ThreadPoolExecutor(jobs, initializer=_leave_ctrl_c_to_main) as pool:
                 try:
-                    yield from _as_completed(pool, outcome, users, ahead=jobs * 3)
+                    work = [pool.submit(outcome, user) for user in users]
+                    yield from (one.result() for one in as_completed(work))
                 finally:
                     pool.shutdown(wait=False, cancel_futures=True)
                     for worker in started:
@@ -141,24 +142,6 @@ class _Worker:
         with contextlib.suppress(OSError, AttributeError, ValueError):
             self._process.kill()
             self._process.join(5)
-
-
-def _as_completed(
-    threads: ThreadPoolExecutor,
-    work: Callable[[User], Outcome],
-    users: Iterable[User],
-    *,
-    ahead: int,
-) -> Iterator[Outcome]:
-    waiting: set[Future[Outcome]] = set()
-    for user in users:
-        waiting.add(threads.submit(work, user))
-        if len(waiting) >= ahead:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            yield from (one.result() for one in done)
-    while waiting:
-        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-        yield from (one.result() for one in done)
 
 
 @contextmanager

@@ -268,9 +268,7 @@ def test_wrong_usage_is_2_and_writes_nothing(
     assert everything(homes) == before
 
 
-def test_a_line_of_a_table_that_is_wrong_is_named_and_its_password_is_not(
-    cli: Cli, homes: Path
-) -> None:
+def test_a_wrong_line_of_a_table_is_named_and_not_shown(cli: Cli, homes: Path) -> None:
     table = cli.file("t.csv", "user,password\njane,hunter2,hunter2\n")
     result = cli.run("batch", homes, "-o", "out", "--passwords", table, "--json")
     assert result.status == 2

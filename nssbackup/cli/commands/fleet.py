@@ -183,6 +183,8 @@ def fleet(
         escrow=bool(escrow_cert),
     )
     sources.check()
+    for warning in sources.warnings():
+        printer.warn(warning)
     destination, _ = chosen_formats(for_, format_)
     given = sources.files
     for option, file in (*given.items(), *(("--escrow-cert", one) for one in escrow_cert or ())):

@@ -53,7 +53,7 @@ def run_openssl(*words: str) -> None:
     subprocess.run(["openssl", *words], check=True, capture_output=True, timeout=LIMIT)
 
 
-def test_each_recipient_opens_the_escrow_with_openssl_and_nobody_else(tmp_path: Path) -> None:
+def test_only_recipients_open_the_escrow_with_openssl(tmp_path: Path) -> None:
     people = [department(tmp_path, number, f"IT {number}") for number in range(3)]
     recipients, notes = recipients_in([path for path, _ in people[:2]])
     assert (len(recipients), notes) == (2, ())

@@ -71,9 +71,7 @@ def test_the_row_that_says_most_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/home/jane/ab12.default", "C:\\Users\\jane\\ab12.default"])
-def test_the_path_of_a_profile_says_more_than_its_user_and_its_name_less(
-    tmp_path: Path, path: str
-) -> None:
+def test_a_path_says_more_than_a_user_and_a_name_less(tmp_path: Path, path: str) -> None:
     rows = ["jane,,user", ",default-release,everybody", f",{path},profile"]
     for order in (rows, rows[::-1]):
         known = table(tmp_path, "user,profile,password\n" + "\n".join(order))

@@ -164,7 +164,7 @@ def test_a_dry_run_says_that_nothing_was_written(tmp_path: Path) -> None:
     assert "nothing was written" not in page(tmp_path, planned).text
 
 
-def test_what_is_about_no_item_stands_there_and_acts_as_little_as_a_name(tmp_path: Path) -> None:
+def test_a_note_is_shown_and_acts_as_little_as_a_name(tmp_path: Path) -> None:
     notes = ["the key of `<script>x</script>` is in no profile", *("x" for _ in range(1_100))]
     shown = page(tmp_path, item(), notes=tuple(notes))
     assert "the key of <script>x</script> is in no profile" in shown.text
@@ -188,7 +188,7 @@ def test_what_ends_soon_is_on_top_the_soonest_first(tmp_path: Path) -> None:
     assert "in 5 days" in top
 
 
-def test_the_failures_stand_with_their_hint_together_where_it_is_the_same(tmp_path: Path) -> None:
+def test_failures_with_one_hint_stand_together(tmp_path: Path) -> None:
     items = [failed(n) for n in range(20)]
     items.append(failed(20, code="damaged-store", message="`key4.db` is damaged", hint="mend it"))
     items.append(failed(21, code="mystery", message="nobody knows", hint=None))
@@ -337,7 +337,7 @@ def test_a_long_name_is_cut(tmp_path: Path) -> None:
     assert len(text) < 100_000
 
 
-def test_the_template_escapes_by_itself_and_nothing_in_it_turns_that_off() -> None:
+def test_the_template_escapes_and_nothing_turns_that_off() -> None:
     import nssbackup.batch.rendering as package
 
     folder = Path(package.__path__[0], "templates")

@@ -40,7 +40,7 @@ def report(*items: BatchItem) -> BatchReport:
     )
 
 
-def test_what_expires_comes_first_then_the_failures_then_the_rest() -> None:
+def test_first_what_expires_then_the_failures_then_the_rest() -> None:
     document = report(
         item("zoe"),
         item("Bob", "unchanged", days=300),

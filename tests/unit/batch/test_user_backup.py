@@ -82,7 +82,7 @@ def names(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in backups(folder)]
 
 
-def test_the_wipo_identity_is_backed_up_and_the_home_left_as_it_was(
+def test_the_wipo_identity_is_backed_up_from_a_home_left_alone(
     tmp_path: Path, options: BatchOptions
 ) -> None:
     home = add_home(tmp_path / "homes", "jane", JANE)
@@ -113,7 +113,7 @@ def test_what_is_written_is_for_the_owner_alone(tmp_path: Path, options: BatchOp
         assert mode == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_a_generated_password_costs_a_guess_2048_rounds_and_has_138_bits(
+def test_a_generated_password_has_138_bits_and_2048_rounds(
     tmp_path: Path, options: BatchOptions
 ) -> None:
     run(jane(add_home(tmp_path / "homes", "jane", JANE, "rsa4096")), options)
@@ -128,9 +128,7 @@ def test_a_generated_password_costs_a_guess_2048_rounds_and_has_138_bits(
         assert set(password) <= set("23456789abcdefghjkmnpqrstuvwxyz-")
 
 
-def test_every_identity_is_taken_once_however_many_profiles_hold_it(
-    tmp_path: Path, options: BatchOptions
-) -> None:
+def test_every_identity_is_taken_once(tmp_path: Path, options: BatchOptions) -> None:
     home = add_home(tmp_path / "homes", "jane", "two-people", JANE)
     shutil.copytree(profile_in(home, 1), profile_in(home, 2))
     found = run(jane(home), options)
@@ -235,7 +233,7 @@ def test_two_homes_of_one_user_are_one_set(tmp_path: Path, options: BatchOptions
     assert sorted(str(item.home) for item in found) == sorted([str(here), str(share)])
 
 
-def test_the_key_comes_from_another_copy_where_the_best_is_damaged(
+def test_the_key_of_a_damaged_copy_comes_from_another(
     tmp_path: Path, options: BatchOptions
 ) -> None:
     home = tmp_path / "homes" / "jane"
@@ -464,7 +462,7 @@ def test_a_backup_that_is_no_longer_what_it_was_is_renewed(
     assert [left.path for left in opened(options.folder)] == [path]
 
 
-def test_a_renewed_certificate_is_another_file_and_the_old_one_stays(
+def test_a_renewal_is_another_file_and_the_old_one_stays(
     tmp_path: Path, options: BatchOptions
 ) -> None:
     home = add_home(tmp_path / "homes", "jane", "expired")
@@ -548,7 +546,7 @@ def test_a_dry_run_fails_where_the_run_would(tmp_path: Path, options: BatchOptio
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a matter of Unix permissions")
-def test_a_folder_that_can_not_be_written_to_is_a_failure_of_each_file(
+def test_an_unwritable_folder_is_a_failure_of_each_file(
     tmp_path: Path, options: BatchOptions
 ) -> None:
     home = add_home(tmp_path / "homes", "jane", JANE)
@@ -801,7 +799,7 @@ def test_a_home_that_has_moved_is_told(tmp_path: Path, options: BatchOptions) ->
     assert second.profile == str(profile_in(moved / "jane"))
 
 
-def test_a_profile_behind_a_link_out_of_the_home_is_a_failure_of_its_application(
+def test_a_profile_behind_a_link_is_its_application_s_failure(
     options: BatchOptions, tmp_path: Path
 ) -> None:
     home = add_home(tmp_path / "homes", "jane", JANE)
@@ -822,7 +820,7 @@ def test_a_profile_behind_a_link_out_of_the_home_is_a_failure_of_its_application
 
 @pytest.mark.parametrize("link", [".mozilla", ".mozilla/firefox"])
 @pytest.mark.parametrize("there", [True, False])
-def test_a_folder_of_profiles_behind_a_link_out_of_the_home_is_a_failure(
+def test_a_folder_of_profiles_behind_a_link_is_a_failure(
     options: BatchOptions, tmp_path: Path, link: str, *, there: bool
 ) -> None:
     home = add_home(tmp_path / "homes", "jane", JANE)
@@ -838,7 +836,7 @@ def test_a_folder_of_profiles_behind_a_link_out_of_the_home_is_a_failure(
     assert run(jane(home), replace(options, applications=("Tor Browser",))) == ()
 
 
-def test_a_link_out_of_the_home_that_no_profile_can_be_behind_is_nothing(
+def test_a_link_that_no_profile_can_be_behind_is_nothing(
     options: BatchOptions, tmp_path: Path
 ) -> None:
     home = add_home(tmp_path / "homes", "jane", JANE)
@@ -862,7 +860,7 @@ def test_a_plain_profile_whose_databases_are_links_is_a_failure(
     assert (failure.status, failure.profile) == ("failed", str(folder))
 
 
-def test_a_folder_that_a_list_names_outside_the_home_is_said_every_night(
+def test_a_listed_folder_outside_the_home_is_said_every_night(
     options: BatchOptions, tmp_path: Path
 ) -> None:
     home = add_home(tmp_path / "homes", "jane", JANE)

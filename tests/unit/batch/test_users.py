@@ -203,7 +203,7 @@ def test_whose_a_home_is(folder: str, user: str) -> None:
         (".nssbackup", "nssbackup"),
     ],
 )
-def test_the_folder_of_a_user_fits_every_system_and_nothing_of_ours(user: str, folder: str) -> None:
+def test_the_folder_of_a_user_fits_every_system(user: str, folder: str) -> None:
     assert folder_of_user(user) == folder
 
 
