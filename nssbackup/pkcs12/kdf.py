@@ -52,12 +52,12 @@ _SHA256_BYTES = 32
 class Encoded:
     """A password as bytes: `bmp` for the KDF of PKCS#12, `octets` for PBKDF2.
 
-    `name` says which encoding it is if it is not the one of the standards.
+    `note` is what to tell the user if it is not the encoding of the standards.
     """
 
     bmp: bytes
     octets: bytes
-    name: str | None = None
+    note: str | None = None
 
     def __reduce__(self) -> NoReturn:
         message = "an encoded password can't be pickled"
@@ -97,15 +97,32 @@ def encodings(password: Secret) -> tuple[Encoded, ...]:
     found = [
         standard,
         # NSS before 3.34 gave PBKDF2 the BMPString (Mozilla bug 1399867).
-        Encoded(standard.bmp, standard.bmp, "UTF-16 where UTF-8 is due, as by old NSS"),
-        Encoded(standard.bmp[:-2], utf8 + b"\0", "a terminating NUL too much or too little"),
+        Encoded(
+            standard.bmp,
+            standard.bmp,
+            "the file has its password in UTF-16 instead of UTF-8, as NSS before 3.34 wrote it",
+        ),
+        Encoded(
+            standard.bmp[:-2],
+            utf8 + b"\0",
+            "the file has its password with a terminating NUL too many or too few",
+        ),
     ]
+    stripped = password.reveal().rstrip(" ")
+    if stripped and stripped != password.reveal():
+        # `echo PASSWORD > FILE` in a Windows shell writes one.
+        without = encoded(Secret(stripped))
+        note = "the password given ends in a blank, and the one of the file does not"
+        found.append(Encoded(without.bmp, without.octets, note))
     if not utf8.isascii():
         # OpenSSL before 1.1.0 took each byte of the terminal's encoding for a character.
         widened = utf8.decode("latin-1").encode("utf-16-be") + b"\0\0"
-        found.append(Encoded(widened, utf8, "UTF-8 taken for Latin-1, as by OpenSSL 1.0"))
+        note = "the file has its password in UTF-8 taken for Latin-1, as OpenSSL 1.0 wrote it"
+        found.append(Encoded(widened, utf8, note))
         with suppress(UnicodeEncodeError):
-            found.append(Encoded(standard.bmp, password.reveal().encode("latin-1"), "Latin-1"))
+            latin1 = password.reveal().encode("latin-1")
+            note = "the file has its password in Latin-1 instead of UTF-8"
+            found.append(Encoded(standard.bmp, latin1, note))
     return tuple(found)
 
 

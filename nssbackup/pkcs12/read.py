@@ -134,9 +134,8 @@ class _Opener:
             yield password
 
     def _note(self, password: Encoded) -> None:
-        note = f"the password is encoded in an unusual way: {password.name}"
-        if password.name and note not in self.notes:
-            self.notes.append(note)
+        if password.note and password.note not in self.notes:
+            self.notes.append(password.note)
 
     def _bags(self, safe: EncryptedSafe) -> tuple[Bag, ...]:
         for password, contents in self._plaintexts(safe.encryption, safe.ciphertext):

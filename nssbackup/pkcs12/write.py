@@ -209,10 +209,11 @@ class PfxWriters:
 def friendly_name_of(identity: Identity, wanted: str | None = None) -> str | None:
     """Return the friendlyName: the wanted name, the nickname or the common name.
 
-    None if nothing of it can be written.
+    With an empty subject it is the display name; None if nothing of it can be written.
     """
     own = identity.certificate
-    return _writable(wanted or own.nickname or own.common_name or "") or None
+    fallback = "" if own.subject else own.display_name
+    return _writable(wanted or own.nickname or own.common_name or fallback) or None
 
 
 def entries_of(
