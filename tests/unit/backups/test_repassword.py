@@ -376,9 +376,7 @@ def ders_of(path: Path) -> list[bytes]:
     return [found.certificate.der for found in contents_of(path).certificates]
 
 
-@pytest.mark.parametrize(
-    ("content", "count"), [(TWO_PEOPLE, 2), (RENEWED, 3), (SHARED_KEY, 2)], ids=str
-)
+@pytest.mark.parametrize(("content", "count"), [(TWO_PEOPLE, 2), (RENEWED, 3), (SHARED_KEY, 2)])
 def test_all_identities_of_a_file_are_written(tmp_path: Path, content: bytes, count: int) -> None:
     path = written(tmp_path, content)
     before = open_pfx(content, OLD)
