@@ -514,11 +514,9 @@ def test_so_much_time_is_taken_for_all_chains_together(
     """All of one name, on a curve that takes its time; and none has signed."""
     if not every_fault:
         monkeypatch.setattr(chain, "_SECONDS", 0.1)
-    key = ec.derive_private_key(7, ec.BrainpoolP512R1())
     count = 1_000 if every_fault else 200
-    pool = [
-        from_der(issue(key, "CA", "Root", ec_key(8), ca=True, serial=n)) for n in range(1, count)
-    ]
+    keys = (ec.derive_private_key(n, ec.BrainpoolP512R1()) for n in range(1, count))
+    pool = [from_der(issue(key, "CA", "Root", ec_key(8), ca=True)) for key in keys]
     checked = []
     before = chain.link
 
