@@ -72,9 +72,7 @@ def test_cert_names_one_of_two_people(cli: Cli, profile: MakeProfile, cert: str)
     assert found["sha256"] == zoe["sha256"]
 
 
-def test_a_start_of_a_fingerprint_shorter_than_8_digits_names_nothing(
-    cli: Cli, profile: MakeProfile
-) -> None:
+def test_seven_digits_of_a_fingerprint_name_nothing(cli: Cli, profile: MakeProfile) -> None:
     start = facts_of("two-people")[0]["fingerprint"][:7]
     assert cli.export(profile("two-people"), start).status == 20
 
@@ -150,7 +148,7 @@ def test_of_two_valid_renewals_the_one_that_ends_last_is_taken(cli: Cli) -> None
     assert fingerprint(cli.export(folder, "--json")) == newest["sha256"]
 
 
-def test_a_certificate_that_is_not_valid_yet_is_exported_with_a_warning(cli: Cli) -> None:
+def test_one_that_is_not_valid_yet_gets_a_warning(cli: Cli) -> None:
     builder = StoreBuilder(cli.folder / "store")
     builder.add_identity(rsa_key(), issue(rsa_key(), "Jane", WIPO, rsa_key(9), days=(2, 500)))
     result = cli.export(builder.write(), "--json")

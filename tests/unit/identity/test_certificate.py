@@ -148,7 +148,7 @@ def test_what_is_no_certificate_is_malformed(cut: bytes) -> None:
 
 
 @pytest.mark.parametrize("serial", [0, -1, -128])
-def test_a_serial_number_that_is_not_positive_is_no_matter_and_no_warning(serial: int) -> None:
+def test_a_serial_number_below_one_is_no_matter(serial: int) -> None:
     """Old CAs made them. A warning would be an error of this test."""
     version = bytes.fromhex("a003020102")
     der = issue(KEY, "Jane", "CA", CA_KEY, serial=1)

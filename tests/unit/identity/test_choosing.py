@@ -202,7 +202,7 @@ def test_each_purpose_keeps_its_newest() -> None:
     assert set(info.value.candidates) == {made[1], made[3]}
 
 
-def test_an_expired_one_gives_way_to_a_valid_one_for_the_same_purpose() -> None:
+def test_an_expired_one_gives_way_to_a_valid_one() -> None:
     expired, valid = identity(days=(-900, -1), issuer=MAIL), identity(days=(-2, 1))
     choice = choose([expired, valid], "Jane Doe")
     assert choice.identity is valid
@@ -215,7 +215,7 @@ def test_an_expired_one_gives_way_to_a_valid_one_for_the_same_purpose() -> None:
         choose([other, valid], "Jane Doe")
 
 
-def test_a_valid_one_without_its_key_does_not_let_an_expired_one_out() -> None:
+def test_an_expired_one_gives_way_to_one_without_its_key() -> None:
     with pytest.raises(KeyMissingError):
         choose([identity(days=(-900, -1)), identity(key=False)], None)
 
@@ -259,7 +259,7 @@ def test_a_forged_one_without_a_key_is_said_to_be_forged() -> None:
         choose([identity(key=False, signature="forged")], None)
 
 
-def test_an_unverified_one_does_not_replace_an_expired_one_that_verifies() -> None:
+def test_one_of_another_key_never_beats_one_that_verifies() -> None:
     expired = identity(days=(-900, -1), signature="verified")
     for signature, ambiguous in (("other", True), ("verified", False), ("unchecked", False)):
         made: Callable[..., Identity] = identity
@@ -426,7 +426,7 @@ def test_the_list_shows_keys_and_wipo_and_all_shows_the_rest() -> None:
     assert set(listed(everything, everything=True)) == {mail, lost_mail, lost_wipo}
 
 
-def test_the_list_goes_from_valid_to_expired_and_the_last_to_end_first() -> None:
+def test_the_list_shows_the_last_to_end_first() -> None:
     order = [identity(days=days) for days in ((-9, 300), (-9, 200), (9, 900), (-900, -1))]
     assert listed(reversed(order)) == tuple(order)
     older, newer = identity(days=(-90, 300)), identity(days=(-30, 300))

@@ -76,7 +76,7 @@ def test_the_second_of_two_fields_counts() -> None:
     assert issued_by(x509.Name(attributes)).wipo
 
 
-def test_a_chain_is_complete_when_it_ends_at_a_self_issued_certificate() -> None:
+def test_a_chain_is_complete_when_it_ends_at_a_root() -> None:
     root = from_der(issue(ec_key(1), "Root", ca=True))
     middle = from_der(issue(ec_key(2), "Middle", "Root", ec_key(1), ca=True))
     jane = from_der(issue(ec_key(), "Jane", "Middle", ec_key(2)))

@@ -125,7 +125,7 @@ def test_of_a_bundle_the_one_that_is_no_cas_comes_first(
 
 
 @pytest.mark.parametrize("order", [(ZOE, JANE, CA), (ROOT, CA)])
-def test_of_a_bundle_that_is_no_one_persons_the_first_comes_first(
+def test_of_a_bundle_of_two_people_the_first_comes_first(
     file: Callable[[bytes], Path], order: tuple[bytes, ...]
 ) -> None:
     assert [one.der for one in pem.read_certificates(file(as_pem(*order)))] == list(order)

@@ -1,4 +1,4 @@
-"""Certificates and keys that lie apart are brought together, and damaged keys have copies."""
+"""Certificates and keys in different profiles are joined, and damaged keys have copies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, Protocol
 
 import pytest
 from cryptography import x509
@@ -43,11 +43,19 @@ CA_KEY, ROOT_KEY = ec_key(90), ec_key(91)
 CA = issue(CA_KEY, WIPO, ROOT, ROOT_KEY, ca=True)
 ROOT_CA = issue(ROOT_KEY, ROOT, ca=True)
 KEYS = FIXTURES / "keys"
+KEY = ec_key(1)
 PASSWORD = Secret("Correct-Horse-Battery-Staple-47")
 
 
 def person(key: Key, subject: str = "Jane Doe", days: tuple[int, int] = (-30, 300)) -> bytes:
     return issue(key, subject, WIPO, CA_KEY, days=days)
+
+
+DER = person(KEY)
+
+
+class Make(Protocol):
+    def __call__(self, name: str, **more: Any) -> Profile: ...  # noqa: ANN401
 
 
 def store(
@@ -67,6 +75,12 @@ def store(
     for key in keys:
         builder.add_key(key)
     return Profile(builder.write(), folder.name, "Firefox", default=default, store="sqlite")
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Makes a store in a folder of this name."""
+    return lambda name, **more: store(tmp_path / name, **more)
 
 
 def nobody() -> NoReturn:
@@ -96,12 +110,12 @@ def key_of(identity: Identity, password: str | None = None) -> bytes:
     ],
     ids=["RSA", "P-256", "P-521", "Ed25519"],
 )
-def test_key_and_certificate_from_two_profiles_are_joined(
-    tmp_path: Path, unchanged: Unchanged, key: Key
+def test_a_key_here_and_its_certificate_there_are_one(
+    make: Make, unchanged: Unchanged, key: Key
 ) -> None:
     der = person(key)
-    keys = store(tmp_path / "keys", keys=[key])
-    certificates = store(tmp_path / "certificates", certificates=[der, CA])
+    keys = make("keys", keys=[key])
+    certificates = make("certificates", certificates=[der, CA])
     with unchanged(keys.path), unchanged(certificates.path):
         found = take_inventory([certificates, keys])
     identity = only(found)
@@ -117,24 +131,19 @@ def test_key_and_certificate_from_two_profiles_are_joined(
     assert key_of(identity) == identity.certificate.public_key
 
 
-def test_the_chain_comes_from_wherever_its_certificates_lie(tmp_path: Path) -> None:
-    key = ec_key(1)
+def test_the_chain_comes_from_wherever_its_certificates_lie(make: Make) -> None:
     found = take_inventory(
-        [
-            store(tmp_path / "a", keys=[key]),
-            store(tmp_path / "b", certificates=[person(key)]),
-            store(tmp_path / "c", certificates=[CA]),
-        ],
+        [make("a", keys=[KEY]), make("b", certificates=[DER]), make("c", certificates=[CA])],
         given=[],
-        left_behind=lambda: [store(tmp_path / "d", certificates=[ROOT_CA])],
+        left_behind=lambda: [make("d", certificates=[ROOT_CA])],
     )
     assert [issuer.der for issuer in only(found).chain] == [CA, ROOT_CA]
 
 
-def test_each_of_several_keys_finds_its_own_certificate(tmp_path: Path) -> None:
+def test_each_of_several_keys_finds_its_own_certificate(make: Make) -> None:
     one, two, three = rsa_key(1), ec_key(2), ec_key(3)
-    keys = store(tmp_path / "keys", keys=[two, one, three])
-    certificates = store(tmp_path / "c", certificates=[person(one, "One"), person(two, "Two")])
+    keys = make("keys", keys=[two, one, three])
+    certificates = make("c", certificates=[person(one, "One"), person(two, "Two")])
     found = take_inventory([keys, certificates])
     assert {(i.certificate.common_name, i.profile) for i in found.identities} == {
         ("One", keys),
@@ -147,12 +156,9 @@ def test_each_of_several_keys_finds_its_own_certificate(tmp_path: Path) -> None:
     assert (orphan.type, orphan.bits) == ("EC", 256)
 
 
-def test_a_password_is_needed_for_the_key_only(tmp_path: Path) -> None:
-    key = ec_key(1)
-    keys = store(tmp_path / "keys", keys=[key], password="secret")
-    identity = only(
-        take_inventory([keys, store(tmp_path / "certificates", certificates=[person(key)])])
-    )
+def test_a_password_is_needed_for_the_key_alone(make: Make) -> None:
+    keys = make("keys", keys=[KEY], password="secret")
+    identity = only(take_inventory([keys, make("certificates", certificates=[DER])]))
     with pytest.raises(PrimaryPasswordRequiredError):
         key_of(identity)
     with pytest.raises(WrongPrimaryPasswordError):
@@ -160,38 +166,33 @@ def test_a_password_is_needed_for_the_key_only(tmp_path: Path) -> None:
     assert key_of(identity, "secret") == identity.certificate.public_key
 
 
-def test_a_renewal_on_the_same_key_joins_both_certificates(tmp_path: Path) -> None:
-    key = ec_key(1)
-    ders = [person(key, days=(-900, -1)), person(key)]
-    found = take_inventory(
-        [store(tmp_path / "keys", keys=[key]), store(tmp_path / "c", certificates=ders)]
-    )
+def test_two_certificates_of_one_key_both_find_it(make: Make) -> None:
+    ders = [person(KEY, days=(-900, -1)), DER]
+    found = take_inventory([make("keys", keys=[KEY]), make("c", certificates=ders)])
     assert {i.certificate.der for i in found.identities} == set(ders)
     assert all(i.certificate.has_private_key for i in found.identities)
     assert found.orphans == ()
 
 
-def test_a_renewal_finds_the_key_of_the_old_certificate(tmp_path: Path) -> None:
+def test_a_renewal_finds_the_key_of_the_old_certificate(make: Make) -> None:
     key = rsa_key(1)
     old, new = person(key, days=(-900, -1)), person(key)
-    keys = store(tmp_path / "keys", pairs=[(key, old)])
-    found = take_inventory([keys, store(tmp_path / "mail", certificates=[new])])
+    keys = make("keys", pairs=[(key, old)])
+    found = take_inventory([keys, make("mail", certificates=[new])])
     assert {(i.certificate.der, i.profile) for i in found.identities} == {(old, keys), (new, keys)}
     chosen = choose(found.identities, None).identity
     assert chosen.certificate.der == new
     assert key_of(chosen) == chosen.certificate.public_key
 
 
-def test_a_ca_whose_key_lies_elsewhere_is_somebodys_too(tmp_path: Path) -> None:
-    found = take_inventory(
-        [store(tmp_path / "keys", keys=[CA_KEY]), store(tmp_path / "c", certificates=[CA])]
-    )
+def test_a_ca_whose_key_lies_elsewhere_is_somebodys_too(make: Make) -> None:
+    found = take_inventory([make("keys", keys=[CA_KEY]), make("c", certificates=[CA])])
     assert only(found).certificate.der == CA
 
 
-def test_a_key_whose_certificate_is_nowhere_stays_an_orphan(tmp_path: Path) -> None:
-    keys = store(tmp_path / "keys", keys=[rsa_key(1)])
-    other = store(tmp_path / "other", certificates=[person(ec_key(2)), CA])
+def test_a_key_whose_certificate_is_nowhere_stays_an_orphan(make: Make) -> None:
+    keys = make("keys", keys=[rsa_key(1)])
+    other = make("other", certificates=[person(ec_key(2)), CA])
     found = take_inventory([keys, other])
     assert not only(found).certificate.has_private_key
     assert [(where, [one.type for one in orphans]) for where, orphans in found.orphans] == [
@@ -200,28 +201,20 @@ def test_a_key_whose_certificate_is_nowhere_stays_an_orphan(tmp_path: Path) -> N
     assert found.split == ()
 
 
-def test_a_key_that_cannot_be_exported_is_paired_all_the_same(tmp_path: Path) -> None:
+def test_a_key_that_cannot_be_exported_is_paired_all_the_same(make: Make) -> None:
     key = fixture_key("dsa-1")
-    found = take_inventory(
-        [
-            store(tmp_path / "keys", keys=[key]),
-            store(tmp_path / "c", certificates=[person(key)]),
-        ]
-    )
+    found = take_inventory([make("keys", keys=[key]), make("c", certificates=[person(key)])])
     assert only(found).certificate.has_private_key
 
 
 # --- copies
 
 
-def test_each_copy_of_a_lone_key_is_an_identity(
-    tmp_path: Path,
-) -> None:
-    key = ec_key(1)
-    first = store(tmp_path / "first", keys=[key])
-    second = store(tmp_path / "second", keys=[key], default=True)
-    third = store(tmp_path / "third", keys=[key])
-    certificates = store(tmp_path / "c", certificates=[person(key)])
+def test_copies_of_a_key_are_each_an_identity(make: Make) -> None:
+    first = make("first", keys=[KEY])
+    second = make("second", keys=[KEY], default=True)
+    third = make("third", keys=[KEY])
+    certificates = make("c", certificates=[DER])
     found = take_inventory([first, second, certificates, third])
     assert [i.profile for i in found.identities] == [first, second, third]
     chosen = choose(found.identities, None).identity
@@ -232,24 +225,20 @@ def test_each_copy_of_a_lone_key_is_an_identity(
     assert undecided_choice.identity.profile == undecided[0]
 
 
-def test_of_several_places_of_a_certificate_the_first_is_named(tmp_path: Path) -> None:
-    key = ec_key(1)
-    der = person(key)
-    keys = store(tmp_path / "keys", keys=[key])
-    second = store(tmp_path / "second", certificates=[der])
-    third = store(tmp_path / "third", certificates=[der])
+def test_of_several_places_of_a_certificate_the_first_is_named(make: Make) -> None:
+    keys = make("keys", keys=[KEY])
+    second = make("second", certificates=[DER])
+    third = make("third", certificates=[DER])
     (split,) = take_inventory([keys, second, third]).split
     assert split.certificate_in == second
-    (split,) = take_inventory([keys, third, second], given=[from_der(der)]).split
+    (split,) = take_inventory([keys, third, second], given=[from_der(DER)]).split
     assert split.certificate_in == third
 
 
-def test_a_pair_needs_no_reunion_and_the_key_alone_is_its_spare(tmp_path: Path) -> None:
-    """What Refresh Firefox leaves: the key in the new profile, the pair in the old one."""
-    key = ec_key(1)
-    der = person(key)
-    new = store(tmp_path / "new", keys=[key], default=True)
-    old = store(tmp_path / "old", pairs=[(key, der)])
+def test_a_pair_is_whole_and_the_key_alone_is_its_copy(make: Make) -> None:
+    """What Refresh Firefox leaves: the KEY in the new profile, the pair in the old one."""
+    new = make("new", keys=[KEY], default=True)
+    old = make("old", pairs=[(KEY, DER)])
     found = take_inventory([new], left_behind=lambda: [old])
     identity = only(found)
     assert identity.profile == old
@@ -261,11 +250,9 @@ def test_a_pair_needs_no_reunion_and_the_key_alone_is_its_spare(tmp_path: Path) 
     assert key_of(spare) == key_of(identity)
 
 
-def test_a_pair_and_a_lone_certificate_are_both_shown(tmp_path: Path) -> None:
-    key = ec_key(1)
-    der = person(key)
-    pair = store(tmp_path / "pair", pairs=[(key, der)])
-    alone = store(tmp_path / "alone", certificates=[der])
+def test_a_pair_and_its_certificate_alone_are_both_shown(make: Make) -> None:
+    pair = make("pair", pairs=[(KEY, DER)])
+    alone = make("alone", certificates=[DER])
     found = take_inventory([alone, pair])
     assert [(i.profile, i.certificate.has_private_key) for i in found.identities] == [
         (alone, False),
@@ -274,12 +261,10 @@ def test_a_pair_and_a_lone_certificate_are_both_shown(tmp_path: Path) -> None:
     assert choose(found.identities, None).identity.profile == pair
 
 
-def test_a_spare_key_changes_nothing_of_what_is_shown_of_others(tmp_path: Path) -> None:
-    key = ec_key(1)
-    der = person(key)
-    alone = store(tmp_path / "alone", certificates=[der])
-    new = store(tmp_path / "new", keys=[key])
-    pair = store(tmp_path / "pair", pairs=[(key, der)])
+def test_a_key_alone_is_not_shown_beside_its_pair(make: Make) -> None:
+    alone = make("alone", certificates=[DER])
+    new = make("new", keys=[KEY])
+    pair = make("pair", pairs=[(KEY, DER)])
     found = take_inventory([alone, new, pair])
     assert [(i.profile, i.certificate.has_private_key) for i in found.identities] == [
         (alone, False),
@@ -292,41 +277,34 @@ def test_a_spare_key_changes_nothing_of_what_is_shown_of_others(tmp_path: Path) 
 # --- profiles left behind
 
 
-def test_old_profiles_are_searched_only_if_something_is_missing(tmp_path: Path) -> None:
-    key = ec_key(1)
-    profile = store(tmp_path / "p", pairs=[(key, person(key))])
+def test_nothing_missing_is_looked_for_nowhere(make: Make) -> None:
+    profile = make("p", pairs=[(KEY, DER)])
     take_inventory([profile], left_behind=nobody)
-    take_inventory([profile], given=[from_der(person(key))], left_behind=nobody)
+    take_inventory([profile], given=[from_der(DER)], left_behind=nobody)
 
 
 @pytest.mark.parametrize("what", ["no pair", "an orphan", "no key", "no profile"])
-def test_profiles_left_behind_are_searched(tmp_path: Path, what: str) -> None:
+def test_what_is_missing_is_looked_for_in_profiles_behind(make: Make, what: str) -> None:
     old, new = ec_key(1), ec_key(2)
     cases: dict[str, Callable[[], list[Profile]]] = {
-        "no pair": lambda: [store(tmp_path / "new", certificates=[CA])],
-        "an orphan": lambda: [
-            store(tmp_path / "new", pairs=[(new, person(new, "New"))], keys=[old])
-        ],
+        "no pair": lambda: [make("new", certificates=[CA])],
+        "an orphan": lambda: [make("new", pairs=[(new, person(new, "New"))], keys=[old])],
         "no key": lambda: [
-            store(
-                tmp_path / "new",
-                pairs=[(new, person(new, "New"))],
-                certificates=[person(old, "Old")],
-            )
+            make("new", pairs=[(new, person(new, "New"))], certificates=[person(old, "Old")])
         ],
         "no profile": list,
     }
-    behind = store(tmp_path / "old", pairs=[(old, person(old, "Old"))])
+    behind = make("old", pairs=[(old, person(old, "Old"))])
     found = take_inventory(cases[what](), left_behind=lambda: [behind])
     with_key = [i for i in found.identities if i.certificate.has_private_key]
     assert "Old" in {i.certificate.common_name for i in with_key}
     assert found.orphans == ()
 
 
-def test_profiles_left_behind_are_searched_for_a_given_one(tmp_path: Path) -> None:
+def test_the_key_of_a_certificate_given_is_looked_for_behind_too(make: Make) -> None:
     mine, other = ec_key(1), ec_key(2)
-    profile = store(tmp_path / "p", pairs=[(other, person(other, "Other"))])
-    behind = store(tmp_path / "old", keys=[mine])
+    profile = make("p", pairs=[(other, person(other, "Other"))])
+    behind = make("old", keys=[mine])
     given = from_der(person(mine))
     found = take_inventory([profile], given=[given], left_behind=lambda: [behind])
     chosen = choose(found.identities, given.sha256).identity
@@ -334,35 +312,27 @@ def test_profiles_left_behind_are_searched_for_a_given_one(tmp_path: Path) -> No
     assert chosen.certificate.has_private_key
 
 
-def test_a_profile_is_not_read_twice_because_it_was_left_behind(tmp_path: Path) -> None:
-    profile = store(tmp_path / "p", keys=[ec_key(1)])
+def test_a_profile_is_not_read_twice_because_it_was_left_behind(make: Make) -> None:
+    profile = make("p", keys=[ec_key(1)])
     found = take_inventory([profile], left_behind=lambda: [profile])
     assert len(found.orphans) == 1
 
 
-def test_a_damaged_profile_does_not_part_the_others(tmp_path: Path) -> None:
-    key = ec_key(1)
-    damaged = store(tmp_path / "damaged", keys=[key])
+def test_a_damaged_profile_does_not_part_the_others(make: Make) -> None:
+    damaged = make("damaged", keys=[KEY])
     (damaged.path / "key4.db").write_bytes(b"no database" * 1000)
-    found = take_inventory(
-        [
-            store(tmp_path / "keys", keys=[key]),
-            damaged,
-            store(tmp_path / "c", certificates=[person(key)]),
-        ]
-    )
+    found = take_inventory([make("keys", keys=[KEY]), damaged, make("c", certificates=[DER])])
     assert only(found).certificate.has_private_key
     assert [failure.profile for failure in found.failures] == [damaged]
 
 
-def test_a_profile_that_vanishes_meanwhile_keeps_its_orphans(tmp_path: Path) -> None:
-    key = ec_key(1)
-    keys = store(tmp_path / "keys", keys=[key])
+def test_a_profile_that_vanishes_meanwhile_keeps_its_orphans(make: Make) -> None:
+    keys = make("keys", keys=[KEY])
 
     def behind() -> list[Profile]:
         """Comes between the reading of the profiles and the pairing."""
         shutil.rmtree(keys.path)
-        return [store(tmp_path / "old", certificates=[person(key)])]
+        return [make("old", certificates=[DER])]
 
     found = take_inventory([keys], left_behind=behind)
     assert not only(found).certificate.has_private_key
@@ -376,10 +346,10 @@ def given(*ders: bytes) -> tuple[StoredCertificate, ...]:
     return tuple(map(from_der, ders))
 
 
-def test_a_certificate_from_a_file_finds_its_key(tmp_path: Path) -> None:
+def test_a_certificate_from_a_file_finds_its_key(make: Make) -> None:
     key = rsa_key(1)
     der = person(key)
-    keys = store(tmp_path / "keys", keys=[key])
+    keys = make("keys", keys=[key])
     found = take_inventory([keys], given=given(der, CA, ROOT_CA))
     identity = only(found)
     assert (identity.profile, identity.certificate.der) == (keys, der)
@@ -388,37 +358,31 @@ def test_a_certificate_from_a_file_finds_its_key(tmp_path: Path) -> None:
     assert "the file given" in found.notes_on(identity)[0]
 
 
-def test_a_given_certificate_that_a_profile_has(tmp_path: Path) -> None:
+def test_a_given_certificate_in_a_profile_is_the_profiles(tmp_path: Path) -> None:
     """With the profile's nickname, and with the chain of the file."""
-    key = ec_key(1)
-    der = person(key)
     builder = StoreBuilder(tmp_path / "p")
-    builder.add_identity(key, der, b"the nickname")
+    builder.add_identity(KEY, DER, b"the nickname")
     profile = Profile(builder.write(), "p", "Firefox", store="sqlite")
-    found = take_inventory([profile], given=given(der, CA, ROOT_CA), left_behind=nobody)
+    found = take_inventory([profile], given=given(DER, CA, ROOT_CA), left_behind=nobody)
     identity = only(found)
     assert identity.profile == profile
     assert identity.certificate.nickname == "the nickname"
-    assert [issuer.der for issuer in identity.chain] == [CA, ROOT_CA]
+    assert [issuer.DER for issuer in identity.chain] == [CA, ROOT_CA]
     assert found.split == ()
 
 
-def test_a_given_certificate_that_a_profile_has_without_key(
-    tmp_path: Path,
-) -> None:
-    key = ec_key(1)
-    der = person(key)
-    alone = store(tmp_path / "alone", certificates=[der])
-    assert only(take_inventory([alone], given=given(der))).profile == alone
-    keys = store(tmp_path / "keys", keys=[key])
-    found = take_inventory([alone, keys], given=given(der))
+def test_a_given_certificate_alone_in_a_profile_is_once(make: Make) -> None:
+    alone = make("alone", certificates=[DER])
+    assert only(take_inventory([alone], given=given(DER))).profile == alone
+    keys = make("keys", keys=[KEY])
+    found = take_inventory([alone, keys], given=given(DER))
     assert only(found).profile == keys
     assert found.split[0].certificate_in == alone
 
 
-def test_a_given_renewal_finds_the_key_of_the_old_one(tmp_path: Path) -> None:
+def test_a_given_renewal_finds_the_key_of_the_old_one(make: Make) -> None:
     key = rsa_key(1)
-    keys = store(tmp_path / "keys", pairs=[(key, person(key, days=(-900, -1)))])
+    keys = make("keys", pairs=[(key, person(key, days=(-900, -1)))])
     new = given(person(key))
     found = take_inventory([keys], given=new, left_behind=nobody)
     chosen = choose(found.identities, new[0].sha256).identity
@@ -426,9 +390,9 @@ def test_a_given_renewal_finds_the_key_of_the_old_one(tmp_path: Path) -> None:
     assert key_of(chosen) == chosen.certificate.public_key
 
 
-def test_a_given_certificate_whose_key_is_nowhere(tmp_path: Path) -> None:
+def test_a_given_certificate_may_have_its_key_nowhere(make: Make) -> None:
     other = ec_key(2)
-    profile = store(tmp_path / "p", pairs=[(other, person(other, "Other"))], certificates=[CA])
+    profile = make("p", pairs=[(other, person(other, "Other"))], certificates=[CA])
     mine = given(person(ec_key(1)))
     found = take_inventory([profile], given=mine)
     (identity,) = (i for i in found.identities if i.certificate.der == mine[0].der)
@@ -480,7 +444,7 @@ def exported(
     return report, warned
 
 
-def test_an_orphan_of_firefox_with_a_given_certificate(
+def test_firefoxs_orphan_and_a_given_certificate(
     refreshed: Profile, tmp_path: Path, unchanged: Unchanged
 ) -> None:
     der = person(fixture_key("key-without-certificate-1"))
@@ -494,15 +458,17 @@ def test_an_orphan_of_firefox_with_a_given_certificate(
     assert any("the file given" in warning for warning in warned)
 
 
-def test_an_orphan_of_firefox_with_another_profile(refreshed: Profile, tmp_path: Path) -> None:
+def test_firefoxs_orphan_and_a_certificate_elsewhere(
+    refreshed: Profile, tmp_path: Path, make: Make
+) -> None:
     der = person(fixture_key("key-without-certificate-1"))
-    other = store(tmp_path / "other", certificates=[der, CA])
+    other = make("other", certificates=[der, CA])
     report, warned = exported([refreshed, other], tmp_path / "out")
     assert report.identity.profile == refreshed
     assert any(str(other.path) in warning for warning in warned)
 
 
-def test_what_a_refresh_keeps_and_drops_can_be_exported(
+def test_after_a_refresh_the_old_profile_is_exported(
     profile: Callable[[str], Path], refreshed: Profile, tmp_path: Path
 ) -> None:
     """A refresh takes key4.db along and leaves cert9.db: done here with Firefox's own files."""
@@ -514,7 +480,7 @@ def test_what_a_refresh_keeps_and_drops_can_be_exported(
     assert warned == []
 
 
-def test_a_lone_certificate_does_not_get_a_wrong_key(
+def test_a_certificate_does_not_take_the_wrong_key(
     profile: Callable[[str], Path], refreshed: Profile
 ) -> None:
     lonely = Profile(profile("certificate-without-key"), "lonely", "Firefox", store="sqlite")
@@ -523,7 +489,7 @@ def test_a_lone_certificate_does_not_get_a_wrong_key(
     assert [where for where, _ in found.orphans] == [refreshed]
 
 
-def test_a_given_certificate_without_key_is_said(refreshed: Profile, tmp_path: Path) -> None:
+def test_that_no_profile_has_the_key_is_said(refreshed: Profile, tmp_path: Path) -> None:
     with pytest.raises(KeyMissingError) as info:
         exported(
             [refreshed], tmp_path / "out", ExportOptions(given=given(person(ec_key(5), "Zoe")))
@@ -578,33 +544,29 @@ def spoilt(
 
 
 @pytest.mark.parametrize("spoil", DAMAGE)
-def test_a_damaged_key_is_taken_from_a_copy_of_the_profile(tmp_path: Path, spoil: Spoil) -> None:
-    key = ec_key(1)
-    der = person(key)
-    damaged = spoilt(tmp_path / "damaged", key, der, spoil)
-    copy = store(tmp_path / "copy", pairs=[(key, der)])
+def test_a_damaged_key_is_taken_from_a_copy_of_the_profile(
+    tmp_path: Path, make: Make, spoil: Spoil
+) -> None:
+    damaged = spoilt(tmp_path / "damaged", KEY, DER, spoil)
+    copy = make("copy", pairs=[(KEY, DER)])
     report, warned = exported([damaged, copy], tmp_path / "out")
     assert report.identity.profile == copy
     assert any(str(copy.path) in warning for warning in warned)
 
 
-def test_a_damaged_key_is_taken_from_a_lone_copy(tmp_path: Path) -> None:
-    key = ec_key(1)
-    der = person(key)
-    damaged = spoilt(tmp_path / "damaged", key, der, _no_ciphertext)
-    spare = store(tmp_path / "spare", keys=[key])
+def test_a_damaged_key_is_taken_from_a_key_alone(tmp_path: Path, make: Make) -> None:
+    damaged = spoilt(tmp_path / "damaged", KEY, DER, _no_ciphertext)
+    spare = make("spare", keys=[KEY])
     report, _ = exported([damaged, spare], tmp_path / "out")
     assert report.identity.profile == spare
 
 
-def test_the_first_copy_that_can_be_read_is_taken(tmp_path: Path) -> None:
-    key = ec_key(1)
-    der = person(key)
+def test_the_first_copy_that_can_be_read_is_taken(tmp_path: Path, make: Make) -> None:
     profiles = [
-        spoilt(tmp_path / "damaged", key, der, _no_ciphertext),
-        spoilt(tmp_path / "too", key, der, _no_scalar, default=False),
-        store(tmp_path / "locked", pairs=[(key, der)], password="secret"),
-        store(tmp_path / "good", pairs=[(key, der)]),
+        spoilt(tmp_path / "damaged", KEY, DER, _no_ciphertext),
+        spoilt(tmp_path / "too", KEY, DER, _no_scalar, default=False),
+        make("locked", pairs=[(KEY, DER)], password="secret"),
+        make("good", pairs=[(KEY, DER)]),
     ]
     report, _ = exported(profiles, tmp_path / "out")
     assert report.identity.profile == profiles[3]
@@ -613,12 +575,10 @@ def test_the_first_copy_that_can_be_read_is_taken(tmp_path: Path) -> None:
 
 
 def test_without_a_good_copy_the_damage_is_the_error(tmp_path: Path) -> None:
-    key = ec_key(1)
-    der = person(key)
-    damaged = spoilt(tmp_path / "damaged", key, der, _no_ciphertext)
+    damaged = spoilt(tmp_path / "damaged", KEY, DER, _no_ciphertext)
     with pytest.raises(DamagedStoreError):
         exported([damaged], tmp_path / "out")
-    too = spoilt(tmp_path / "too", key, der, _no_scalar, default=False)
+    too = spoilt(tmp_path / "too", KEY, DER, _no_scalar, default=False)
     with pytest.raises(DamagedStoreError):
         exported([damaged, too], tmp_path / "out")
     with pytest.raises(KeyInconsistentError):
@@ -626,11 +586,9 @@ def test_without_a_good_copy_the_damage_is_the_error(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_question_for_the_password_of_a_copy_can_be_cancelled(tmp_path: Path) -> None:
-    key = ec_key(1)
-    der = person(key)
-    damaged = spoilt(tmp_path / "damaged", key, der, _no_ciphertext)
-    locked = store(tmp_path / "locked", pairs=[(key, der)], password="secret")
+def test_a_question_for_the_password_of_a_copy_can_be_cancelled(tmp_path: Path, make: Make) -> None:
+    damaged = spoilt(tmp_path / "damaged", KEY, DER, _no_ciphertext)
+    locked = make("locked", pairs=[(KEY, DER)], password="secret")
 
     def cancel(_profile: Profile, _attempt: int) -> Secret:
         message = "cancelled"
@@ -644,11 +602,9 @@ def test_a_question_for_the_password_of_a_copy_can_be_cancelled(tmp_path: Path) 
         )
 
 
-def test_a_wrong_password_of_the_chosen_profile_is_no_damage(tmp_path: Path) -> None:
-    key = ec_key(1)
-    der = person(key)
-    locked = store(tmp_path / "locked", pairs=[(key, der)], password="secret", default=True)
-    open_ = store(tmp_path / "open", pairs=[(key, der)])
+def test_a_wrong_password_of_the_chosen_profile_is_no_damage(tmp_path: Path, make: Make) -> None:
+    locked = make("locked", pairs=[(KEY, DER)], password="secret", default=True)
+    open_ = make("open", pairs=[(KEY, DER)])
     with pytest.raises(WrongPrimaryPasswordError):
         exported([locked, open_], tmp_path / "out", password="wrong")
 
@@ -656,9 +612,9 @@ def test_a_wrong_password_of_the_chosen_profile_is_no_damage(tmp_path: Path) -> 
 # --- the certificate alone
 
 
-def test_a_certificate_alone_needs_no_key_and_no_password(tmp_path: Path) -> None:
+def test_a_certificate_alone_needs_no_key_and_no_password(tmp_path: Path, make: Make) -> None:
     der = person(ec_key(1))
-    profile = store(tmp_path / "p", certificates=[der, CA, ROOT_CA], password="secret")
+    profile = make("p", certificates=[der, CA, ROOT_CA], password="secret")
     report = export_certificate(
         [profile],
         ExportOptions(output=str(tmp_path / "jane")),
