@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 from nssbackup.diagnosis.examination import Case, Examined
 from nssbackup.diagnosis.findings import Finding
-from nssbackup.diagnosis.selection import EXPIRY_NOTICE
+from nssbackup.diagnosis.selection import EXPIRY_NOTICE, authenticity_warnings
 from nssbackup.diagnosis.settings import clicks, is_managed
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import assemble, matching
 from nssbackup.identity.model import Identity, OrphanKey, Profile
+from nssbackup.identity.renewals import are_renewals
 from nssbackup.profiles.settings import last_refresh, third_party_modules
 from nssbackup.stores.inventory import Inventory, SplitIdentity
 
@@ -94,17 +95,16 @@ class CertificateFindings:
 
     def _judged_once(self, identity: Identity) -> Iterator[Finding]:
         # Copies of a certificate have the same findings, and of renewals the newest counts.
-        certificate = identity.certificate
-        if certificate.sha256 not in self._judged and not self._is_renewed(certificate):
-            self._judged.add(certificate.sha256)
+        sha256 = identity.certificate.sha256
+        if sha256 not in self._judged and not self._is_renewed(identity):
+            self._judged.add(sha256)
             yield from _judgement(identity)
 
-    def _is_renewed(self, certificate: StoredCertificate) -> bool:
+    def _is_renewed(self, identity: Identity) -> bool:
         return any(
-            other.certificate.subject == certificate.subject
-            and other.certificate.issuer == certificate.issuer
+            other.certificate.not_after > identity.certificate.not_after
             and other.certificate.status() == "valid"
-            and other.certificate.not_after > certificate.not_after
+            and are_renewals(other, identity)
             for other in self._with_key.values()
         )
 
@@ -178,6 +178,8 @@ class CertificateFindings:
 
 def _judgement(identity: Identity) -> Iterator[Finding]:
     """Yield when the certificate ends, and what its chain lacks."""
+    for warning in authenticity_warnings(identity):
+        yield Finding.of("certificate-doubtful", f"`{identity.display_name}`: {warning}.")
     now = datetime.now(UTC)
     certificate = identity.certificate
     who, until = certificate.display_name, f"{certificate.not_after:%Y-%m-%d}"

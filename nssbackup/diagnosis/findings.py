@@ -44,6 +44,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "certificate-not-yet-valid": "warning",
     "chain-incomplete": "warning",
     "certificate-unreadable": "warning",
+    "certificate-doubtful": "warning",
     "primary-password": "note",
     # about settings and devices
     "refreshed": "note",

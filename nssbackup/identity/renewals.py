@@ -51,6 +51,22 @@ def without_superseded(
     return tuple(one for one in genuine if one.certificate.sha256 in kept), tuple(notes)
 
 
+def are_renewals(one: Identity, other: Identity) -> bool:
+    """Tell whether one of two identities renews the other (cli.md, "Renewals")."""
+    old, new = sorted((one, other), key=lambda each: each.certificate.not_after)
+    older, newer = old.certificate, new.certificate
+    return (
+        (older.subject, older.issuer, older.key_usage)
+        == (newer.subject, newer.issuer, newer.key_usage)
+        and older.not_before < newer.not_before
+        and older.not_after < newer.not_after
+        and (
+            new.signature == "verified"
+            or (new.signature == "unchecked" and older.authority_key_id == newer.authority_key_id)
+        )
+    )
+
+
 def check_genuine(identity: Identity, texts: Iterable[str | None] = ()) -> None:
     """Raise unless a certificate may be genuine, or a CERT argument is its full fingerprint.
 
@@ -107,7 +123,7 @@ def _current(group: Sequence[Identity], now: datetime, *, need_key: bool) -> lis
     return [
         one
         for one in rest
-        if not any(_are_renewals(other, one) and rank(other) > rank(one) for other in rest)
+        if not any(are_renewals(other, one) and rank(other) > rank(one) for other in rest)
     ]
 
 
@@ -131,7 +147,7 @@ def _notes_on_replaced(
     """Say for each identity left which ones it replaces."""
     notes, renewed = [], []
     for one in left:
-        renewals = [other for other in group if _are_renewals(one, other)]
+        renewals = [other for other in group if are_renewals(one, other)]
         renewed += renewals
         if not renewals:
             continue
@@ -150,19 +166,3 @@ def _notes_on_replaced(
         if one not in left and one not in renewed
     ]
     return notes
-
-
-def _are_renewals(one: Identity, other: Identity) -> bool:
-    """Tell whether one of two identities renews the other (cli.md, "Renewals")."""
-    old, new = sorted((one, other), key=lambda each: each.certificate.not_after)
-    older, newer = old.certificate, new.certificate
-    return (
-        (older.subject, older.issuer, older.key_usage)
-        == (newer.subject, newer.issuer, newer.key_usage)
-        and older.not_before < newer.not_before
-        and older.not_after < newer.not_after
-        and (
-            new.signature == "verified"
-            or (new.signature == "unchecked" and older.authority_key_id == newer.authority_key_id)
-        )
-    )

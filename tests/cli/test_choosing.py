@@ -237,6 +237,18 @@ def test_list_tells_usage_and_what_is_forged(cli: Cli, two_purposes: Path) -> No
     ]
 
 
+def test_doctor_tells_what_is_forged(cli: Cli, two_purposes: Path) -> None:
+    document = cli.run("doctor", "--json", "--profile", two_purposes).document
+    (finding,) = (one for one in findings_of(document) if one["code"] == "certificate-doubtful")
+    assert "damaged or forged" in finding["message"]
+    assert (document["status"], document["choice_needed"]) == (21, True)
+
+
+def findings_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    places = [document, *document.get("profiles", ())]
+    return [finding for place in places for finding in place.get("findings", ())]
+
+
 def test_two_purposes_are_listed_and_the_forged_one_is_not(cli: Cli, two_purposes: Path) -> None:
     result = cli.export(two_purposes, "--json")
     assert result.status == 21

@@ -367,7 +367,7 @@ def test_a_given_certificate_in_a_profile_is_the_profiles(tmp_path: Path) -> Non
     identity = only(found)
     assert identity.profile == profile
     assert identity.certificate.nickname == "the nickname"
-    assert [issuer.DER for issuer in identity.chain] == [CA, ROOT_CA]
+    assert [issuer.der for issuer in identity.chain] == [CA, ROOT_CA]
     assert found.split == ()
 
 
