@@ -98,7 +98,7 @@ def test_a_password_file_that_is_a_folder(kind: type[Scene], option: str, tmp_pa
     done = scene.cli.run(*words)
     assert done.status == 2, done
     assert json.loads(done.stdout)["error"]["message"] == (
-        f"the file of `{option}` can't be read: is a directory"
+        f"the `{option}` file can't be read: is a directory"
     )
     assert scene.state() == old
     assert {NEW_NAME} & {*names(scene.cli.here)} == set()

@@ -8,7 +8,7 @@
  * FAULT_MODE     kill: the process is killed in its place; torn: in the middle of it;
  *                fail: it fails; full: from it on no file can be made or get longer
  * FAULT_ERRNO    what a call fails with; EIO if not set
- * FAULT_VFAT     if set, the folders are like vfat's: no modes, no links, no files without a name
+ * FAULT_VFAT     if set, the folders are like vfat's: no modes, no links
  * FAULT_CLOCK    the time it is when the process first asks, in seconds since 1970
  */
 #define _GNU_SOURCE
@@ -65,11 +65,8 @@ static int of_descriptor(int descriptor)
 
 static int of_path(int folder, const char *path)
 {
-    const char *open_file = "/proc/self/fd/";
     if (!path || !getenv("FAULT_FOLDERS"))
         return 0;
-    if (!strncmp(path, open_file, strlen(open_file)) && path[strlen(open_file)])
-        return of_descriptor(atoi(path + strlen(open_file)));
     return path[0] == '/' ? below(path) : of_descriptor(folder);
 }
 
@@ -313,7 +310,7 @@ STATS(64, facts_of_64)
     { \
         REAL(int, #name, __VA_ARGS__); \
         mode_t mode = 0; \
-        int made = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE; \
+        int made = flags & O_CREAT; \
         if (made) { \
             va_list list; \
             va_start(list, flags); \
@@ -322,13 +319,6 @@ STATS(64, facts_of_64)
         } \
         if (of_path(folder, path)) { \
             int absent = syscall(SYS_faccessat, folder, path, F_OK); \
-            if ((flags & O_TMPFILE) == O_TMPFILE) { \
-                absent = 1; \
-                if (getenv("FAULT_VFAT")) { \
-                    errno = EOPNOTSUPP; \
-                    return -1; \
-                } \
-            } \
             if (verdict(#name, made && absent ? GROWS : READS, path) == 1) \
                 return -1; \
         } \
