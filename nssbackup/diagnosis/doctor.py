@@ -75,10 +75,7 @@ _EXPLANATIONS: Mapping[str, tuple[str, str]] = {
         "this browser keeps no certificates",
         "Use Firefox for the certificate.",
     ),
-    "no-profile": (
-        "no profile was found",
-        "Give its folder with `--profile FOLDER`.",
-    ),
+    "no-profile": ("no profile was found", "Give its folder with `--profile FOLDER`."),
 }
 
 # Those that may hide the certificate that was asked for by name.

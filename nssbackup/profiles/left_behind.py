@@ -33,7 +33,7 @@ TOTAL_LIMIT = 20_000
 _CERTIFICATES = tuple(names[0] for names in DATABASES.values())
 
 # The largest folders of a home; a refresh puts nothing there.
-NOT_IN_HOME = frozenset({"AppData", "Library"})
+_NOT_IN_HOME = frozenset({"AppData", "Library"})
 
 # Windows moves the desktop into OneDrive if the user agrees to it. OneDrive has a folder for each
 # account, `OneDrive - Company`; what the desktop is called in it depends on the language.
@@ -67,13 +67,13 @@ def find_left_behind(system: System | None = None) -> tuple[Profile, ...]:
 def _candidates(system: System) -> Iterator[tuple[str, str]]:
     """Yield each folder that may be an old profile, with the name of the folder that it is in."""
     seen: set[str] = set()
-    for place in (*desktops(system), Path(system.home)):
+    for place in (*_desktops(system), Path(system.home)):
         if (key := folder_identity(place)) in seen:
             continue
         seen.add(key)
         for container in _folders(place, PLACE_LIMIT, system):
             # The refresh wants the user to see the data, so it is in no hidden folder.
-            if container.name.startswith(".") or container.name in NOT_IN_HOME:
+            if container.name.startswith(".") or container.name in _NOT_IN_HOME:
                 continue
             for folder in _folders(Path(container.path), CONTAINER_LIMIT, system):
                 yield container.name, folder.path
@@ -90,7 +90,7 @@ def _folders(parent: Path, limit: int, system: System) -> list[os.DirEntry[str]]
         return []
 
 
-def desktops(system: System) -> Iterator[Path]:
+def _desktops(system: System) -> Iterator[Path]:
     """Yield each folder that may be the desktop; it need not exist, and may come repeatedly."""
     home = Path(system.home)
     yield home / "Desktop"
@@ -111,11 +111,6 @@ def _onedrives(system: System) -> Iterator[Path]:
             yield folder
 
 
-def settings_files(system: System) -> Iterator[Path]:
-    """Yield the files that may name the folders of a Linux desktop; they need not exist."""
-    return (Path(folder) / _USER_DIRS for folder in CONFIG.folders(system))
-
-
 def user_folders(name: str, system: System) -> Iterator[Path]:
     """Yield each existing folder that a Linux desktop calls DESKTOP, DOCUMENTS and so on.
 
@@ -126,7 +121,8 @@ def user_folders(name: str, system: System) -> Iterator[Path]:
         rb'^[ \t]*XDG_%b_DIR[ \t]*=[ \t]*"(\$HOME)?((?:/(?:\\.|[^"\\\n])*)?)"' % name.encode(),
         re.MULTILINE,
     )
-    for path in settings_files(system):
+    for folder in CONFIG.folders(system):
+        path = Path(folder) / _USER_DIRS
         try:
             text = read_bounded(path, _USER_DIRS_LIMIT) if system.holds(path) else b""
         except OSError:

@@ -51,14 +51,12 @@ class Search:
         links_out: profiles in another user's home whose folder, or a file in it, is a link out of
             that home. It is not followed, so only their names are known.
         elsewhere: listed folders outside that home, with their application.
-        absent: listed folders that would be in that home but don't exist.
     """
 
     profiles: tuple[Profile, ...]
     names: Mapping[Path, tuple[str, ...]]
     links_out: tuple[Profile, ...] = ()
     elsewhere: Mapping[PurePath, str] = field(default_factory=dict)
-    absent: tuple[Path, ...] = ()
 
 
 def search_home(system: System) -> Search:
@@ -98,20 +96,13 @@ def search_roots(roots: Iterable[Root], system: System) -> Search:
 def _with_missing(search: Search, missing: Mapping[PurePath, str], system: System) -> Search:
     """Return the search with the listed folders that could not be looked into."""
     scanned = {one.path for one in search.links_out}
-    links, absent, elsewhere = [], [], {}
+    links, elsewhere = [], {}
     for path, application in missing.items():
         if not system.is_inside(path):
             elsewhere[path] = application
-        elif system.holds(folder := Path(path)):
-            absent.append(folder)
-        elif folder not in scanned:
+        elif (folder := Path(path)) not in scanned and not system.holds(folder):
             links.append(_Found(folder, application).unread())
-    return replace(
-        search,
-        links_out=(*search.links_out, *links),
-        elsewhere=elsewhere,
-        absent=tuple(absent),
-    )
+    return replace(search, links_out=(*search.links_out, *links), elsewhere=elsewhere)
 
 
 def unlisted_profile(folder: Path, application: str, system: System) -> Profile:

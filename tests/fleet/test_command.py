@@ -229,12 +229,7 @@ def test_the_hosts_are_shown_as_a_table_and_what_failed_is_told(
     ("backed_up", "there", "said"), [(1, True, True), (0, True, False), (1, False, False)]
 )
 def test_passwords_in_the_clear_are_told_of_where_there_are_any(
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    *,
-    backed_up: int,
-    there: bool,
-    said: bool,
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, *, backed_up: int, there: bool, said: bool
 ) -> None:
     (tmp_path / "one").mkdir()
     if there:

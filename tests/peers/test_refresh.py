@@ -164,8 +164,7 @@ def test_list_and_export_just_work(
 
 
 @pytest.mark.parametrize(
-    ("case", "encoding"),
-    [("firefox-nopassword", Encoding.DER), ("firefox-password", Encoding.PEM)],
+    ("case", "encoding"), [("firefox-nopassword", Encoding.DER), ("firefox-password", Encoding.PEM)]
 )
 def test_with_the_old_profile_gone_a_given_certificate_helps(
     refreshed: Callable[[str, str | None], Refreshed], case: str, encoding: Encoding

@@ -454,11 +454,7 @@ def test_a_smart_cards_module_is_named(profile: MakeProfile) -> None:
     ],
 )
 def test_certificates_of_the_system_that_a_browser_shows(
-    profile: MakeProfile,
-    application: str,
-    platform: Platform,
-    preference: bool | None,
-    shown: bool,
+    profile: MakeProfile, application: str, platform: Platform, preference: bool | None, shown: bool
 ) -> None:
     folder = profile("firefox-nopassword")
     if preference is not None:

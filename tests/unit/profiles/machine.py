@@ -28,11 +28,7 @@ class Machine:
         return System(self.platform, self.home, environment, ansi="cp1252")
 
     def profile(
-        self,
-        name: str | Path,
-        *files: str,
-        root: Path | None = None,
-        started: float | None = None,
+        self, name: str | Path, *files: str, root: Path | None = None, started: float | None = None
     ) -> Path:
         """Make a profile's folder with empty files, by default the two of a current store."""
         folder = (root or self.root) / name

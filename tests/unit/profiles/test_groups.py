@@ -434,10 +434,7 @@ def test_a_root_on_a_share_has_members_on_the_share_and_on_drives() -> None:
 def test_windows_paths_are_taken_from_the_database(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "win32")
     group(machine, (r"Profiles\x1.default", "A"), (r"..\Sea", "B"), ("x1:stream", "C"))
-    assert members(machine) == [
-        (str(Path("Profiles/x1.default")), "A"),
-        (str(Path("../Sea")), "B"),
-    ]
+    assert members(machine) == [(str(Path("Profiles/x1.default")), "A"), (str(Path("../Sea")), "B")]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links are made by administrators there")

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from nssbackup.errors import NoProfileError, NoStoreError, NssBackupError, UnreadableStoreError
 from nssbackup.identity.model import Profile
-from nssbackup.profiles import find_profiles, resolve, resolve_profile, resolve_profiles
+from nssbackup.profiles import (
+    find_profiles,
+    find_targets,
+    resolve,
+    resolve_profile,
+    resolve_profiles,
+)
 from nssbackup.profiles.roots import Root, find_roots
 from nssbackup.profiles.system import System
 from tests.unit.profiles.machine import Machine, closed
@@ -278,3 +284,52 @@ def test_any_text_gives_profiles_or_an_error_of_ours(
     machine = Machine(tmp_path_factory.getbasetemp() / "any-text")
     with suppress(NssBackupError):
         assert resolve_profile(text, machine.system())
+
+
+# --- what is restored to
+
+LIST = """
+[Profile0]
+Name=work
+IsRelative=1
+Path=abcd.work
+Default=1
+
+[Profile1]
+Name=home
+IsRelative=1
+Path=efgh.home
+"""
+
+
+def test_without_a_name_it_is_the_default_even_without_databases(machine: Machine) -> None:
+    machine.write(LIST)
+    folder = machine.empty_profile("abcd.work")
+    machine.profile("efgh.home")
+    (found,) = find_targets(None, machine.system())
+    assert (found.path, found.name, found.store) == (folder, "work", None)
+
+
+def test_firefox_goes_before_other_applications(machine: Machine) -> None:
+    machine.write(LIST)
+    folder = machine.profile("abcd.work")
+    other = machine.home / ".thunderbird"
+    machine.profile("abcd.mail", root=other)
+    (other / "profiles.ini").write_text(
+        "[Profile0]\nName=mail\nIsRelative=1\nPath=abcd.mail\nDefault=1\n"
+    )
+    found = find_targets(None, machine.system())
+    assert [one.path for one in found] == [folder]
+
+
+def test_any_folder_will_do(machine: Machine, tmp_path: Path) -> None:
+    folder = tmp_path / "a folder ü"
+    folder.mkdir()
+    (found,) = find_targets(str(folder), machine.system())
+    assert (found.path, found.store) == (folder, None)
+
+
+def test_without_any_profile_one_has_to_be_made_first(machine: Machine) -> None:
+    with pytest.raises(NoProfileError, match="no profile was found") as said:
+        find_targets(None, machine.system())
+    assert "start Firefox once" in str(said.value.hint)

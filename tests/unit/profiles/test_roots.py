@@ -175,47 +175,19 @@ STORE = (
 @pytest.mark.parametrize(
     ("platform", "environment", "paths"),
     [
-        pytest.param("linux", {}, [LEGACY, CONFIG, *SANDBOXED], id="linux"),
-        pytest.param(
+        ("linux", {}, [LEGACY, CONFIG, *SANDBOXED]),
+        (
             "linux",
             {"XDG_CONFIG_HOME": "/data/anna"},
             [LEGACY, "/data/anna/mozilla/firefox", CONFIG, *SANDBOXED],
-            id="linux with XDG_CONFIG_HOME",
         ),
-        pytest.param(
-            "linux",
-            {"XDG_CONFIG_HOME": "/home/anna/.config"},
-            [LEGACY, CONFIG, *SANDBOXED],
-            id="linux with XDG_CONFIG_HOME as it is anyway",
-        ),
-        pytest.param(
-            "linux",
-            {"XDG_CONFIG_HOME": "config"},
-            [LEGACY, CONFIG, *SANDBOXED],
-            id="linux with a relative XDG_CONFIG_HOME",
-        ),
-        pytest.param(
-            "linux",
-            {"XDG_CONFIG_HOME": ""},
-            [LEGACY, CONFIG, *SANDBOXED],
-            id="linux with an empty one",
-        ),
-        pytest.param(
-            "linux", {"APPDATA": "/x"}, [LEGACY, CONFIG, *SANDBOXED], id="a foreign variable"
-        ),
-        pytest.param(
-            "linux",
-            {"MOZ_APP_DATA": "/x/data"},
-            [LEGACY, CONFIG, *SANDBOXED, "/x/data"],
-            id="linux with MOZ_APP_DATA",
-        ),
-        pytest.param(
-            "linux",
-            {"MOZ_APP_DATA": "data"},
-            [LEGACY, CONFIG, *SANDBOXED],
-            id="linux with a relative MOZ_APP_DATA",
-        ),
-        pytest.param(
+        ("linux", {"XDG_CONFIG_HOME": "/home/anna/.config"}, [LEGACY, CONFIG, *SANDBOXED]),
+        ("linux", {"XDG_CONFIG_HOME": "config"}, [LEGACY, CONFIG, *SANDBOXED]),
+        ("linux", {"XDG_CONFIG_HOME": ""}, [LEGACY, CONFIG, *SANDBOXED]),
+        ("linux", {"APPDATA": "/x"}, [LEGACY, CONFIG, *SANDBOXED]),
+        ("linux", {"MOZ_APP_DATA": "/x/data"}, [LEGACY, CONFIG, *SANDBOXED, "/x/data"]),
+        ("linux", {"MOZ_APP_DATA": "data"}, [LEGACY, CONFIG, *SANDBOXED]),
+        (
             "darwin",
             {"XDG_CONFIG_HOME": "/x", "MOZ_APP_DATA": "/x/data"},
             [
@@ -223,24 +195,15 @@ STORE = (
                 f"/Users/anna/{GROUPED}",
                 "/x/data",
             ],
-            id="macOS",
         ),
-        pytest.param("win32", {}, [APPDATA, STORE], id="Windows without APPDATA"),
-        pytest.param(
+        ("win32", {}, [APPDATA, STORE]),
+        (
             "win32",
             {"APPDATA": r"\\server\profiles\anna"},
             [r"\\server\profiles\anna\Mozilla\Firefox", APPDATA, STORE],
-            id="Windows with APPDATA on a share",
         ),
-        pytest.param(
-            "win32",
-            {"APPDATA": r"AppData\Roaming", "MOZ_APP_DATA": r"\data"},
-            [APPDATA, STORE],
-            id="Windows with relative variables",
-        ),
-        pytest.param(
-            "win32", {"MOZ_APP_DATA": r"D:\x"}, [APPDATA, STORE, r"D:\x"], id="MOZ_APP_DATA"
-        ),
+        ("win32", {"APPDATA": r"AppData\Roaming", "MOZ_APP_DATA": r"\data"}, [APPDATA, STORE]),
+        ("win32", {"MOZ_APP_DATA": r"D:\x"}, [APPDATA, STORE, r"D:\x"]),
     ],
 )
 def test_firefox_has_these_roots(
