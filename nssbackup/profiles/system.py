@@ -103,7 +103,9 @@ class System:
             # A path that says itself that it leads out is not resolved: on Windows, asking about
             # it may contact another computer.
             return self.is_inside(path) and _is_below(os.path.realpath(path), self.confined_to)
-        except (OSError, ValueError):  # ValueError: not a path, for example because of a NUL
+        # ValueError: not a path, for example because of a NUL. RecursionError: Python's realpath
+        # calls itself for each link of a chain.
+        except (OSError, ValueError, RecursionError):
             return False
 
     def is_inside(self, path: PurePath) -> bool:

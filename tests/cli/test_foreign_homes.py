@@ -93,7 +93,7 @@ def test_what_needs_a_copy_is_read_with_the_owners_rights_too(cli: Cli, homes: P
     items = {item["user"]: item for item in done.document["items"]}
     assert items["jane"]["status"] == "backed-up"
     assert items["bob"]["error"]["code"] == "store-unreadable"
-    assert "root takes on the rights of the home's owner" in items["bob"]["error"]["hint"]
+    assert "root takes the rights of the home's owner" in items["bob"]["error"]["hint"]
     assert names(cli.temporary) == []
 
 

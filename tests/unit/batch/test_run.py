@@ -182,6 +182,21 @@ def test_a_home_that_disappears_is_gone_until_it_is_forgotten(tmp_path: Path) ->
         run_batch(options(tmp_path, forget=("nobody",)))
 
 
+@pytest.mark.parametrize("kind", ["any_kind", "parents"])
+def test_a_chain_of_links_is_one_home_s_failure(tmp_path: Path, kind: str) -> None:
+    add_home(tmp_path / "homes", "jane", JANE)
+    mallory = tmp_path / "homes" / "mallory"
+    mallory.mkdir()
+    for number in range(1_500):
+        (mallory / f"link{number}").symlink_to(f"link{number + 1}")
+    (mallory / ".mozilla").symlink_to("link0")
+    report = run_batch(options(tmp_path, roots=Roots(**{kind: (tmp_path / "homes",)}))).report
+    assert [(home.user, home.status) for home in report.homes] == [
+        ("mallory", "failed"),
+        ("jane", "backed-up"),
+    ]
+
+
 def test_a_user_who_is_left_out_is_not_looked_at(tmp_path: Path) -> None:
     for user in ("jane", "bob"):
         add_home(tmp_path / "homes", user, JANE)
