@@ -281,9 +281,15 @@ def _check_recipient(certificate: StoredCertificate) -> None:
     `cryptography` encrypts with PKCS#1 v1.5 only (PKCS7EnvelopeBuilder.add_recipient).
 
     Raises:
-        UsageError: it has no RSA key, one for signatures only, or one that is too short.
+        UsageError: it departs from the standard, or has no RSA key, one for signatures only, or
+            one that is too short.
     """
     who = certificate.display_name
+    if certificate.departures:  # `cryptography` does not encrypt to such a certificate
+        message = f"the certificate of `{who}` departs from the standard: " + "; ".join(
+            certificate.departures
+        )
+        raise UsageError(message, hint="escrow needs a certificate that follows the standard")
     if certificate.key.type != "RSA":
         message = f"the certificate of `{who}` has no RSA key"
         raise UsageError(message, hint="escrow needs a certificate with an RSA key")

@@ -20,6 +20,7 @@ from nssbackup.errors import OutputError, UsageError
 from nssbackup.secret import Secret
 from tests import LIMIT
 from tests.builders.homes import password_rows
+from tests.builders.irregular import irregular
 from tests.builders.store import ec_key, issue, rsa_key
 from tests.fuzz import guard
 
@@ -108,6 +109,8 @@ def test_who_can_not_be_a_recipient(tmp_path: Path) -> None:
     path = tmp_path / "it.pem"
     for der, reason in (
         (issue(ec_key(0), "EC"), "has no RSA key"),
+        (irregular()["an RSA number"]["2048 bits"], "departs from the standard"),
+        (irregular()["a version"]["1"], "departs from the standard"),
         (issue(rsa_key(0, bits=1024), "Short"), "too short"),
     ):
         path.write_bytes(der)
