@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tests.builders.store import (
     own_id,
     rsa_key,
 )
-from tests.cli.runner import Cli, Result, names
+from tests.cli.runner import FAST, Cli, Result, names
 from tests.conftest import MakeProfile
 
 WIPO = name("WIPO Test CA", "WIPO")
@@ -310,3 +311,24 @@ def test_all_matches_without_one_is_an_error(cli: Cli, profile: MakeProfile) -> 
     for more in (("--name", "x"), ("--certificate-only",), ("--eml", "x"), ("-o", "file.pfx")):
         assert cli.export(folder, "--all-matches", *more).status == 2
     assert names(cli.here) == []
+
+
+def test_what_cannot_be_read_is_said_by_every_command(cli: Cli) -> None:
+    home = cli.folder / "homes" / "jane"
+    builder = StoreBuilder(home / ".mozilla/firefox/p")
+    builder.add_identity(ec_key(1), issue(ec_key(1), "Jane", WIPO, ec_key(9)))
+    builder.add_certificate(issue(ec_key(2), "Zoe", WIPO, ec_key(9)))["a11"] = b"no certificate"
+    folder = builder.write()
+    said = "is not X.509"
+    assert said in cli.run("list", "--profile", folder).stderr
+    assert said in cli.export(folder, "-o", "a").stderr
+    (cli.here / "all").mkdir()
+    assert said in cli.export(folder, "-o", "all", "--all-matches").stderr
+    assert said in cli.run("doctor", "--profile", folder).stdout
+    words = ("batch", cli.folder / "homes", "-o", "out", "--generate-passwords", "--json", *FAST)
+    document = cli.run(*words).document
+    assert said in str(document["homes"]) + str(document["items"])
+    pem = ssl.DER_cert_to_PEM_cert(issue(ec_key(1), "Jane", WIPO, ec_key(9)))
+    broken = pem.replace("-----BEGIN CERTIFICATE-----\nM", "-----BEGIN CERTIFICATE-----\nA")
+    given = cli.file("given.pem", pem + broken)
+    assert "were skipped" in cli.export(folder, "--certificate", given, "-o", "b").stderr

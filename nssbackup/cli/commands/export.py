@@ -163,7 +163,9 @@ def export(
     found = search(profile, app, printer)
     options = nssbackup.ExportOptions(
         certificate=cert,
-        given=nssbackup.read_certificates(certificate) if certificate is not None else (),
+        given=nssbackup.read_certificates(certificate, printer.warn)
+        if certificate is not None
+        else (),
         output=output,
         formats=formats,
         copies=tuple(copy_to or ()),
