@@ -19,6 +19,7 @@ from nssbackup.backups.opening import (
 from nssbackup.backups.writing import Backup, Dialogue, Outputs, Target
 from nssbackup.diagnosis.selection import identity_warnings
 from nssbackup.errors import UsageError
+from nssbackup.identity.choosing import listed
 from nssbackup.pkcs12 import MODERN, Format, PfxContents, entries_of
 from nssbackup.report import ExportReport
 
@@ -69,6 +70,9 @@ def repassword_backup(
     contents = open_backup(path, data, old_password)
     pairs = pairs_of(contents)
     chosen, notes = chosen_pairs(path, pairs, options.certificate, dialogue.select)
+    # Valid before expired: some programs see only the first.
+    order = [identity.certificate.sha256 for identity in listed(pair[0] for pair in chosen)]
+    chosen = tuple(sorted(chosen, key=lambda pair: order.index(pair[0].certificate.sha256)))
     targets = outputs.targets(chosen[0][0], replace=options.replace)
     lost = len(pairs) - len(chosen) + len(_orphans(contents, pairs))
     _check_loss(path, lost, targets)
