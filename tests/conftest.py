@@ -57,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-on-windows",
         action="store_true",
-        help="run the whole suite on Windows' Python under Wine, not a share of it: an hour more",
+        help="run the whole suite on Windows' Python under Wine, not a share of it",
     )
 
 
