@@ -72,8 +72,7 @@ def take_snapshot(path: Path) -> sqlite3.Connection | None:
         state = _state(path)
         if not state[0].size:
             # Not opened: SQLite removes a journal that lies beside an empty database.
-            message = f"`{path}` is empty (0 bytes)"
-            raise DamagedStoreError(message)
+            check_content(path, b"")
         copy = None
         if len(state) == 1 or not state[-1].path.endswith("-wal"):
             copy = _backup(path)
@@ -122,6 +121,15 @@ def read_stable(path: Path) -> bytes | None:
     except OSError as error:
         raise _unreadable(path, error) from error
     raise _busy(path)
+
+
+def check_content(path: Path, data: bytes) -> None:
+    """Raise DamagedStoreError if a file has no bytes or only zeros, as after a crash."""
+    if not data.strip(b"\0"):
+        message = (
+            f"`{path}` holds nothing but zero bytes" if data else f"`{path}` is empty (0 bytes)"
+        )
+        raise DamagedStoreError(message)
 
 
 def _backup(path: Path) -> sqlite3.Connection | None:
@@ -338,11 +346,9 @@ def _not_copied(path: Path, folder: Path, why: str) -> UnreadableStoreError:
 
 
 def _unusable(path: Path, error: Exception) -> DamagedStoreError:
-    """Say what SQLite said, or what was seen in the file if it is not a database at all."""
+    """Return an error with what SQLite says, unless the file is not a database at all."""
     with suppress(OSError), open(path, "rb") as file:  # noqa: PTH123 - paths are slow
-        if not file.read(MAX_BYTES).strip(b"\0"):
-            message = f"`{path}` holds nothing but zero bytes"
-            return DamagedStoreError(message)
+        check_content(path, file.read(MAX_BYTES))
     message = f"`{path}` is not a usable SQLite database: {error}"
     return DamagedStoreError(message)
 

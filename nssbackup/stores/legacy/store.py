@@ -18,7 +18,7 @@ from nssbackup.stores.legacy import cert8, key3
 from nssbackup.stores.native import pbe
 from nssbackup.stores.native.pairing import public_value
 from nssbackup.stores.native.store import type_not_exportable
-from nssbackup.system.snapshot import read_stable
+from nssbackup.system.snapshot import check_content, read_stable
 
 
 class LegacyStore:
@@ -53,6 +53,9 @@ class LegacyStore:
         certificates = read_stable(folder / cert8.NAME)
         if keys is None and certificates is None:
             return None
+        for name, data in ((key3.NAME, keys), (cert8.NAME, certificates)):
+            if data is not None:
+                check_content(folder / name, data)
         database = key3.KeyDatabase.read(keys or b"")
         return cls(*cert8.read_certificates(certificates or b"", folder), database)
 

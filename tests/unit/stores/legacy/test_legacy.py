@@ -94,13 +94,17 @@ def test_keys_alone_are_a_store_of_orphans(store: LegacyBuilder) -> None:
         assert found.private_key(from_der(RSA_DER)).pkcs8 == pkcs8(RSA)
 
 
-def test_empty_files_are_databases_without_contents(store: LegacyBuilder) -> None:
-    """As the library takes them."""
-    (store.write() / "cert8.db").write_bytes(b"")
-    (store.folder / "key3.db").write_bytes(b"")
-    with NativeEngine().open(at(store.folder)) as found:
-        assert (found.certificates(), found.orphan_keys(), found.notes()) == ((), (), ())
-        assert found.needs_password() is None
+@pytest.mark.parametrize("file", ["cert8.db", "key3.db"])
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "is empty"), (bytes(4096), "holds nothing but zero bytes")]
+)
+def test_a_file_without_contents_is_said(
+    store: LegacyBuilder, file: str, content: bytes, said: str
+) -> None:
+    """The library takes it for a new database."""
+    (store.write() / file).write_bytes(content)
+    with pytest.raises(DamagedStoreError, match=f"{file}` {said}"):
+        LegacyStore.read(store.folder)
 
 
 @pytest.mark.parametrize("file", ["cert9.db", "key4.db"])
