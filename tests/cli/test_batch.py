@@ -112,7 +112,7 @@ def test_a_terminal_gets_a_bar_and_no_question(cli: Cli, homes: Path) -> None:
     assert len(talk.stdout.splitlines()) == 3
 
 
-def test_a_terminal_is_told_of_twenty_failures_and_how_many_more(cli: Cli, tmp_path: Path) -> None:
+def test_a_terminal_is_told_of_twenty_failures_at_most(cli: Cli, tmp_path: Path) -> None:
     for number in range(23):
         add_home(tmp_path / "many", f"user{number:02}", JANE)
         (profile_in(tmp_path / "many" / f"user{number:02}") / "key4.db").write_bytes(b"no database")

@@ -66,7 +66,7 @@ def test_typers_own_word_for_ctrl_c_is_ours(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == "nssbackup: error: interrupted; nothing was written\n"
 
 
-def test_what_ctrl_c_became_in_the_middle_of_something_is_ctrl_c(
+def test_what_ctrl_c_became_in_the_middle_is_ctrl_c(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def interrupted() -> None:
@@ -83,7 +83,7 @@ def test_what_ctrl_c_became_in_the_middle_of_something_is_ctrl_c(
 
 
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_missing_file_is_a_fault_unless_it_is_the_current_folder(
+def test_a_missing_file_is_a_fault_but_for_the_current_folder(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, gone: bool
 ) -> None:
     def missing() -> None:

@@ -105,7 +105,7 @@ def test_an_exact_match_wins_over_a_part_match(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("store", ["renewed", "renewed-same-key"])
-def test_of_renewals_the_one_valid_now_is_taken_and_that_is_said(
+def test_of_renewals_the_valid_one_is_taken_and_that_is_said(
     cli: Cli, profile: MakeProfile, store: str
 ) -> None:
     folder = profile(store)

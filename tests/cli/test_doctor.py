@@ -57,7 +57,7 @@ def test_all_is_well_in_a_few_lines_and_nothing_on_stderr(cli: Cli, profile: Mak
     assert lines[-1] == "A backup is possible now: run `nssbackup export`."
 
 
-def test_a_problem_is_told_with_what_to_do_and_then_the_conclusion(
+def test_a_problem_is_told_with_what_to_do_and_the_conclusion(
     cli: Cli, profile: MakeProfile
 ) -> None:
     in_firefox(cli, profile("certificate-without-key"))
@@ -81,7 +81,7 @@ def test_a_problem_is_told_with_what_to_do_and_then_the_conclusion(
         ("dsa", 22),
     ],
 )
-def test_the_document_is_the_same_whether_a_backup_is_possible_or_not(
+def test_the_document_has_the_same_keys_in_every_case(
     cli: Cli, profile: MakeProfile, fixture: str, status: int
 ) -> None:
     folder = in_firefox(cli, profile(fixture))
@@ -150,9 +150,7 @@ def test_the_command_that_is_named_does_it(cli: Cli, profile: MakeProfile) -> No
     assert (cli.here / done.stdout.strip()).is_file()
 
 
-def test_after_a_refresh_the_old_profile_is_named_and_export_takes_it(
-    cli: Cli, profile: MakeProfile
-) -> None:
+def test_after_a_refresh_the_old_profile_is_named_and_used(cli: Cli, profile: MakeProfile) -> None:
     old = cli.home / "Desktop" / "Alte Firefox-Daten" / "abc.default"
     old.parent.mkdir(parents=True)
     profile("firefox-nopassword").rename(old)
@@ -272,7 +270,7 @@ def test_a_file_that_may_not_be_read_is_named_with_its_owner(
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_a_folder_that_may_not_be_looked_into_is_named_with_its_owner(
+def test_a_closed_folder_is_named_with_its_owner(
     cli: Cli, profile: MakeProfile, not_mine: Callable[[Path, int], None], named: bool
 ) -> None:
     folder = in_firefox(cli, profile("ec-p256"))
@@ -310,7 +308,7 @@ def test_export_says_what_the_doctor_found(cli: Cli, profile: MakeProfile) -> No
     assert done.error["hint"].startswith("there is a private key, but not its certificate: ")
 
 
-def test_a_root_that_may_not_be_looked_into_is_named_with_its_owner(
+def test_a_closed_root_is_named_with_its_owner(
     cli: Cli, profile: MakeProfile, not_mine: Callable[[Path, int], None]
 ) -> None:
     in_firefox(cli, profile("ec-p256"))

@@ -64,7 +64,7 @@ def test_no_command_without_a_terminal_is_help_and_2(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=failed)
-def test_a_failure_has_its_status_its_sentence_and_leaves_no_trace(
+def test_a_failure_has_its_status_and_sentence_and_no_trace(
     cli: Cli, profile: MakeProfile, snapshot_of: SnapshotOf, failure: Failure
 ) -> None:
     words = failure.words(cli, profile)
@@ -209,7 +209,7 @@ def test_a_full_disk_is_31_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("wrong", ["wrong", "correct horse 7 ", "Correct horse 7", ""])
-def test_a_failing_export_leaves_an_existing_file_even_with_force(
+def test_a_failing_export_leaves_a_file_even_with_force(
     cli: Cli, profile: MakeProfile, snapshot_of: SnapshotOf, wrong: str
 ) -> None:
     (cli.here / "a.pfx").write_bytes(TAKEN)
@@ -237,9 +237,7 @@ def blocked(cli: Cli, profile: MakeProfile) -> Iterator[subprocess.Popen[bytes]]
 
 
 @pytest.mark.parametrize("command", ["export", "repassword", "restore"])
-def test_a_name_with_letters_that_the_locale_has_not_is_refused_and_not_cut(
-    cli: Cli, command: str
-) -> None:
+def test_a_name_beyond_the_locale_is_refused_not_cut(cli: Cli, command: str) -> None:
     file = () if command == "export" else ("a.pfx",)
     result = cli.run(command, *file, "--name", os.fsdecode("Jané".encode("latin-1")))
     assert result.status == 2
@@ -297,9 +295,7 @@ def test_a_wrong_backup_password_is_32(cli: Cli, profile: MakeProfile) -> None:
     assert result.status == 32
 
 
-def test_a_message_about_the_primary_password_warns_of_the_reset(
-    cli: Cli, profile: MakeProfile
-) -> None:
+def test_a_wrong_primary_password_warns_of_the_reset(cli: Cli, profile: MakeProfile) -> None:
     primary = cli.file("primary", "wrong\n")
     result = cli.export(profile("nss387-password"), "--primary-password-file", primary)
     assert "deletes every certificate and key" in result.stderr
@@ -326,7 +322,7 @@ def _classes() -> list[type[NssBackupError]]:
     return found
 
 
-def test_every_error_class_has_a_code_of_its_own_and_a_status_of_the_table() -> None:
+def test_every_error_has_its_code_and_a_status_of_the_table() -> None:
     classes = _classes()
     codes = [one.code for one in classes]
     assert sorted(codes) == sorted(set(codes))

@@ -85,7 +85,7 @@ def test_a_certificate_from_a_file_is_backed_up_with_its_key(
     assert verdict["identity"]["sha256"] == found["sha256"]
 
 
-def test_a_certificate_whose_key_is_nowhere_is_22_and_names_the_certificate(
+def test_a_certificate_without_its_key_is_22_and_named(
     cli: Cli, refreshed: Path, snapshot_of: SnapshotOf
 ) -> None:
     given = cli.file("given.pem", as_pem(issue(rsa_key(5), "Zoë Müller", WIPO, CA_KEY)))
@@ -109,7 +109,7 @@ def test_the_key_is_looked_for_in_every_profile(
     assert found["profile"] == str(root / "b.refreshed")
 
 
-def test_the_list_shows_what_lies_apart_in_the_profile_of_its_key(
+def test_what_lies_apart_is_listed_in_its_keys_profile(
     cli: Cli, profile: MakeProfile, certificate: bytes
 ) -> None:
     root = cli.home / ".mozilla" / "firefox"
@@ -199,7 +199,7 @@ def test_a_message_carries_the_backup_that_was_verified(
     assert cli.verify(saved)[0]["ok"]
 
 
-def test_the_path_of_the_message_comes_behind_those_of_the_backup(cli: Cli, store: Path) -> None:
+def test_the_messages_path_comes_behind_the_backups(cli: Cli, store: Path) -> None:
     result = cli.export(store, "-o", "a", "--eml", "draft.eml", "--copy-to", cli.home)
     paths = (cli.here / "a.pfx", cli.home / "a.pfx", cli.here / "draft.eml")
     assert result.stdout.splitlines() == [str(path) for path in paths]
@@ -414,9 +414,7 @@ def test_a_copy_that_fails_leaves_the_certificate_and_says_so(
     assert (snapshot_of(cli.here), snapshot_of(cli.home)) == before
 
 
-def test_a_certificate_from_a_file_gets_its_chain_from_the_profiles(
-    cli: Cli, profile: MakeProfile
-) -> None:
+def test_a_certificate_of_a_file_gets_its_chain_of_profiles(cli: Cli, profile: MakeProfile) -> None:
     folder = profile("certificate-without-key")
     words = ("export", "--profile", folder, "--certificate-only")
     assert cli.run(*words, "--no-chain", "-o", "bare").status == 0
@@ -453,7 +451,7 @@ def test_which_certificate_is_chosen_as_for_a_backup(
         *(("--password-file", "p"), ("--primary-password-file", "p")),
     ],
 )
-def test_what_is_about_a_private_key_does_not_go_with_a_certificate_alone(
+def test_key_options_do_not_go_with_a_certificate_alone(
     cli: Cli, store: Path, words: tuple[str, ...]
 ) -> None:
     result = cli.run("export", "--profile", store, "--certificate-only", "--json", *words)

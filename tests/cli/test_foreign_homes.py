@@ -97,7 +97,7 @@ def test_what_needs_a_copy_is_read_with_the_owners_rights_too(cli: Cli, homes: P
     assert names(cli.temporary) == []
 
 
-def test_a_restore_writes_with_the_owners_rights_and_through_no_link(cli: Cli, homes: Path) -> None:
+def test_a_restore_has_the_owners_rights_and_follows_no_link(cli: Cli, homes: Path) -> None:
     profile = profile_in(homes / "jane")
     victim = cli.folder / "of-root"
     victim.write_bytes(b"of root")

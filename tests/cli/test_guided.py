@@ -102,7 +102,7 @@ def nothing_was_written(cli: Cli) -> bool:
 # --- from the first question to the last
 
 
-def test_a_person_who_presses_enter_has_a_backup_in_the_documents(
+def test_pressing_enter_makes_a_backup_in_the_documents(
     home: MakeHome, unchanged: Unchanged
 ) -> None:
     cli = home("firefox-nopassword")
@@ -251,7 +251,7 @@ def test_a_warning_is_given_once_and_before_the_questions(home: MakeHome) -> Non
     ("stores", "status"),
     [((), 10), (("key-without-certificate",), 20), (("certificate-without-key",), 22)],
 )
-def test_where_there_is_nothing_to_back_up_the_findings_are_shown(
+def test_with_nothing_to_back_up_the_findings_are_shown(
     home: MakeHome, stores: tuple[str, ...], status: int
 ) -> None:
     talk = guide(home(*stores), answers=[])
@@ -313,7 +313,7 @@ def test_the_current_folder_can_be_chosen(home: MakeHome) -> None:
     assert names(cli.here) == [FILE]
 
 
-def test_the_documents_are_found_by_their_name_in_the_users_language(home: MakeHome) -> None:
+def test_the_documents_are_found_in_the_users_language(home: MakeHome) -> None:
     cli = home("ec-p256")
     documents(cli).rename(cli.home / "Dokumente")
     (cli.home / ".config").mkdir()
@@ -504,7 +504,7 @@ def test_it_can_get_another_name(home: MakeHome, typed: str, file: str) -> None:
     assert (documents(cli) / "taken.pfx").read_text() == "taken"
 
 
-def test_nothing_is_replaced_where_the_person_leaves_before_the_end(home: MakeHome) -> None:
+def test_nothing_is_replaced_if_the_person_leaves_early(home: MakeHome) -> None:
     cli = home("ec-p256")
     (documents(cli) / FILE).write_text("old")
     talk = guide(cli, answers=[PLACE, (EXISTS, "2\n"), NO_COPY, *PASSWORD, (GO_ON, "n\n")])
@@ -632,7 +632,7 @@ def test_a_copy_that_is_there_is_replaced_after_a_yes_only(home: MakeHome) -> No
 # --- passwords
 
 
-def test_the_primary_password_is_asked_before_the_one_of_the_backup(home: MakeHome) -> None:
+def test_the_primary_password_is_asked_before_the_backups(home: MakeHome) -> None:
     cli = home("nss387-password")
     talk = guide(
         cli,

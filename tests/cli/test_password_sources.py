@@ -101,7 +101,7 @@ def test_a_line_too_long_for_a_password_is_not_cut_in_silence(cli: Cli, store: P
 
 
 @pytest.mark.parametrize("given", ["missing", "."])
-def test_a_file_that_cannot_be_read_is_a_usage_error_with_the_option(
+def test_an_unreadable_file_is_a_usage_error_with_the_option(
     cli: Cli, profile: MakeProfile, given: str
 ) -> None:
     locked = profile("nss387-password")
@@ -170,7 +170,7 @@ def test_a_primary_password_in_other_scripts_comes_from_a_file(
     assert cli.export(folder, "--primary-password-file", primary).status == 0
 
 
-def test_a_file_for_a_store_without_primary_password_does_no_harm(cli: Cli, store: Path) -> None:
+def test_a_primary_password_that_is_not_needed_does_no_harm(cli: Cli, store: Path) -> None:
     primary = cli.file("primary", "whatever\n")
     assert cli.export(store, "--primary-password-file", primary).status == 0
 
@@ -266,9 +266,7 @@ def _without_reader(cli: Cli, *words: str | Path, stderr: str) -> int:
 
 
 @pytest.mark.parametrize("stderr", ["closed", "gone"])
-def test_a_generated_password_that_nobody_saw_replaces_no_backup(
-    cli: Cli, store: Path, stderr: str
-) -> None:
+def test_a_password_that_nobody_saw_replaces_no_backup(cli: Cli, store: Path, stderr: str) -> None:
     assert cli.export(store, "-o", "a.pfx").status == 0
     before = (cli.here / "a.pfx").read_bytes()
     words = ("repassword", "a.pfx", "--generate-password", "--force", *FAST)
@@ -286,9 +284,7 @@ def test_with_json_and_no_stdout_no_password_is_generated(cli: Cli, store: Path)
     assert (result.status, names(cli.here)) == (31, [])
 
 
-def test_a_warning_that_nobody_saw_does_not_hide_that_the_password_was_not_seen_either(
-    cli: Cli, profile: MakeProfile
-) -> None:
+def test_an_unseen_warning_hides_no_unseen_password(cli: Cli, profile: MakeProfile) -> None:
     words = ("export", "--profile", profile("expired"), "--generate-password", *FAST)
     assert _without_reader(cli, *words, stderr="gone") == 31
     assert names(cli.here) == []

@@ -124,7 +124,7 @@ def test_one_damaged_profile_is_a_row_in_errors(cli: Cli, profile: MakeProfile) 
     assert cli.run("profiles").status == 0
 
 
-def test_a_damaged_key_database_is_a_row_in_errors_or_a_missing_key(
+def test_a_damaged_key_database_is_an_error_or_a_missing_key(
     cli: Cli, profile: MakeProfile
 ) -> None:
     folder = profile("ec-p256")
@@ -205,7 +205,7 @@ def test_names_that_act_on_a_terminal_are_shown_escaped(cli: Cli) -> None:
     assert results[7].document["identities"][0]["common_name"] == EVIL
 
 
-def test_a_list_is_ordered_valid_first_and_the_last_to_end_first(cli: Cli) -> None:
+def test_a_list_has_the_valid_and_the_last_to_end_first(cli: Cli) -> None:
     builder = StoreBuilder(cli.folder / "store")
     spans = ((-90, -30), (-20, 100), (-90, -10), (-20, 900), (-20, 400))
     for number, days in enumerate(spans):
@@ -217,7 +217,7 @@ def test_a_list_is_ordered_valid_first_and_the_last_to_end_first(cli: Cli) -> No
     assert [one["status"] for one in found] == ["valid"] * 3 + ["expired"] * 2
 
 
-def test_list_shows_own_certificates_and_wipos_and_all_shows_others(cli: Cli) -> None:
+def test_list_shows_own_and_wipo_certificates_and_all_others(cli: Cli) -> None:
     builder = StoreBuilder(cli.folder / "store")
     other = name("Other CA")
     builder.add_certificate(issue(rsa_key(9), WIPO, ca=True))

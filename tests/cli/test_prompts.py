@@ -51,9 +51,7 @@ def test_letters_that_the_terminal_has_not_are_asked_again(cli: Cli, profile: Ma
     assert cli.verify(cli.here / "a.pfx")[0]["ok"]
 
 
-def test_a_password_that_a_program_in_c_would_cut_is_asked_for_again_and_not_for_ever(
-    cli: Cli, profile: MakeProfile
-) -> None:
+def test_a_password_with_a_nul_is_asked_again(cli: Cli, profile: MakeProfile) -> None:
     talk = cli.talk("export", "--profile", profile("ec-p256"), answers=[(NEW, "a\0b\n")] * 3)
     assert talk.status == 4
     assert talk.text.count(NO_TEXT) == 2
@@ -211,9 +209,7 @@ def test_a_primary_password_in_other_scripts_can_be_typed(
     assert talk.status == 0
 
 
-def test_after_three_wrong_primary_passwords_the_warning_is_not_to_reset_it(
-    cli: Cli, profile: MakeProfile
-) -> None:
+def test_after_three_wrong_ones_the_reset_is_warned_of(cli: Cli, profile: MakeProfile) -> None:
     talk = cli.talk(
         *("export", "--profile", profile("nss387-password")), answers=[(PRIMARY, f"{WRONG}\n")] * 3
     )
@@ -355,9 +351,7 @@ def test_without_a_terminal_verify_names_the_option(cli: Cli, profile: MakeProfi
     assert "`--password-file FILE`" in result.stderr
 
 
-def test_without_a_terminal_several_people_are_listed_with_fingerprints(
-    cli: Cli, profile: MakeProfile
-) -> None:
+def test_without_a_terminal_people_have_their_fingerprints(cli: Cli, profile: MakeProfile) -> None:
     folder = profile("two-people")
     result = cli.export(folder)
     assert result.status == 21

@@ -366,7 +366,7 @@ def test_nothing_is_asked_where_the_answer_could_not_help(cli: Cli, words: tuple
 
 @pytest.mark.parametrize("key", [CTRL_D, CTRL_C])
 @pytest.mark.parametrize("at", [OLD, NEW, AGAIN])
-def test_the_way_out_of_each_question_leaves_everything_as_it_was(
+def test_leaving_at_a_question_leaves_all_as_it_was(
     cli: Cli, snapshot_of: SnapshotOf, at: str, key: str
 ) -> None:
     before = snapshot_of(cli.here)

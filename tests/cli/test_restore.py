@@ -177,7 +177,7 @@ def target(cli: Cli, profile: MakeProfile, snapshot_of: SnapshotOf) -> Iterator[
     assert snapshot_of(folder) == before
 
 
-def test_while_an_application_uses_the_profile_it_is_refused_with_the_clicks(
+def test_a_profile_in_use_is_refused_with_the_clicks(
     cli: Cli, profile: MakeProfile, snapshot_of: SnapshotOf
 ) -> None:
     folder = listed(cli)(profile("nss387-nopassword"))

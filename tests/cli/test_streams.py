@@ -74,9 +74,7 @@ def test_profiles_prints_its_table_on_stdout(cli: Cli, profile: MakeProfile) -> 
     assert result.stderr == ""
 
 
-def test_verify_prints_its_findings_on_stdout_and_warnings_on_stderr(
-    cli: Cli, backup: Path
-) -> None:
+def test_verify_prints_findings_on_stdout_warnings_on_stderr(cli: Cli, backup: Path) -> None:
     result = cli.run("verify", "--password-file", cli.password_file(), backup)
     assert result.stdout.startswith(f"{backup}: ok\n")
     assert "AES-256" in result.stdout
@@ -245,7 +243,7 @@ def test_json_is_ascii_and_one_line_where_it_is_no_terminal(cli: Cli, profile: M
     assert result.stdout.count("\n") == 1
 
 
-def test_where_stdout_is_no_terminal_there_is_no_escape_sequence(
+def test_without_a_terminal_there_is_no_escape_sequence(
     cli: Cli, profile: MakeProfile, backup: Path
 ) -> None:
     folder = profile("two-people")

@@ -67,9 +67,7 @@ def test_wrong_usage_is_answered_with_what_is_right(
     assert "Value error" not in result.stderr
 
 
-def test_an_application_without_profiles_is_answered_with_those_there_are(
-    cli: Cli, profile: MakeProfile
-) -> None:
+def test_an_app_without_profiles_is_told_which_there_are(cli: Cli, profile: MakeProfile) -> None:
     root = cli.home / ".mozilla" / "firefox"
     root.mkdir(parents=True)
     profile("ec-p256").rename(root / "abc")

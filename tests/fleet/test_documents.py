@@ -40,7 +40,7 @@ def document(folder: Path, contents: object) -> Path:
     return path
 
 
-def test_an_item_is_the_host_s_and_its_file_is_in_the_host_s_folder(tmp_path: Path) -> None:
+def test_an_item_is_its_hosts_and_so_is_its_file(tmp_path: Path) -> None:
     found = read_document(document(tmp_path, DOCUMENT), "ada")
     assert (found.roots, found.notes) == (("/home",), ("a note",))
     (item,) = found.items
@@ -141,7 +141,7 @@ def nonsense(value: object) -> Iterator[str]:
         yield from (f"[{part}]" for one in value for part in nonsense(one))
 
 
-def test_whatever_a_host_says_the_report_of_all_hosts_can_be_written(tmp_path: Path) -> None:
+def test_whatever_a_host_says_the_report_can_be_written(tmp_path: Path) -> None:
     error = {"status": 11, "code": "x", "message": "y", "hint": None}
     item = {**ITEM, "identity": IDENTITY, "error": error}
     items: list[BatchItem] = []

@@ -156,7 +156,7 @@ def test_another_version_of_python_is_named(
     assert list(work.iterdir()) == []
 
 
-def test_what_earlier_runs_left_is_removed_a_day_later_and_nothing_else(
+def test_only_what_earlier_runs_left_is_removed_a_day_later(
     here: Callable[[Path], Path], archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = here(archive)

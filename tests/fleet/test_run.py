@@ -120,7 +120,7 @@ def test_the_role_is_told_nothing_that_nobody_said(hosts: Hosts) -> None:
         ),
     ],
 )
-def test_what_is_said_takes_the_place_of_what_the_inventory_says(
+def test_options_take_the_place_of_the_inventorys_values(
     hosts: Hosts, tmp_path: Path, words: tuple[str, ...], expected: dict[str, object]
 ) -> None:
     (tmp_path / "p").write_text("Correct-Horse-Battery-Staple-47\n")

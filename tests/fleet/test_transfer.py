@@ -149,7 +149,7 @@ def test_what_is_there_already_is_not_touched(
     assert (snapshot_of(tmp_path / "home"), snapshot_of(tmp_path / "home" / "jane")) == before
 
 
-def test_a_new_report_or_state_is_no_change_and_a_renewed_backup_is(tmp_path: Path) -> None:
+def test_only_a_renewed_backup_is_a_change_not_a_report(tmp_path: Path) -> None:
     home = fill(tmp_path / "home", CONTENTS)
     quiet = {
         "report.json": json.dumps({**EMPTY, "notes": ["new"]}).encode(),
@@ -286,7 +286,7 @@ def test_half_an_archive_leaves_everything_as_it_was(tmp_path: Path, cut: int) -
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_an_archive_that_is_damaged_anywhere_is_refused_in_words(tmp_path: Path, seed: int) -> None:
+def test_an_archive_damaged_anywhere_is_refused_in_words(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - no secret: the same bytes every time
     method = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)[seed]
     archive = tmp_path / "after.zip"

@@ -262,7 +262,7 @@ def _certificate(wanted: str) -> bytes:
 # --- links
 
 
-def test_a_certificate_and_key_that_nss_does_not_join_are_joined(
+def test_certificate_and_key_that_nss_does_not_join_are_joined(
     engine: EngineName, tmp_path: Path
 ) -> None:
     """CKA_ID is empty on certificates that were migrated from cert8.db without their key."""

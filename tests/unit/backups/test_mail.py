@@ -285,7 +285,7 @@ def test_a_file_is_replaced_only_where_that_is_allowed(tmp_path: Path) -> None:
     assert (tmp_path / "a.eml").read_bytes() != b"theirs"
 
 
-def test_a_default_name_that_is_taken_is_found_out_before_it_is_written(tmp_path: Path) -> None:
+def test_a_taken_default_name_is_found_before_writing(tmp_path: Path) -> None:
     of = identity()
     draft = MailDraft.of(MailOptions(f"{tmp_path}/"))
     draft.path(of).write_bytes(b"theirs")

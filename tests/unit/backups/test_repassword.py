@@ -216,7 +216,7 @@ def test_an_expired_certificate_is_said(tmp_path: Path) -> None:
 # --- links
 
 
-def test_in_place_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
+def test_in_place_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "usb").mkdir()
     target = written(tmp_path / "usb")
     (tmp_path / "middle").symlink_to("usb/old.p12")
@@ -293,7 +293,7 @@ def test_nothing_is_asked_where_the_answer_could_not_help(
     assert snapshot_of(tmp_path) == before
 
 
-def test_the_default_name_taken_is_found_out_before_the_new_password(tmp_path: Path) -> None:
+def test_a_taken_default_name_is_found_before_the_password(tmp_path: Path) -> None:
     path = written(tmp_path)
     options = RepasswordOptions(output=str(tmp_path))
     Asked().run(path, options)

@@ -370,7 +370,7 @@ def test_what_protects_too_little_is_warned_of(
     assert found.warnings == expected
 
 
-def test_a_mac_that_is_not_computed_here_is_checked_all_the_same(written: Written) -> None:
+def test_a_mac_that_is_not_computed_here_is_checked_too(written: Written) -> None:
     pem = OWN_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     own = x509.load_der_x509_certificate(written.identity.certificate.der)
     words = ["openssl", "pkcs12", "-export", "-passout", "pass:pw", "-macalg", "md5"]

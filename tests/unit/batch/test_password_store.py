@@ -160,7 +160,7 @@ def test_all_of_several_that_signed_themselves_are_recipients(tmp_path: Path) ->
     assert recipients_in([path]) == (tuple(people), ())
 
 
-def test_a_ca_beside_somebody_that_it_did_not_certify_is_told_of(tmp_path: Path) -> None:
+def test_a_ca_beside_somebody_elses_certificate_is_told_of(tmp_path: Path) -> None:
     own, other = issue(rsa_key(0), "IT"), issue(rsa_key(1), "Root", ca=True)
     path = tmp_path / "it.pem"
     path.write_bytes(pem(own) + pem(other))

@@ -33,7 +33,7 @@ def test_a_column_is_a_month_and_a_year_at_least() -> None:
     assert ".months>:nth-child(4)>.later{height:75.00%}" in drawn.rules
 
 
-def test_what_ends_long_before_or_after_has_a_column_at_the_side() -> None:
+def test_what_ends_long_before_or_after_has_its_own_column() -> None:
     ends = {
         (month(1999, 1), "past"): 1,
         (month(2025, 10), "past"): 2,

@@ -137,7 +137,7 @@ def test_other_peoples_certificates_are_no_finding_unless_named(tmp_path: Path) 
     assert named.status == 22
 
 
-def test_a_key_in_another_profile_is_named_and_a_backup_is_possible(tmp_path: Path) -> None:
+def test_a_key_in_another_profile_makes_a_backup_possible(tmp_path: Path) -> None:
     here = certificates_only(tmp_path / "here", der(rsa_key()))
     there = keys_only(tmp_path / "there", rsa_key())
     report = look(here, there)
@@ -214,7 +214,7 @@ def test_a_lone_key_is_of_a_refresh_or_of_an_unfinished_request(
     )
 
 
-def test_lone_keys_are_counted_and_those_with_a_certificate_are_not(tmp_path: Path) -> None:
+def test_only_keys_without_a_certificate_are_counted(tmp_path: Path) -> None:
     builder = StoreBuilder(tmp_path / "p")
     builder.add_identity(rsa_key(), der(rsa_key()))
     builder.add_key(ec_key(1))
@@ -364,7 +364,7 @@ def test_a_key_with_values_of_another_is_found_by_reading_it(tmp_path: Path) -> 
 # --- the primary password
 
 
-def test_a_primary_password_is_a_note_and_its_reset_is_warned_of(profile: MakeProfile) -> None:
+def test_of_a_primary_password_the_reset_is_warned_of(profile: MakeProfile) -> None:
     report = look(profile("firefox-password"))
     assert codes(report) == {*PAIR, "primary-password"}
     found = finding(report, "primary-password")
@@ -470,7 +470,7 @@ def test_certificates_of_the_system_that_a_browser_shows(
         assert found.message.startswith("The program" if application == "NSS" else application)
 
 
-def test_where_else_a_certificate_may_be_is_said_where_none_was_found(tmp_path: Path) -> None:
+def test_where_none_was_found_it_is_said_where_one_may_be(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     places: dict[Platform, str] = {"win32": "certmgr.msc", "darwin": "Keychain", "linux": "Chrome"}
     for platform, place in places.items():
@@ -500,7 +500,7 @@ def test_old_databases_are_read_and_that_they_are_old_is_said(
     assert codes(look(folder)) >= {"keys-only", "key-without-certificate"}
 
 
-def test_old_databases_of_an_unknown_version_have_a_hint_how_to_convert_them(
+def test_unknown_old_databases_have_a_hint_to_convert_them(
     profile: MakeProfile,
 ) -> None:
     folder = profile("legacy-nopassword")

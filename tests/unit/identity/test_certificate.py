@@ -166,7 +166,7 @@ def test_a_country_that_is_none_is_no_matter_and_no_warning(country: str) -> Non
     assert from_der(der).issuer_name == "CA"
 
 
-def test_extensions_that_can_not_be_read_cost_only_what_they_say() -> None:
+def test_unreadable_extensions_cost_only_what_they_say() -> None:
     san = x509.SubjectAlternativeName([x509.RFC822Name("jane@example.com")])
     der = issue(KEY, "Jane", "CA", CA_KEY, ca=None, extensions=[san])
     assert from_der(der).email == "jane@example.com"

@@ -473,7 +473,7 @@ def ending(after: timedelta, begun: timedelta = timedelta(days=-30)) -> Identity
         (datetime.max.replace(tzinfo=UTC) - NOW, 365 * 7000, False),
     ],
 )
-def test_ending_are_those_valid_now_that_end_within_so_many_days(
+def test_ending_are_the_valid_ones_that_end_within_the_days(
     after: timedelta, days: int, *, shown: bool
 ) -> None:
     one = ending(after)

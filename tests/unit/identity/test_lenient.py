@@ -88,7 +88,7 @@ def test_a_time_that_is_none_is_said_and_no_reason_to_refuse() -> None:
         assert any("ends can't be read" in departure for departure in found.departures)
 
 
-def test_a_signature_algorithm_that_is_unreadable_is_not_checked() -> None:
+def test_an_unreadable_signature_algorithm_is_not_checked() -> None:
     pss = seq(tlv(6, bytes.fromhex("2a864886f70d01010a")), seq(tlv(0xA0, integer(5))))
     found = from_der(Parts(algorithm=pss).sign())
     assert "its signature algorithm can't be read" in found.departures

@@ -158,7 +158,7 @@ def test_a_length_is_as_short_as_it_can_be(size: int, head: str) -> None:
     assert ber.encode(b"\x04", bytes(size)) == bytes.fromhex(head) + bytes(size)
 
 
-def test_the_end_of_contents_is_looked_for_within_the_value_around_it() -> None:
+def test_the_end_of_contents_is_looked_for_within_its_value() -> None:
     # The zeros behind the inner value are not its own: it has no end.
     with pytest.raises(DamagedBackupError):
         ber.normalise(b"\x30\x06" + b"\x30\x80\x05\0\x05\0" + b"\0\0")

@@ -55,7 +55,7 @@ def test_salt_and_rounds_are_shared_and_never_the_iv(case: Case) -> None:
     assert third.kdf.salt != one.kdf.salt
 
 
-def test_the_older_scheme_shares_nothing_as_its_iv_is_of_the_salt(case: Case) -> None:
+def test_the_older_scheme_shares_nothing(case: Case) -> None:
     one, other = encryptions(encoded(case, COMPATIBLE))
     assert isinstance(one, Pbes1)
     assert isinstance(other, Pbes1)

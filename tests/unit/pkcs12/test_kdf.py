@@ -129,7 +129,7 @@ def test_encodings() -> None:
         pickle.dumps(encoded)
 
 
-def test_half_a_character_is_a_usage_error_that_does_not_quote_it() -> None:
+def test_half_a_character_is_an_error_that_does_not_quote_it() -> None:
     with pytest.raises(UsageError) as caught:
         kdf.encoded(Secret("geheim\ud83d"))
     assert "geheim" not in str(caught.value)

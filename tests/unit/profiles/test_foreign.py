@@ -82,7 +82,7 @@ def test_the_variables_of_this_process_do_not_count(
         ("win32", "AppData/Roaming/Mozilla/Firefox", r"\\server\homes$\anna\vault\ab"),
     ],
 )
-def test_an_absolute_path_of_a_list_is_looked_for_below_the_home(
+def test_an_absolute_path_is_looked_for_below_the_home(
     tmp_path: Path, platform: Platform, root: str, path: str
 ) -> None:
     machine = Machine(tmp_path / "home", platform)
@@ -93,7 +93,7 @@ def test_an_absolute_path_of_a_list_is_looked_for_below_the_home(
     assert (profile.path, profile.name, profile.default) == (folder, "work", True)
 
 
-def test_a_windows_path_in_an_old_code_page_is_looked_for_on_any_system(tmp_path: Path) -> None:
+def test_a_windows_path_in_a_code_page_is_found_anywhere(tmp_path: Path) -> None:
     if sys.platform == "win32":
         pytest.skip("Windows has a code page of its own")
     machine = Machine(tmp_path / "home", "win32")
@@ -265,7 +265,7 @@ def test_nothing_outside_is_opened_or_listed(machine: Machine, outside: Path) ->
     ] == []
 
 
-def test_a_desktop_of_another_machine_is_looked_for_below_the_home(machine: Machine) -> None:
+def test_another_machines_desktop_is_looked_for_in_the_home(machine: Machine) -> None:
     folder = machine.profile("ab12.old", root=machine.home / "Bureau/Anciennes données de Firefox")
     (machine.home / ".config").mkdir()
     (machine.home / ".config/user-dirs.dirs").write_text('XDG_DESKTOP_DIR="/home/anna/Bureau"\n')
@@ -309,7 +309,7 @@ def test_no_list_leads_out(
     assert machine.root / "ab12.mine" in found(machine.home, platform)
 
 
-def test_thousands_of_profiles_and_of_links_out_of_the_home_are_told_apart_soon(
+def test_thousands_of_profiles_and_links_are_told_apart(
     tmp_path: Path,
 ) -> None:
     root = tmp_path / "home" / ".mozilla" / "firefox"

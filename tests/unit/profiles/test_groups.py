@@ -79,7 +79,7 @@ def members(machine: Machine) -> list[tuple[str, str]]:
     return [(os.path.relpath(one.path, machine.root), one.name) for one in found]
 
 
-def test_members_have_folders_below_the_root_and_the_names_the_user_sees(machine: Machine) -> None:
+def test_members_have_the_folders_and_names_the_user_sees(machine: Machine) -> None:
     group(machine, ("Profiles/x1.default-release", "Original profile"), ("y2.Anna B.", "Änna 日本"))
     assert read_group_members(machine.root, machine.system()) == (
         ListedProfile(machine.root / "Profiles" / "x1.default-release", "Original profile"),
@@ -87,7 +87,7 @@ def test_members_have_folders_below_the_root_and_the_names_the_user_sees(machine
     )
 
 
-def test_rows_that_are_only_in_the_wal_are_read_and_nothing_is_changed(
+def test_rows_only_in_the_wal_are_read_and_nothing_changed(
     machine: Machine, unchanged: Unchanged
 ) -> None:
     with open_group(machine, [("a", "A"), ("b", "B")]) as connection:
@@ -100,7 +100,7 @@ def test_rows_that_are_only_in_the_wal_are_read_and_nothing_is_changed(
     assert members(machine) == [("a", "C"), ("b", "B")]
 
 
-def test_what_a_crash_left_is_read_and_nothing_is_created_beside_it(
+def test_what_a_crash_left_is_read_and_nothing_created(
     machine: Machine, unchanged: Unchanged
 ) -> None:
     with open_group(machine, [("a", "A")]):
@@ -307,7 +307,7 @@ def _dangling(path: Path) -> None:
         *(_fifo, _fifo_wal, _folder, _circle, _dangling),
     ],
 )
-def test_a_database_that_cannot_be_read_takes_none_of_the_others_along(
+def test_an_unreadable_database_takes_no_other_along(
     machine: Machine, unchanged: Unchanged, damage: Callable[[Path], None]
 ) -> None:
     damage(group(machine, ("x", "X"), name="0"))
@@ -347,7 +347,7 @@ def test_groups_of_others_are_none(public_machine: Machine) -> None:
         assert read_group_members(public_machine.root, public_machine.system()) == ()
 
 
-def test_a_root_without_groups_has_no_members_and_loads_no_sqlite(machine: Machine) -> None:
+def test_a_root_without_groups_loads_no_sqlite(machine: Machine) -> None:
     machine.profile("a")
     (machine.root / GROUPS_FOLDER / "avatars").mkdir(parents=True)
     code = (
@@ -421,7 +421,7 @@ def test_a_path_leads_from_the_root_as_in_firefox(
     assert (None if found is None else str(found)) == folder
 
 
-def test_a_root_on_a_share_has_members_on_the_share_and_on_drives() -> None:
+def test_a_root_on_a_share_has_members_there_and_on_drives() -> None:
     root = PureWindowsPath(r"\\server\share\anna\Firefox")
     # There are four names and an empty one above the drive, for Firefox.
     for value, folder in (
@@ -438,7 +438,7 @@ def test_windows_paths_are_taken_from_the_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links are made by administrators there")
-def test_climbing_takes_the_name_away_and_not_the_target_of_a_link(machine: Machine) -> None:
+def test_climbing_takes_the_name_away_not_a_links_target(machine: Machine) -> None:
     # Firefox computed the path from the names too.
     elsewhere = machine.home / "elsewhere" / "firefox"
     elsewhere.mkdir(parents=True)

@@ -74,7 +74,7 @@ def test_a_path_keeps_the_bytes_of_the_list() -> None:
     assert os.fsencode(found) == b"/home/j\xfcrg"
 
 
-def test_every_profile_section_with_a_path_counts_whatever_its_number(machine: Machine) -> None:
+def test_every_section_with_a_path_counts_whatever_its_number(machine: Machine) -> None:
     machine.write(
         "[Profile0]\nName=a\nIsRelative=1\nPath=a\n"
         "[Profile1]\nName=none\nIsRelative=1\n"
@@ -101,7 +101,7 @@ def test_each_installs_default_is_an_entry(machine: Machine) -> None:
     )
 
 
-def test_the_list_of_installs_counts_where_the_list_of_profiles_has_none(machine: Machine) -> None:
+def test_installs_ini_counts_where_profiles_ini_has_none(machine: Machine) -> None:
     machine.write("[4F96D1932A9F858E]\nDefault=old\n", "installs.ini")
     machine.write("[Profile0]\nIsRelative=1\nPath=a\n")
     assert read_lists(machine.root, machine.system()) == (
@@ -110,7 +110,7 @@ def test_the_list_of_installs_counts_where_the_list_of_profiles_has_none(machine
     )
 
 
-def test_the_list_of_installs_is_ignored_beside_install_sections(machine: Machine) -> None:
+def test_installs_ini_is_ignored_beside_install_sections(machine: Machine) -> None:
     machine.write("[4F96D1932A9F858E]\nDefault=old\n", "installs.ini")
     machine.write("[Install4F96D1932A9F858E]\nDefault=new\n")
     assert read_lists(machine.root, machine.system()) == (

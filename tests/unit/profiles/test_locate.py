@@ -221,7 +221,7 @@ def test_of_several_unmarked_profiles_none_is_the_default(machine: Machine) -> N
 
 
 @unix
-def test_the_order_is_in_use_then_last_started_then_default_then_name(machine: Machine) -> None:
+def test_the_order_is_in_use_last_started_default_name(machine: Machine) -> None:
     machine.profile("old", started=1_500_000_000)
     machine.profile("new", started=1_600_000_000)
     for name in ("z-install", "y-marked", "x-listed", "b", "c"):
@@ -257,7 +257,7 @@ FOUR_ROOTS = (
 )
 
 
-def test_of_copies_in_several_roots_the_one_last_used_comes_first(machine: Machine) -> None:
+def test_of_copies_in_several_roots_the_last_used_is_first(machine: Machine) -> None:
     """As the first start of the snap leaves it, which copies the folder and then goes its way."""
     key = ec_key()
     builder = StoreBuilder(machine.home / FOUR_ROOTS[0] / "ab12.default")
@@ -309,7 +309,7 @@ def test_links_to_a_profile_are_the_same_profile(machine: Machine) -> None:
 
 
 @unix
-def test_a_link_in_a_root_is_shown_by_its_target_where_both_are_there(machine: Machine) -> None:
+def test_a_link_is_shown_by_its_target_where_both_are_there(machine: Machine) -> None:
     folder = machine.profile("real")
     (machine.root / "a-link").symlink_to("real")
     assert [profile.path for profile in find_profiles(machine.system())] == [folder]
@@ -338,7 +338,7 @@ Default=ab12.default-release
 """
 
 
-def test_the_members_of_a_group_are_found_by_the_names_it_has_for_them(machine: Machine) -> None:
+def test_members_of_a_group_are_found_by_its_names_for_them(machine: Machine) -> None:
     first = machine.profile("ab12.default-release")
     second = machine.profile("OSrQASa5.Profile 1", started=1_700_000_000)
     group(machine.root, Mine=first.name, Firm=second.name, Gone="zz99.gone")
@@ -378,7 +378,7 @@ def test_a_member_without_a_name_keeps_the_lists(machine: Machine) -> None:
     assert names(find_profiles(machine.system())) == ["old-name"]
 
 
-def test_a_groups_members_are_not_what_makes_a_listed_profile_the_only_one(
+def test_members_of_a_group_do_not_hide_a_lone_default(
     machine: Machine,
 ) -> None:
     for name in ("a", "b"):
@@ -402,7 +402,7 @@ def test_a_broken_group_does_not_hide_the_folders(machine: Machine, content: byt
     assert [(one.path, one.name) for one in find_profiles(machine.system())] == [(folder, "ab")]
 
 
-def test_after_a_refresh_the_new_profile_and_what_it_left_are_found(machine: Machine) -> None:
+def test_after_a_refresh_both_profiles_are_found(machine: Machine) -> None:
     new = machine.profile("cd34.default-1", "key4.db", "prefs.js")
     old = machine.profile("ab12.default", root=machine.home / "Desktop/Old Firefox Data")
     machine.write("[Profile0]\nName=default-1\nIsRelative=1\nPath=cd34.default-1\n")
@@ -413,7 +413,7 @@ def test_after_a_refresh_the_new_profile_and_what_it_left_are_found(machine: Mac
 
 
 @unix
-def test_in_use_or_not_is_unknown_of_a_profile_that_another_machine_may_have_open(
+def test_use_by_another_machine_can_not_be_told(
     machine: Machine,
 ) -> None:
     unknown = machine.profile("a-unknown")
@@ -464,7 +464,7 @@ def test_a_root_that_may_not_be_read_does_not_hide_the_others(public_machine: Ma
         assert names(find_profiles(public_machine.system())) == ["seen"]
 
 
-def test_a_profile_that_may_not_be_read_is_there_without_a_store(public_machine: Machine) -> None:
+def test_an_unreadable_profile_is_there_without_a_store(public_machine: Machine) -> None:
     folder = public_machine.profile("ab", started=1_600_000_000)
     public_machine.write("[Profile0]\nName=shut\nIsRelative=1\nPath=ab\n")
     with closed(folder):

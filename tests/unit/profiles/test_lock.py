@@ -48,7 +48,7 @@ def ended() -> int:
 
 
 @unix
-def test_a_profile_whose_lock_a_process_holds_is_in_use_until_it_ends(tmp_path: Path) -> None:
+def test_a_locked_profile_is_in_use_until_the_process_ends(tmp_path: Path) -> None:
     with held(tmp_path / ".parentlock"):
         assert is_in_use(tmp_path) is True
         assert is_in_use(tmp_path) is True  # asking has not taken the lock away
@@ -95,7 +95,7 @@ def test_a_folder_without_lock_files_is_not_in_use(tmp_path: Path) -> None:
     assert is_in_use(tmp_path / "missing") is False
 
 
-def test_where_only_another_system_left_its_lock_file_nothing_can_be_told(tmp_path: Path) -> None:
+def test_another_systems_lock_file_tells_nothing(tmp_path: Path) -> None:
     (tmp_path / (".parentlock" if sys.platform == "win32" else "parent.lock")).touch()
     assert is_in_use(tmp_path) is None
 
@@ -116,9 +116,7 @@ def test_a_link_of_a_crashed_process_means_nothing(
 
 @unix
 @LOOPBACK
-def test_a_link_that_speaks_of_a_lock_is_not_believed_without_it(
-    tmp_path: Path, address: str
-) -> None:
+def test_a_link_that_speaks_of_a_lock_needs_the_lock(tmp_path: Path, address: str) -> None:
     # A pid is used again; here it is that of this process.
     (tmp_path / ".parentlock").touch()
     (tmp_path / "lock").symlink_to(f"{address}:+{os.getpid()}")
@@ -127,7 +125,7 @@ def test_a_link_that_speaks_of_a_lock_is_not_believed_without_it(
 
 @unix
 @LOOPBACK
-def test_a_link_that_speaks_of_a_lock_counts_where_that_can_not_be_seen(
+def test_a_link_counts_where_its_lock_can_not_be_seen(
     tmp_path: Path, address: str, ended: int
 ) -> None:
     # Somebody has deleted the lock file, which does not stop the application.
@@ -149,7 +147,7 @@ def test_where_locks_are_impossible_a_link_is_the_lock(
 
 
 @unix
-def test_a_link_that_speaks_of_no_other_lock_counts_beside_a_lock_file(tmp_path: Path) -> None:
+def test_a_link_of_no_other_lock_counts_beside_a_lock_file(tmp_path: Path) -> None:
     (tmp_path / ".parentlock").touch()
     (tmp_path / "lock").symlink_to(f"127.0.0.1:{os.getpid()}")
     assert is_in_use(tmp_path) is True
@@ -204,7 +202,7 @@ def test_a_lock_file_that_may_not_be_read_tells_nothing(what: str) -> None:
 
 @unix
 @pytest.mark.parametrize(("pid", "answer"), [("own", True), ("ended", None)])
-def test_beside_a_lock_file_that_may_not_be_read_a_running_owner_counts(
+def test_beside_an_unreadable_lock_a_running_owner_counts(
     ended: int, pid: str, answer: bool | None
 ) -> None:
     with tempfile.TemporaryDirectory() as name:

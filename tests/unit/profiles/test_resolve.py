@@ -105,9 +105,7 @@ def test_an_unknown_folder_with_databases_is_a_profile(machine: Machine, tmp_pat
     )
 
 
-def test_an_unknown_folder_below_a_root_belongs_to_its_application(
-    machine: Machine, work: Profile
-) -> None:
+def test_an_unknown_folder_in_a_root_is_its_applications(machine: Machine, work: Profile) -> None:
     folder = machine.profile("backup", root=work.path)
     (profile,) = resolve_profile(str(folder), machine.system())
     assert (profile.path, profile.application) == (folder, "Firefox")
@@ -134,7 +132,7 @@ def test_a_root_means_all_its_profiles(machine: Machine, work: Profile, file: st
     ],
 )
 @pytest.mark.parametrize("file", ["", "/cert9.db", "/.."])
-def test_a_path_means_the_profile_of_the_application_that_owns_it(
+def test_a_path_means_the_profile_of_its_application(
     machine: Machine, below: str, application: str, file: str
 ) -> None:
     folder = machine.profile(machine.home / below)
@@ -160,7 +158,7 @@ def test_where_roots_nest_the_inner_ones_application_counts(
 
 
 @pytest.mark.parametrize("text", ["Kanzlei Müller", "work", "ab12.default"])
-def test_the_name_in_a_group_and_the_one_in_the_list_both_mean_the_profile(
+def test_the_names_in_group_and_list_both_mean_the_profile(
     machine: Machine, work: Profile, text: str
 ) -> None:
     (machine.root / "Profile Groups").mkdir()
@@ -302,7 +300,7 @@ Path=efgh.home
 """
 
 
-def test_without_a_name_it_is_the_default_even_without_databases(machine: Machine) -> None:
+def test_without_a_name_it_is_the_default_even_if_empty(machine: Machine) -> None:
     machine.write(LIST)
     folder = machine.empty_profile("abcd.work")
     machine.profile("efgh.home")

@@ -234,7 +234,7 @@ def test_a_folder_that_the_table_knows_keeps_its_application(machine: Machine) -
     ]
 
 
-def test_what_a_bare_place_holds_beside_the_databases_is_no_profile(machine: Machine) -> None:
+def test_what_lies_beside_bare_databases_is_no_profile(machine: Machine) -> None:
     machine.profile(machine.home / ".pki/nssdb", "pkcs11.txt")
     machine.profile(machine.home / ".pki/nssdb/backup")
     assert find_profiles(machine.system()) == ()

@@ -168,7 +168,7 @@ def test_a_smart_cards_module_is_found(tmp_path: Path, text: str) -> None:
     assert modules_of(tmp_path, text) == (OPENSC_MODULE,)
 
 
-def test_line_ends_of_windows_and_letter_case_of_keys_make_no_difference(tmp_path: Path) -> None:
+def test_line_ends_and_letter_case_make_no_difference(tmp_path: Path) -> None:
     text = (INTERNAL + OPENSC).replace("library=", "Library=").replace("NSS=", "nss=")
     assert modules_of(tmp_path, text.replace("\n", "\r\n")) == (OPENSC_MODULE,)
 

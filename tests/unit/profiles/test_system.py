@@ -178,7 +178,7 @@ def test_the_longest_end_of_a_path_counts(home: Path) -> None:
     assert brought == home / "a/b/x"
 
 
-def test_a_path_into_the_home_is_taken_as_it_stands_or_not_at_all(home: Path) -> None:
+def test_a_path_into_the_home_is_taken_as_it_is_or_not(home: Path) -> None:
     (home / "gone").mkdir()
     (home / "there").mkdir()
     system = System.of_home(home)

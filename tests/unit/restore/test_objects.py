@@ -76,7 +76,7 @@ def test_a_key_is_encrypted_and_signed_as_the_store_has_it(
     assert len(salts) == len(secret)
 
 
-def test_the_numbers_of_an_rsa_key_lie_in_clear_under_signatures_of_their_object() -> None:
+def test_the_public_numbers_of_an_rsa_key_are_signed() -> None:
     made = made_of(rsa_key())
     for each, kind in zip(made.objects, ("cert", "key"), strict=True):
         for column in ("a120", "a122"):
@@ -100,7 +100,7 @@ def test_names_are_those_that_nss_has_written(case: str) -> None:
 
 
 @given(st.integers(0, 2**159 - 1), st.text(max_size=200).filter(str.strip))
-def test_serial_numbers_and_names_of_any_length_are_cut_out_right(serial: int, text: str) -> None:
+def test_serial_numbers_and_names_are_cut_out_right(serial: int, text: str) -> None:
     subject = name(text.encode("utf-8", "replace").decode()[:64] or "x")
     der = issue(ec_key(), subject, serial=serial or 1)
     parsed = x509.load_der_x509_certificate(der)
@@ -270,7 +270,7 @@ def test_trust_is_said_as_nss_has_it_and_signed() -> None:
         (TRUST, ("a62c", "a62f"), b"\0\0\0\2"),
     ],
 )
-def test_a_trust_object_that_is_there_is_changed_and_signed_anew(
+def test_a_trust_object_is_changed_and_signed_anew(
     kind: bytes, columns: tuple[str, str], trusted: bytes
 ) -> None:
     maker = Maker(KEY, 1, count(1))

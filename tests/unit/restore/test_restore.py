@@ -272,9 +272,7 @@ def test_what_is_no_root_is_not_trusted(tmp_path: Path) -> None:
     assert kinds == {b"\0\0\0\1", b"\0\0\0\2"}
 
 
-def test_a_second_certificate_on_a_key_that_is_there_adds_no_second_key(
-    files: Path, tmp_path: Path
-) -> None:
+def test_a_second_certificate_on_a_key_adds_no_second_key(files: Path, tmp_path: Path) -> None:
     folder = tmp_path / "profile"
     folder.mkdir()
     User().restore(files / "jane.pfx", folder)
@@ -325,7 +323,7 @@ def test_databases_that_are_links_are_written_where_they_lie(
 
 
 @pytest.mark.skipif(not is_root(), reason="only an administrator gives files away")
-def test_what_an_administrator_restores_belongs_to_the_owner_of_the_profile(
+def test_what_root_restores_belongs_to_the_profiles_owner(
     files: Path, profile: MakeProfile, tmp_path: Path
 ) -> None:
     fresh = tmp_path / "fresh"
@@ -378,9 +376,7 @@ def test_a_name_of_somebody_else_gets_a_number_and_that_is_said(
     assert read_back(builder.folder)[sha256(CA)] == ("CA #2", False)
 
 
-def test_a_root_that_becomes_trusted_is_named_by_its_fingerprint(
-    files: Path, tmp_path: Path
-) -> None:
+def test_a_trusted_root_is_named_by_its_fingerprint(files: Path, tmp_path: Path) -> None:
     user = User()
     folder = tmp_path / "profile"
     folder.mkdir()
@@ -502,7 +498,7 @@ def test_an_application_that_starts_meanwhile_is_noticed(
 
 
 @pytest.mark.parametrize("file", ["key4.db", "cert9.db"])
-def test_a_database_that_another_program_writes_to_is_left_to_it(
+def test_a_database_that_is_written_to_is_left_alone(
     files: Path, target: Path, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "_BUSY_SECONDS", 0.1)
@@ -549,7 +545,7 @@ def test_without_the_primary_password_nothing_is_done(
         User(primary).restore(files / "jane.pfx", target)
 
 
-def test_a_file_that_is_no_backup_is_refused_before_the_profile_is_asked_for(
+def test_what_is_no_backup_is_refused_before_the_profile(
     files: Path, target: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "no-key.pfx").write_bytes(pfx_of([], [JANES], GIVEN))
@@ -595,7 +591,7 @@ def test_a_key_that_firefox_can_not_use_is_refused(
         User().restore(file, folder)
 
 
-def test_a_store_that_never_had_a_password_record_is_not_made_up(
+def test_a_store_without_a_password_record_is_not_made_up(
     files: Path, tmp_path: Path, unchanged: Unchanged
 ) -> None:
     builder = StoreBuilder(tmp_path / "profile")
@@ -606,7 +602,7 @@ def test_a_store_that_never_had_a_password_record_is_not_made_up(
         User().restore(files / "jane.pfx", folder)
 
 
-def test_a_damaged_copy_of_the_key_that_is_there_is_not_taken_for_it(
+def test_a_damaged_copy_of_the_key_is_not_taken_for_it(
     files: Path, tmp_path: Path, unchanged: Unchanged
 ) -> None:
     builder = StoreBuilder(tmp_path / "profile")
@@ -617,7 +613,7 @@ def test_a_damaged_copy_of_the_key_that_is_there_is_not_taken_for_it(
         User().restore(files / "jane.pfx", folder)
 
 
-def test_an_engine_that_is_not_here_is_said_before_a_password_is_asked_for(
+def test_a_missing_engine_is_said_before_a_password_is_asked(
     files: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
@@ -663,7 +659,7 @@ def _key_database_gone(folder: Path) -> Callable[[], None]:
 @pytest.mark.parametrize(
     "change", [_certificate_added, _key_added, _password_changed, _key_database_gone]
 )
-def test_what_another_program_changes_meanwhile_ends_it_and_stays(
+def test_what_another_program_changes_stays_and_ends_it(
     files: Path, profile: MakeProfile, change: Callable[[Path], Callable[[], None]]
 ) -> None:
     folder = profile("nss387-nopassword")
@@ -679,7 +675,7 @@ def test_what_another_program_changes_meanwhile_ends_it_and_stays(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == state
 
 
-def test_databases_that_another_program_makes_meanwhile_are_its_own(
+def test_databases_made_meanwhile_are_the_other_programs(
     files: Path, profile: MakeProfile, tmp_path: Path
 ) -> None:
     source = profile("firefox-nopassword")
@@ -724,7 +720,7 @@ def test_what_can_not_be_read_back_is_said_with_the_way_back(
     assert read_back(aside)
 
 
-def test_unheard_of_serial_numbers_and_names_are_kept_to_the_byte(tmp_path: Path) -> None:
+def test_odd_serial_numbers_and_names_are_kept_to_the_byte(tmp_path: Path) -> None:
     from nssbackup.restore.objects import names
 
     key = ec_key(3)

@@ -150,9 +150,7 @@ def test_all_is_added_in_one_transaction(folder: Path) -> None:
     assert sorted(state(folder)) == ["cert9.db", "key4.db"]
 
 
-def test_what_is_told_apart_from_an_older_copy_is_what_was_added(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_what_differs_from_an_older_copy_is_what_was_added(folder: Path, tmp_path: Path) -> None:
     older = Path(shutil.copytree(folder, tmp_path / "older"))
     before = Rows.read(folder)
     writer.add(folder, additions(folder), salt_of(folder))
@@ -216,7 +214,7 @@ def test_another_salt_means_another_password(folder: Path) -> None:
     assert state(folder) == before
 
 
-def test_a_column_that_is_not_there_ends_it_and_nothing_is_added(folder: Path) -> None:
+def test_a_missing_column_ends_it_and_nothing_is_added(folder: Path) -> None:
     before = state(folder)
     odd = NewObject(private=True, id=9, columns={"a0": b"\0\0\0\x04", "a999": b"x"})
     with pytest.raises(StoreUnwritableError):
@@ -249,7 +247,7 @@ def test_write_ahead_logging_is_refused_without_being_opened(folder: Path, name:
     assert state(folder) == before
 
 
-def test_a_super_journal_that_was_left_behind_is_removed_and_one_in_use_is_not(
+def test_a_super_journal_is_removed_unless_in_use(
     folder: Path,
 ) -> None:
     left, odd = folder / "key4.db-mj0123ABCDE", folder / "key4.db-mjx"
@@ -344,9 +342,7 @@ def test_a_database_that_stays_locked_says_what_to_close(
     assert caught.value.hint == "close the application that uses the profile"
 
 
-def test_a_leftover_of_a_killed_run_goes_when_databases_are_placed(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_leftover_goes_when_databases_are_placed(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     left = tmp_path / "other" / ".nssbackup-0123456789abcdef.tmp"
     left.touch()
@@ -389,7 +385,7 @@ def test_free_ids_are_free_and_those_of_nss(folder: Path) -> None:
     assert not set(found) & {*rows.public.objects, *rows.private.objects}
 
 
-def test_free_ids_begin_at_the_clock_and_leave_out_what_is_taken_or_zero(
+def test_free_ids_begin_at_the_clock_and_skip_taken_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("time.time", lambda: 2001.0)

@@ -301,7 +301,7 @@ def test_what_is_missing_is_looked_for_in_profiles_behind(make: Make, what: str)
     assert found.orphans == ()
 
 
-def test_the_key_of_a_certificate_given_is_looked_for_behind_too(make: Make) -> None:
+def test_the_key_of_a_given_certificate_is_looked_for_behind(make: Make) -> None:
     mine, other = ec_key(1), ec_key(2)
     profile = make("p", pairs=[(other, person(other, "Other"))])
     behind = make("old", keys=[mine])
