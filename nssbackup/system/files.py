@@ -80,7 +80,7 @@ def write_verified(
             if replace:
                 os.replace(temporary, path)  # noqa: PTH105 - as `rename`, and on Windows as well
             else:
-                rename_to_new(temporary, path)
+                _rename_to_new(temporary, path)
             # Where others may write to the folder, the file may have been exchanged after the
             # check. Some shares also renumber a file that is renamed.
             if descriptor is not None and not os.path.samestat(os.fstat(descriptor), path.lstat()):
@@ -117,7 +117,7 @@ def create_private(path: Path) -> int:
     return os.open(path, flags, PRIVATE_MODE)
 
 
-def rename_to_new(temporary: Path, path: Path) -> None:
+def _rename_to_new(temporary: Path, path: Path) -> None:
     """Rename a file, but never over another one.
 
     Raises:
