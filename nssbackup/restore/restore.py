@@ -25,6 +25,7 @@ from nssbackup.backups.opening import (
 from nssbackup.diagnosis.selection import identity_warnings
 from nssbackup.diagnosis.settings import hiding_setting
 from nssbackup.errors import NssBackupError, RestoreError, StoreError, StoreUnwritableError, reason
+from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import Select
 from nssbackup.identity.model import Identity, PasswordFor, Profile, StoreKind
 from nssbackup.profiles.lock import is_in_use
@@ -146,6 +147,18 @@ def restore_backup(
             except BaseException:
                 writer.take_back(profile.path, made)
                 raise
+    _check_written(work, profile, before, restored, aside)
+    return RestoreReport(restored, changed=True, aside=aside)
+
+
+def _check_written(
+    work: Staging,
+    profile: Profile,
+    before: Sequence[StoredCertificate],
+    restored: Sequence[Identity],
+    aside: Path | None,
+) -> None:
+    """Read the profile back; RestoreError says where the old databases are."""
     try:
         with _in_words(), work.opened(profile) as store:
             work.check(store, before, restored)
@@ -153,7 +166,6 @@ def restore_backup(
         message = f"the certificate was written, but could not be read back: {error.message}"
         hint = f"the databases as they were are in `{aside}`" if aside else by_hand(profile)
         raise RestoreError(message, hint=hint) from error
-    return RestoreReport(restored, changed=True, aside=aside)
 
 
 @contextmanager
