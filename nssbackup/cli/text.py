@@ -56,7 +56,7 @@ def show_exports(reports: Sequence[ExportReport], printer: Printer) -> None:
         printer.say("Keep a copy elsewhere, such as on a USB drive (`--copy-to FOLDER`).")
     for line in _IMPORT:
         printer.say(line)
-    printer.say(f"  macOS    {_on_macos(report)}")
+    printer.say(f"  macOS: {_on_macos(report)}")
 
 
 def show_certificate(report: ExportReport, printer: Printer) -> None:

@@ -223,7 +223,7 @@ def test_for_any_writes_both_formats(cli: Cli, store: Path) -> None:
 def test_what_is_said_of_macos_is_true_of_the_file(
     cli: Cli, store: Path, words: tuple[str, ...], said: str
 ) -> None:
-    assert f"  macOS    {said}\n" in cli.export(store, *words, "-o", "a").stderr
+    assert f"  macOS: {said}\n" in cli.export(store, *words, "-o", "a").stderr
 
 
 def test_for_any_writes_neither_where_one_exists(

@@ -119,7 +119,7 @@ def test_pressing_enter_makes_a_backup_in_the_documents(
 def test_what_was_found_and_what_will_be_done_is_said(home: MakeHome) -> None:
     cli = home("firefox-nopassword")
     talk = guide(cli, answers=PLAIN)
-    lines = lines_of(talk)
+    shown = " ".join(talk.text.split())
     for said in (
         "Looking for certificates ...",
         "Found:",
@@ -131,7 +131,7 @@ def test_what_was_found_and_what_will_be_done_is_said(home: MakeHome) -> None:
         f"2  The current folder: {cli.here}",
         f"File         {documents(cli) / FILE}",
     ):
-        assert said in lines
+        assert " ".join(said.split()) in shown
     # Before the question whether to go on, and in this order.
     order = [
         "Where will you open",
@@ -151,7 +151,7 @@ def test_in_the_end_it_is_said_how_to_import_the_backup(home: MakeHome) -> None:
     after = text[text.index(GO_ON) :]
     assert "with its private key" in after
     for program in ("Firefox", "Windows", "macOS"):
-        assert f"\n  {program}  " in after.replace("\r", "")
+        assert f"\n  {program}" in after.replace("\r", "")
 
 
 def test_only_the_paths_go_to_stdout(home: MakeHome) -> None:
@@ -397,7 +397,7 @@ def test_a_closed_folder_is_neither_offered_nor_taken(home: MakeHome) -> None:
         prefix=unprivileged(),
     )
     assert talk.status == 0
-    assert f"1  The current folder: {cli.here}" in lines_of(talk)
+    assert f"1 The current folder: {cli.here}" in " ".join(talk.text.split())
     assert names(cli.here) == [FILE, "closed"]
 
 
@@ -555,10 +555,10 @@ def test_a_drive_that_is_connected_gets_the_second_copy(home: MakeHome, stick: S
     cli = home("ec-p256")
     talk = guide(cli, answers=PLAIN, prefix=stick.prefix)
     assert talk.status == 0
-    lines = lines_of(talk)
-    assert f"1  Drive MY STICK: {DRIVE}" in lines
-    assert f"Second copy  {DRIVE}/{FILE}" in lines
-    assert lines[-8:].count(f"{DRIVE}/{FILE}") == 1  # among the paths on stdout
+    shown = " ".join(talk.text.split())
+    assert f"1 Drive MY STICK: {DRIVE}" in shown
+    assert f"Second copy {DRIVE}/{FILE}" in shown
+    assert lines_of(talk).count(f"{DRIVE}/{FILE}") == 1  # among the paths on stdout
     ok(cli, documents(cli) / FILE)
     assert (stick.folder / FILE).read_bytes() == (documents(cli) / FILE).read_bytes()
     assert names(stick.folder) == [FILE]
