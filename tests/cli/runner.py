@@ -346,11 +346,16 @@ def wait_until_asleep(pid: int) -> None:
     pytest.fail(f"the command asks and does not wait: {before}")
 
 
+def _unbroken(shown: str) -> str:
+    """What was shown, without escape sequences and with each line break as a blank."""
+    return re.sub(r"\s*\r?\n\s*", " ", _ESCAPE.sub("", shown))
+
+
 def _converse(pid: int, terminal: int, answers: Sequence[tuple[str, str]]) -> str:
     shown, position = "", 0
     left = list(answers)
     while True:
-        while left and (found := _ESCAPE.sub("", shown).find(left[0][0], position)) >= 0:
+        while left and (found := _unbroken(shown).find(left[0][0], position)) >= 0:
             expected, typed = left.pop(0)
             position = found + len(expected)
             if typed == SHOWN:
