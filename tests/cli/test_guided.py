@@ -482,7 +482,7 @@ def test_a_file_that_is_there_can_be_replaced(home: MakeHome) -> None:
     (documents(cli) / FILE).write_text("old")
     talk = guide(cli, answers=[PLACE, (EXISTS, "2\n"), *PLAIN[1:]])
     assert talk.status == 0
-    assert f"{FILE} (replaces the one there)" in talk.text
+    assert f"{FILE} (replaces the one there)" in " ".join(talk.text.split())
     assert names(documents(cli)) == [FILE]
     ok(cli, documents(cli) / FILE)
 
