@@ -150,7 +150,7 @@ def test_every_process_sees_to_it_before_it_is_told_anything(require_peers: bool
         ("nssbackup.backups.writing:Backup:write", "export", False),
         ("nssbackup.stores.native.store:NativeStore:private_key", "export", True),
         ("nssbackup.pkcs12.write:PfxWriter:encode_all", "repassword", False),
-        ("nssbackup.restore.restore:_Work:apply", "restore", True),
+        ("nssbackup.restore.plan:Plan:additions", "restore", True),
     ],
 )
 def test_a_fault_of_ours_with_every_secret_in_hand_shows_none(
