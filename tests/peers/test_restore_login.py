@@ -80,7 +80,7 @@ def test_into_a_profile_that_firefox_has_made_and_closed(password: str, tmp_path
         before = _digests(folder)
         with pytest.raises(RestoreError, match="profile `target` is in use by Firefox") as refused:
             restore(expected, folder, password)
-        assert "View Certificates > Your Certificates > Import" in str(refused.value.hint)
+        assert "Manage certificates > Your Certificates > Import" in str(refused.value.hint)
         assert _digests(folder) == before
         assert firefox.certificates() == ()
     report = restore(expected, folder, password)

@@ -101,7 +101,7 @@ def test_names_are_those_that_nss_has_written(case: str) -> None:
 
 @given(st.integers(0, 2**159 - 1), st.text(max_size=200).filter(str.strip))
 def test_serial_numbers_and_names_are_cut_out_right(serial: int, text: str) -> None:
-    subject = name(text.encode("utf-8", "replace").decode()[:64] or "x")
+    subject = name(text.encode("utf-8", "replace").decode()[:16] or "x")  # 64 bytes
     der = issue(ec_key(), subject, serial=serial or 1)
     parsed = x509.load_der_x509_certificate(der)
     assert names(der) == {
