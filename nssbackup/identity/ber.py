@@ -1,7 +1,7 @@
-"""BER values one by one, as a lenient reader needs them (X.690, section 8).
+"""BER values, one by one, and their encoding as DER (X.690, sections 8 and 10.1).
 
-`pkcs12/ber.py` makes DER of a whole file instead; here the bytes as they are matter, because a
-signature is over them.
+`pkcs12/ber.py` makes DER of a whole file; the reader of certificates takes values as they are,
+because a signature is over their bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _OID, _LONG_TAG, _INDEFINITE = 0x06, 0x1F, 0x80
+_TAG_OCTETS = 6
 # A certificate has about seven levels; the limits end a bomb early.
 _DEPTH = 32
 _MAX_OID = 64
@@ -23,12 +24,39 @@ class Element(NamedTuple):
     whole: bytes
 
 
+def read_header(data: bytes, start: int, limit: int) -> tuple[bytes, int | None, int]:
+    """Read the tag and the length of the value at `start`.
+
+    Returns:
+        The tag's octets, the size of the content (None: indefinite), and where the content begins.
+
+    Raises:
+        ValueError: the value does not end before `limit`, or its tag has more than six octets.
+    """
+    try:
+        at = start + 1
+        if data[start] & _LONG_TAG == _LONG_TAG:
+            while data[at] & 0x80 and at - start < _TAG_OCTETS:
+                at += 1
+            at += 1
+        tag, first, at = data[start:at], data[at], at + 1
+    except IndexError:
+        tag, first, at = b"", 0, limit + 1
+    size = None if first == _INDEFINITE else first
+    if first > _INDEFINITE:
+        octets = first & 0x7F
+        size, at = int.from_bytes(data[at : at + octets], "big"), at + octets
+    if len(tag) > _TAG_OCTETS or at + (size or 0) > limit:
+        message = "cut short, or a tag of unusual length"
+        raise ValueError(message)
+    return tag, size, at
+
+
 def elements(data: bytes) -> Iterator[Element]:
-    """Iterate over the BER values in `data` (X.690, section 8.1).
+    """Iterate over the BER values in `data`.
 
     Raises:
         ValueError: there is something else in it, or too many levels.
-        IndexError: it is cut short.
     """
     at = 0
     while at < len(data):
@@ -38,37 +66,32 @@ def elements(data: bytes) -> Iterator[Element]:
 
 
 def first_element(data: bytes) -> Element:
-    """Return the first BER value in `data`; the errors are those of `elements`."""
+    """Return the first BER value in `data`; the error is that of `elements`."""
     return _element(data, 0)
 
 
 def _element(data: bytes, start: int, depth: int = 0) -> Element:
-    tag, size, at = data[start], data[start + 1], start + 2
-    if tag & _LONG_TAG == _LONG_TAG or depth > _DEPTH:
+    (tag, *long), size, at = read_header(data, start, len(data))
+    if long or depth > _DEPTH:
         message = "a tag of several bytes, or too many levels"
         raise ValueError(message)
-    if size == _INDEFINITE:  # two zero bytes end it
-        begin = at
-        while data[at : at + 2] != b"\0\0":
-            at += len(_element(data, at, depth + 1).whole)
-        return Element(tag, data[begin:at], data[start : at + 2])
-    if size > _INDEFINITE:
-        octets = size & 0x7F
-        size, at = int.from_bytes(data[at : at + octets], "big"), at + octets
-    if at + size > len(data):
-        message = "cut short"
-        raise IndexError(message)
-    return Element(tag, data[at : at + size], data[start : at + size])
+    if size is not None:
+        return Element(tag, data[at : at + size], data[start : at + size])
+    begin = at
+    while data[at : at + 2] != b"\0\0":
+        at += len(_element(data, at, depth + 1).whole)
+    return Element(tag, data[begin:at], data[start : at + 2])
 
 
-def encode(tag: int, *parts: bytes) -> bytes:
-    """Return a DER value with these parts as its content."""
+def encode(tag: int | bytes, *parts: bytes) -> bytes:
+    """Return a DER value with this tag (or identifier octets) and these parts as its content."""
+    identifier = tag if isinstance(tag, bytes) else bytes((tag,))
     content = b"".join(parts)
     size = len(content)
     if size < _INDEFINITE:
-        return bytes((tag, size)) + content
+        return identifier + bytes((size,)) + content
     length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((tag, _INDEFINITE | len(length))) + length + content
+    return identifier + bytes((_INDEFINITE | len(length),)) + length + content
 
 
 def reencoded(element: Element) -> bytes:
@@ -89,8 +112,12 @@ def content_of(element: Element, tag: int) -> bytes:
 
 
 def dotted(oid: Element) -> str:
-    """Return an OID in its dotted form (X.690, section 8.19)."""
-    if len(oid.content) > _MAX_OID:
+    """Return an OID in its dotted form (X.690, section 8.19).
+
+    Raises:
+        ValueError: it is not an OID, or one of unusual length.
+    """
+    if not 0 < len(oid.content) <= _MAX_OID:
         message = "an OID of unusual length"
         raise ValueError(message)
     numbers, number = [], 0

@@ -211,7 +211,7 @@ def read_certificate(der: bytes) -> Reading:
         try:
             whole = first_element(der).whole
             return read_leniently(der) if whole == der else read_certificate(whole)
-        except (ValueError, IndexError) as error:
+        except ValueError as error:
             message = "a certificate is not X.509"
             raise MalformedCertificateError(message) from error
 

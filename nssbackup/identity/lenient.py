@@ -246,7 +246,7 @@ class _Rewriter:
                 flag = b"".join(map(self._flag, critical))
                 content = value.whole
                 if kind.content == _CONSTRAINTS:
-                    with suppress(ValueError, IndexError):  # else it is left out below
+                    with suppress(ValueError):  # else it is left out below
                         content = self._constraints(value)
                 extensions[kind.content] = encode(_SEQUENCE, kind.whole, flag, content)
         if len(extensions) > _MAX_EXTENSIONS:

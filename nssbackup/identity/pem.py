@@ -123,5 +123,5 @@ def _bundled(der: bytes) -> list[bytes]:
         certificates = next((each for each in parts if each.tag == _CERTIFICATE_SET), None)
         found = elements(certificates.content) if certificates else ()
         return [each.whole for each in found if each.tag == _SEQUENCE]
-    except (ValueError, IndexError):
+    except ValueError:
         return []

@@ -9,6 +9,9 @@ is opened.
 from __future__ import annotations
 
 from nssbackup.errors import DamagedBackupError, UnsupportedBackupError
+from nssbackup.identity.ber import encode, read_header
+
+__all__ = ["FILE_BYTES", "encode", "first", "normalise"]
 
 # A PFX with a hundred certificates has 200 kB.
 FILE_BYTES = 8 * 1024 * 1024
@@ -19,9 +22,6 @@ _ELEMENTS = 50_000
 _CONSTRUCTED = 0x20
 _OCTET_STRING = 0x04
 _SET = 0x31
-_LONG_TAG = 0x1F
-_TAG_OCTETS = 5
-_INDEFINITE = 0x80
 _END_OF_CONTENTS = b"\0\0"
 
 
@@ -51,15 +51,6 @@ def first(data: bytes) -> tuple[bytes, int]:
     return encode(tag, content), end
 
 
-def encode(tag: bytes, content: bytes) -> bytes:
-    """Encode a DER value from its identifier and content octets (X.690, 8.1.3 and 10.1)."""
-    size = len(content)
-    if size < _INDEFINITE:
-        return tag + bytes([size]) + content
-    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return tag + bytes([_INDEFINITE | len(length)]) + length + content
-
-
 class _Reader:
     """Walks one buffer; it visits every octet once per level around it."""
 
@@ -73,19 +64,16 @@ class _Reader:
         if self._elements > _ELEMENTS or depth > _DEPTH:
             message = "the file has more ASN.1 elements, or deeper ones, than are read here"
             raise UnsupportedBackupError(message)
-        tag, at = self._tag(start, limit)
-        size, at = self._length(at, limit)
+        try:
+            tag, size, at = read_header(self._data, start, limit)
+        except ValueError as error:
+            raise _damaged() from error
         constructed = tag[0] & _CONSTRUCTED
-        if size is None:
-            if not constructed:
-                raise _damaged()
-            end = None
-        else:
-            end = at + size
-            if end > limit:
-                raise _damaged()
-            if not constructed:
-                return tag, self._data[at:end], end
+        if tag == b"\0" or (size is None and not constructed):
+            raise _damaged()
+        end = None if size is None else at + size
+        if end is not None and not constructed:
+            return tag, self._data[at:end], end
         children, behind = self._children(at, end, limit, depth)
         if tag[0] == _OCTET_STRING | _CONSTRUCTED:
             if any(child[0] != bytes([_OCTET_STRING]) for child in children):
@@ -108,40 +96,6 @@ class _Reader:
             tag, content, at = self.element(at, limit if end is None else end, depth + 1)
             children.append((tag, content))
         return children, at
-
-    def _tag(self, at: int, limit: int) -> tuple[bytes, int]:
-        start = at
-        first = self._octet(at, limit)
-        if first == 0:
-            raise _damaged()
-        at += 1
-        if first & _LONG_TAG == _LONG_TAG:
-            # Nothing in a PFX has such a tag, but additions are skipped, not refused.
-            while self._octet(at, limit) & 0x80:
-                at += 1
-                if at - start > _TAG_OCTETS:
-                    raise _damaged()
-            at += 1
-        return self._data[start:at], at
-
-    def _length(self, at: int, limit: int) -> tuple[int | None, int]:
-        """Return the length and the offset behind it; None for the indefinite form."""
-        first = self._octet(at, limit)
-        at += 1
-        if first < _INDEFINITE:
-            return first, at
-        if first == _INDEFINITE:
-            return None, at
-        size = 0
-        for _ in range(first & 0x7F):
-            size = size << 8 | self._octet(at, limit)
-            at += 1
-        return size, at
-
-    def _octet(self, at: int, limit: int) -> int:
-        if at >= limit:
-            raise _damaged()
-        return self._data[at]
 
 
 def _damaged() -> DamagedBackupError:
