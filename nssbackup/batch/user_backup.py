@@ -28,8 +28,8 @@ from nssbackup.batch.state import LastRun, State, WrittenBackup, load, save, sta
 from nssbackup.batch.users import Source, User
 from nssbackup.diagnosis.selection import EXPIRY_NOTICE, identity_warnings
 from nssbackup.errors import NssBackupError
+from nssbackup.identity.choosing import check_genuine
 from nssbackup.identity.model import Identity, PrivateKey, Profile
-from nssbackup.identity.renewals import check_genuine
 from nssbackup.profiles.locate import UNKNOWN_APPLICATION
 from nssbackup.report import identity_json
 from nssbackup.stores.inventory import Inventory

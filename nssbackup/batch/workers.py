@@ -28,7 +28,7 @@ from nssbackup.batch.users import User
 from nssbackup.errors import InternalError, NssBackupError, reason
 from nssbackup.secret import Secret
 from nssbackup.system.files import remove_leftovers
-from nssbackup.system.hardening import keep_memory_private
+from nssbackup.system.ownership import keep_memory_private
 
 # A user with a dozen certificates takes five seconds; a share that doesn't answer, for ever.
 _TIME_LIMIT = 600.0

@@ -17,7 +17,7 @@ from nssbackup.cli.boundary import exit_status_of
 from nssbackup.cli.commands import COMMANDS, PLAIN, help_on_our_streams, load_command, write_rows
 from nssbackup.cli.printer import Printer
 from nssbackup.cli.questions import is_interactive
-from nssbackup.system.hardening import keep_memory_private
+from nssbackup.system.ownership import keep_memory_private
 
 if TYPE_CHECKING:
     # Private to Typer, so only the type checker reads them.

@@ -11,9 +11,8 @@ from nssbackup.diagnosis.findings import Finding
 from nssbackup.diagnosis.selection import EXPIRY_NOTICE, authenticity_warnings
 from nssbackup.diagnosis.settings import clicks, is_managed
 from nssbackup.identity.certificate import StoredCertificate
-from nssbackup.identity.choosing import assemble, matching
+from nssbackup.identity.choosing import are_renewals, assemble, matching
 from nssbackup.identity.model import Identity, OrphanKey, Profile
-from nssbackup.identity.renewals import are_renewals
 from nssbackup.profiles.settings import last_refresh, third_party_modules
 from nssbackup.stores.inventory import Inventory, SplitIdentity
 

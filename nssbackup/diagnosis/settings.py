@@ -8,7 +8,7 @@ from contextlib import suppress
 from nssbackup.diagnosis.examination import Examined
 from nssbackup.diagnosis.findings import Finding, sentence
 from nssbackup.identity.model import Profile
-from nssbackup.profiles.ini import read_ini
+from nssbackup.profiles.lists import read_ini
 from nssbackup.profiles.locate import UNKNOWN_APPLICATION
 from nssbackup.profiles.settings import (
     Preferences,

@@ -31,8 +31,7 @@ from nssbackup.fleet.play import (
 from nssbackup.fleet.reports import HostDocument, failed_host, read_document
 from nssbackup.fleet.transfer import LOCK_FILE, PASSWORD_TABLES
 from nssbackup.system.files import make_folder
-from nssbackup.system.locking import only_run
-from nssbackup.system.scratch import scratch_folder
+from nssbackup.system.locking import only_run, scratch_folder
 
 # Every POSIX system has it, and every user may make private folders in it.
 _SHORT = "/tmp"  # noqa: S108 - a private folder in it

@@ -5,8 +5,7 @@ Nothing in this package writes, creates or locks anything.
 
 from __future__ import annotations
 
-from nssbackup.profiles.left_behind import find_left_behind
-from nssbackup.profiles.locate import find_profiles
+from nssbackup.profiles.locate import find_left_behind, find_profiles
 from nssbackup.profiles.resolve import find_targets, resolve_profile, resolve_profiles
 from nssbackup.profiles.roots import applications_named
 from nssbackup.profiles.system import System

@@ -1,19 +1,72 @@
-"""The lists of a root: the entries of its `profiles.ini` and `installs.ini`.
+r"""The lists of a root: `profiles.ini`, `installs.ini`, and the databases of profile groups.
 
-The format is that of mozilla/enterprise-firefox:toolkit/profile/nsToolkitProfileService.cpp, of
-xpcom/io/nsLocalFileCommon.cpp for relative paths, and of Get/SetPersistentDescriptor in
-nsLocalFileUnix, nsLocalFileWin and nsLocalFileOSX for absolute ones.
+The INI grammar is that of mozilla/gecko-dev:xpcom/base/nsINIParser.cpp, which no option of
+`configparser` gives:
+
+- UTF-8, with or without a byte order mark, or UTF-16LE with one; a NUL ends the file;
+- lines end with any run of `\r` and `\n`; `#` or `;` in column 0 makes a comment; blanks and tabs
+  before anything else are skipped;
+- `[name]` opens a section, and a missing `]` is forgiven; if more follows the `]`, the lines up to
+  the next section are ignored;
+- a key runs to the first `=`, the rest of the line is its value, neither is trimmed, and letter
+  case counts;
+- a repeated section continues the first one; of a repeated key the last value counts;
+- everything else is ignored, so there are no syntax errors.
+
+The entries are those of mozilla/enterprise-firefox:toolkit/profile/nsToolkitProfileService.cpp,
+with paths as in xpcom/io/nsLocalFileCommon.cpp (relative) and Get/SetPersistentDescriptor in
+nsLocalFileUnix, nsLocalFileWin and nsLocalFileOSX (absolute).
+
+A group has profiles that the user made within Firefox 138 or later, each in a row of
+`Profile Groups/<StoreID>.sqlite`. `profiles.ini` has one entry for the whole group, naming the
+member whose window was last in front; the others are in no list. The link between the two may be
+lost, so every database is read. The table, its columns, `\` on Windows, and that later versions
+change the schema compatibly are from browser/components/profiles/SelectableProfileService.sys.mjs
+and toolkit/profile/ProfilesDatastoreService.sys.mjs of simon-friedberger/enterprise-firefox.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePath
 
+from nssbackup.errors import NssBackupError
 from nssbackup.profiles.folder import INSTALLS_LIST, PROFILES_LIST
-from nssbackup.profiles.ini import Sections, read_ini
 from nssbackup.profiles.system import System, path_text
+from nssbackup.system.reading import Budget, read_bounded
+
+Sections = Mapping[str, Mapping[str, str]]
+
+# A list of a thousand profiles has 100 KiB.
+SIZE_LIMIT = 1 << 20
+
+_UTF8_MARK = b"\xef\xbb\xbf"
+_UTF16LE_MARK = b"\xff\xfe"
+_BLANKS = b" \t"
+
+GROUPS_FOLDER = "Profile Groups"
+
+# A root has a group or two, of a handful of profiles each.
+FILE_LIMIT = 50
+ROW_LIMIT = 1_000
+PATH_BYTES = 4_096
+NAME_BYTES = 1_024
+
+_SCAN_LIMIT = 10_000
+# Processor time for one database and for all. Reading takes microseconds; this stops a database
+# that was made to be read forever.
+_READ_SECONDS = 0.5
+_SECONDS_IN_ALL = 3.0
+# By the clock, because a locked database is waited for. After this no other one is opened.
+_PATIENCE = 10.0
+
+_DRIVE = re.compile("[A-Za-z]:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +87,7 @@ class ListedProfile:
 
 
 def read_lists(root: Path, system: System) -> tuple[ListedProfile, ...]:
-    """Return every entry of a root's lists; a folder may occur repeatedly.
+    """Return every entry of a root's INI files; a folder may occur repeatedly.
 
     A list that is missing or unreadable counts as empty.
     """
@@ -108,3 +161,137 @@ def _native(value: str, system: System) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         return raw.decode(system.ansi, "replace")
+
+
+def read_ini(path: Path) -> Sections:
+    """Return the sections of the file at `path`; a symbolic link is followed.
+
+    Raises:
+        OSError: the file can't be read, is not a regular file, or is larger than `SIZE_LIMIT`.
+    """
+    return parse_ini(read_bounded(path, SIZE_LIMIT))
+
+
+def parse_ini(data: bytes) -> Sections:
+    """Return the sections in `data`, each a mapping of its keys to their values.
+
+    Bytes that are not UTF-8 become lone surrogates ("surrogateescape"), so that encoding a value
+    the same way gives the original bytes. A section without keys is left out, as in Firefox.
+    """
+    sections: dict[str, dict[str, str]] = {}
+    section: str | None = None
+    for line in _lines(data):
+        if line.startswith(b"["):
+            name, _, rest = line[1:].partition(b"]")
+            section = _text(name) if name and not rest.strip(_BLANKS) else None
+        elif section is not None:
+            key, equals, value = line.partition(b"=")
+            if equals and key:
+                sections.setdefault(section, {})[_text(key)] = _text(value)
+    return sections
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """Return the lines as UTF-8, without comments and leading blanks."""
+    if data.startswith(_UTF16LE_MARK):
+        whole = len(data) & ~1  # half a character at the end is dropped
+        data = data[len(_UTF16LE_MARK) : whole].decode("utf-16-le", "replace").encode()
+    text = data.removeprefix(_UTF8_MARK).partition(b"\0")[0]
+    lines = text.replace(b"\r", b"\n").split(b"\n")
+    # Only in column 0: after a blank, `#` begins a key.
+    return [line.lstrip(_BLANKS) for line in lines if not line.startswith((b"#", b";"))]
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def read_group_members(root: Path, system: System) -> tuple[ListedProfile, ...]:
+    """Return every member of every profile group of a root, with the name that the user sees.
+
+    A member's folder need not exist. A database that is damaged, unreadable or not a group's has no
+    members. The databases are left as they are, and nothing is created beside them.
+    """
+    started, budget = time.monotonic(), Budget(_SECONDS_IN_ALL)
+    members: list[ListedProfile] = []
+    for database in _databases(root / GROUPS_FOLDER):
+        if budget.is_spent() or time.monotonic() - started > _PATIENCE:
+            break
+        for path, name in _rows(database):
+            # UTF-8, as Windows has it; elsewhere the bytes are the path.
+            text = (
+                path.decode("utf-8", "replace") if system.platform == "win32" else path_text(path)
+            )
+            folder = member_folder(text, root, system)
+            if folder is not None:
+                members.append(ListedProfile(folder, name.decode("utf-8", "replace")))
+    return tuple(members)
+
+
+def member_folder(value: str, root: PurePath, system: System) -> PurePath | None:
+    r"""Return the folder that a row's path names, or None if that is unknown.
+
+    The path is relative to the root, and `..` removes the name before it, link or not, as in
+    Firefox (SelectableProfile.sys.mjs, resolveDir). Windows writes it with `\`; there it may climb
+    above the drive and go on with another one: `..\..\..\..\D:\x\y`.
+    """
+    windows = system.platform == "win32"
+    folder: PurePath | None = root
+    for step in (value.replace("\\", "/") if windows else value).split("/"):
+        if step in ("", "."):
+            continue
+        if step == "..":
+            # None is above the top.
+            folder = None if folder is None or folder == folder.parent else folder.parent
+        elif folder is not None and not (windows and ":" in step):
+            folder /= step
+        elif folder is None and windows and _DRIVE.fullmatch(step):
+            folder = system.path(f"{step}\\")
+        else:
+            # Any other colon names a stream of a file or, to Python, begins another path.
+            return None
+    return None if folder == root or "\0" in value else folder
+
+
+def _databases(folder: Path) -> list[Path]:
+    """Return the databases in the folder of the groups, sorted; [] if unreadable."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [
+                entry.name
+                for entry in islice(entries, _SCAN_LIMIT)
+                if entry.name.lower().endswith(".sqlite")
+            ]
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names)[:FILE_LIMIT]]
+
+
+def _rows(database: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Yield path and name of each member; nothing if the database can't be read."""
+    # Here, because SQLite is slow to load and most roots have no group.
+    import sqlite3
+
+    from nssbackup.system.snapshot import take_snapshot
+    from nssbackup.system.sqlite import plain_tables
+
+    try:
+        snapshot = take_snapshot(database)
+        if snapshot is None:
+            return
+        with closing(snapshot):
+            if "Profiles" not in plain_tables(snapshot):
+                return
+            Budget(_READ_SECONDS).limit(snapshot)
+            snapshot.text_factory = bytes  # what it calls text need not be UTF-8
+            columns = {row[1] for row in snapshot.execute("PRAGMA table_info('Profiles')")}
+            if {b"path", b"name"} <= columns:
+                yield from snapshot.execute(
+                    "SELECT path,"
+                    " CASE WHEN typeof(name) = 'text' AND length(CAST(name AS BLOB)) <= ?"
+                    " THEN name ELSE '' END FROM Profiles"
+                    " WHERE typeof(path) = 'text' AND length(CAST(path AS BLOB)) <= ? LIMIT ?",
+                    (NAME_BYTES, PATH_BYTES, ROW_LIMIT),
+                )
+    except (NssBackupError, sqlite3.Error, UnicodeError):  # UnicodeError: a damaged schema
+        return

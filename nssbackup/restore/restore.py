@@ -28,7 +28,7 @@ from nssbackup.errors import NssBackupError, RestoreError, StoreError, StoreUnwr
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.choosing import Select
 from nssbackup.identity.model import Identity, PasswordFor, Profile, StoreKind
-from nssbackup.profiles.lock import is_in_use
+from nssbackup.profiles.folder import is_in_use
 from nssbackup.report import Json, identity_json
 from nssbackup.restore import writer
 from nssbackup.restore.rows import Rows

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nssbackup.errors import DamagedStoreError, UnsupportedStoreError
 from nssbackup.restore.objects import NSS_TRUST, TRUST, Additions, Change, NewObject, names
-from nssbackup.system.budget import Budget
+from nssbackup.system.reading import Budget
 from nssbackup.system.sqlite import connect, database_uri, load_schema
 
 CERTIFICATES, KEYS = "cert9.db", "key4.db"

@@ -27,8 +27,8 @@ from nssbackup.errors import (
 from nssbackup.restore.objects import NSS_TRUST, TRUST, Additions, Change, NewObject
 from nssbackup.restore.rows import CERTIFICATES, KEYS, TABLES
 from nssbackup.stores.native import pbe
-from nssbackup.system.budget import Budget
 from nssbackup.system.files import write_private, write_verified
+from nssbackup.system.reading import Budget
 from nssbackup.system.sqlite import database_uri
 
 _INDEXES = {"issuer": "a81", "subject": "a101", "label": "a3", "ckaid": "a102"}

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from nssbackup.errors import UnreadableStoreError, reason
 from nssbackup.identity.model import StoreKind
-from nssbackup.system.budget import Budget
 from nssbackup.system.files import create_private
-from nssbackup.system.scratch import scratch_folder
+from nssbackup.system.locking import scratch_folder
+from nssbackup.system.reading import Budget
 from nssbackup.system.snapshot import read_stable, take_snapshot
 from nssbackup.system.sqlite import check_plain
 

@@ -1,17 +1,25 @@
-"""Locks on open files: one run at a time in a folder, and one writer at a time in a file.
+"""Locks on open files and folders, and the private folders that are locked while they are in use.
 
 The operating system releases a lock when its process ends in whatever way. A file that merely
 exists would keep everybody out after a crash. Not `filelock`: it locks paths, not the folders and
 open files that are locked here, and takes 60 ms to load.
+
+Scratch folders hold copies of databases, which are overwritten and removed after use. A run that
+is killed can't do that; the next one does it instead.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
+import stat
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nssbackup.errors import OutputError
@@ -19,6 +27,19 @@ from nssbackup.errors import OutputError
 # What a file system without locks answers (some shares).
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL})
 _HELD = frozenset({errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK})
+
+_PREFIX = ".nssbackup-copy-"
+_NAME = re.compile(re.escape(_PREFIX) + r"[A-Za-z0-9_]{8}")
+
+# Windows can't lock folders: there an older one counts as abandoned.
+_ABANDONED_SECONDS = 86_400
+
+# No copy that is made there is larger.
+_MOST_BYTES = 64 * 1024 * 1024
+_ZEROS = bytes(64 * 1024)
+
+# The folders for temporary files that have been searched.
+_tidied: set[str] = set()
 
 
 class FolderLockedError(OutputError):
@@ -109,3 +130,103 @@ else:
 
     def _unlock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+@contextmanager
+def scratch_folder(parent: str | None = None) -> Iterator[Path]:
+    """Make a new folder that only this user may enter, and remove it at the end.
+
+    Args:
+        parent: where to make it; by default in the folder for temporary files.
+
+    Raises:
+        OSError: there is no place for one.
+    """
+    parent = parent or tempfile.gettempdir()
+    _remove_abandoned(parent)
+    folder, descriptor = _new(parent)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def wipe(folder: Path) -> None:
+    """Overwrite and remove the files in a folder, but not those in folders within it.
+
+    Raises:
+        OSError: one of them can't be removed.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_file(follow_symlinks=False):
+                continue
+            with open(entry.path, "r+b") as file:  # noqa: PTH123 - scandir gives paths as text
+                # Beyond that there are only the holes that SQLite made as a journal told it to.
+                size = min(entry.stat().st_size, _MOST_BYTES)
+                file.writelines(_ZEROS for _ in range(0, size, len(_ZEROS)))
+            os.unlink(entry.path)  # noqa: PTH108
+
+
+def _new(parent: str) -> tuple[Path, int | None]:
+    """Return a folder and the descriptor that holds its lock; None if there are no locks."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        with suppress(OSError):  # the umask may have kept even us out; vfat knows no modes
+            folder.chmod(0o700)
+        descriptor = _locked(folder)
+        # Before it was locked, another run may have taken it for an abandoned one.
+        with suppress(FileNotFoundError):
+            if descriptor is None or os.path.samestat(folder.lstat(), os.fstat(descriptor)):
+                return folder, descriptor
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _locked(folder: Path) -> int | None:
+    """Return a descriptor that holds the lock of a folder; None if it can't be locked."""
+    if sys.platform == "win32":
+        return None
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    if lock(descriptor, wait=False):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder and everything in it, even what can't be overwritten."""
+    inner = [Path(one) for one, _, _ in os.walk(folder)]
+    for each in reversed(inner):
+        with suppress(OSError):  # removing it is what matters
+            wipe(each)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(parent: str) -> None:
+    if parent in _tidied:
+        return
+    _tidied.add(parent)
+    with suppress(OSError):
+        for name in os.listdir(parent):  # noqa: PTH208 - most have none, among thousands
+            if _NAME.fullmatch(name):
+                with suppress(OSError):
+                    _remove_if_abandoned(Path(parent, name))
+
+
+def _remove_if_abandoned(folder: Path) -> None:
+    facts = folder.lstat()
+    if not stat.S_ISDIR(facts.st_mode):
+        return
+    if sys.platform == "win32":
+        if facts.st_mtime < time.time() - _ABANDONED_SECONDS:
+            _remove(folder)
+        return
+    if facts.st_uid != os.geteuid():
+        return
+    descriptor = _locked(folder)
+    if descriptor is not None:
+        _remove(folder)
+        os.close(descriptor)

@@ -15,10 +15,13 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
+
+# linux/prctl.h
+_PR_SET_DUMPABLE = 4
 
 
 class Owner(NamedTuple):
@@ -154,3 +157,27 @@ def is_own(path: Path) -> bool:
 
 def _is_root() -> bool:
     return sys.platform != "win32" and os.geteuid() == 0
+
+
+def keep_memory_private() -> None:
+    """Prevent core dumps and, on Linux, that anybody but root reads this process's memory.
+
+    The limit stops the kernel from writing a file, but not from piping the memory to a program
+    such as systemd-coredump (core(5)). It doesn't do that for a process that is not dumpable. Other
+    processes of the same user can't attach to such a process either, nor read its
+    `/proc/PID/environ` and `/proc/PID/mem` (prctl(2), ptrace(2)). Child processes inherit the limit
+    but have to ask again not to be dumpable.
+
+    Never raises: what the system can't do is skipped.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        with suppress(ImportError, OSError, AttributeError):
+            import ctypes
+
+            ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -25,8 +25,8 @@ from nssbackup.errors import (
     UnsupportedStoreError,
     reason,
 )
+from nssbackup.system.locking import scratch_folder, wipe
 from nssbackup.system.ownership import as_owner, refusal_hint
-from nssbackup.system.scratch import scratch_folder, wipe
 from nssbackup.system.sqlite import connect, database_uri, load_schema
 
 # A cert9.db with a thousand certificates has 3 MB. Two databases in memory, with a row of one as

@@ -13,7 +13,7 @@ import sqlite3
 from pathlib import Path, PurePath
 
 from nssbackup.errors import DamagedStoreError, UnsupportedStoreError
-from nssbackup.system.budget import Budget
+from nssbackup.system.reading import Budget
 
 # For the schema: bytes of a row, processor time, and steps (see `Budget.limit`). Those of NSS and
 # Firefox have 1.4 KB in a row and are read in two steps.

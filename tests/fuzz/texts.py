@@ -22,10 +22,15 @@ from nssbackup.batch.report import BatchItem, BatchReport, HomeResult, in_order
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.choosing import assemble
 from nssbackup.printable import printable
-from nssbackup.profiles.groups import GROUPS_FOLDER, member_folder, read_group_members
-from nssbackup.profiles.ini import parse_ini
-from nssbackup.profiles.left_behind import user_folders
-from nssbackup.profiles.lists import listed_path, read_lists
+from nssbackup.profiles.lists import (
+    GROUPS_FOLDER,
+    listed_path,
+    member_folder,
+    parse_ini,
+    read_group_members,
+    read_lists,
+)
+from nssbackup.profiles.locate import user_folders
 from nssbackup.profiles.settings import read_preferences, third_party_modules
 from nssbackup.profiles.system import System
 from nssbackup.report import identity_json

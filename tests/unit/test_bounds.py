@@ -40,8 +40,8 @@ from nssbackup.identity.model import Profile
 from nssbackup.pkcs12 import kdf, open_pfx, structure
 from nssbackup.pkcs12.kdf import Hash, Kdf, Pbkdf2
 from nssbackup.pkcs12.protection import pbe_sha1_3des, pkcs12_mac
-from nssbackup.profiles import groups, settings
-from nssbackup.profiles.groups import read_group_members
+from nssbackup.profiles import lists, settings
+from nssbackup.profiles.lists import read_group_members
 from nssbackup.restore import rows as native_rows
 from nssbackup.restore import writer
 from nssbackup.restore.objects import Additions
@@ -157,7 +157,7 @@ def test_a_schema_of_megabytes_is_not_taken_in(
         each.execute("INSERT INTO sqlite_master VALUES ('table', 'x', 'x', 2, ?)", (table,))
 
     machine = Machine(tmp_path)
-    folder = machine.root / groups.GROUPS_FOLDER
+    folder = machine.root / lists.GROUPS_FOLDER
     folder.mkdir(parents=True)
     made(folder, fill, name=name)
     if name == "cert9.db":
@@ -585,9 +585,9 @@ def test_reading_groups_has_a_time_limit(
     limit: str,
     spend: Callable[[float], None],
 ) -> None:
-    monkeypatch.setattr(groups, limit, 0.2)
+    monkeypatch.setattr(lists, limit, 0.2)
     machine = Machine(tmp_path)
-    folder = machine.root / groups.GROUPS_FOLDER
+    folder = machine.root / lists.GROUPS_FOLDER
     folder.mkdir(parents=True)
     for number in range(40):
         with closing(sqlite3.connect(folder / f"{number:02}.sqlite")) as connection:

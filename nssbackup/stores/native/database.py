@@ -15,7 +15,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from nssbackup.errors import DamagedStoreError, UnsupportedStoreError
-from nssbackup.system.budget import Budget
+from nssbackup.system.reading import Budget
 from nssbackup.system.sqlite import plain_tables
 
 

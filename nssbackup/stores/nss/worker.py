@@ -189,7 +189,7 @@ def main() -> None:
 
 
 def _keep_memory_private() -> None:
-    """Allow no core dump and no debugger, as `system.hardening` does."""
+    """Allow no core dump and no debugger, as `system.ownership` does."""
     if sys.platform != "win32":
         import resource
 

@@ -14,6 +14,7 @@ from nssbackup.errors import KeyMismatchError, KeyMissingError
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.choosing import (
     AmbiguousError,
+    ForgedCertificateError,
     NoMatchError,
     assemble,
     check_key_fits,
@@ -26,7 +27,6 @@ from nssbackup.identity.choosing import (
 )
 from nssbackup.identity.model import Identity, Profile, Signature
 from nssbackup.identity.private_keys import from_ec
-from nssbackup.identity.renewals import ForgedCertificateError
 from tests.builders.store import ec_key, issue, key_usage, name
 
 WIPO = name("WIPO Customer CA", "World Intellectual Property Organization")

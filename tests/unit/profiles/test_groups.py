@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nssbackup.profiles.groups import (
+from nssbackup.profiles.lists import (
     FILE_LIMIT,
     GROUPS_FOLDER,
     ROW_LIMIT,
+    ListedProfile,
     member_folder,
     read_group_members,
 )
-from nssbackup.profiles.lists import ListedProfile
 from nssbackup.profiles.system import Platform, System
 from tests.conftest import Unchanged
 from tests.unit.profiles.machine import Machine, closed
@@ -352,7 +352,7 @@ def test_a_root_without_groups_loads_no_sqlite(machine: Machine) -> None:
     (machine.root / GROUPS_FOLDER / "avatars").mkdir(parents=True)
     code = (
         "import sys; from pathlib import Path; before = set(sys.modules);"  # a coverage tool's, say
-        "from nssbackup.profiles.groups import read_group_members;"
+        "from nssbackup.profiles.lists import read_group_members;"
         "from nssbackup.profiles.system import System; root = Path(sys.argv[1]);"
         "assert read_group_members(root, System('linux', root, {})) == ();"
         "assert 'sqlite3' not in set(sys.modules) - before"

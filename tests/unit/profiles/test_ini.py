@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssbackup.profiles.ini import SIZE_LIMIT, parse_ini, read_ini
+from nssbackup.profiles.lists import SIZE_LIMIT, parse_ini, read_ini
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssbackup.profiles import System, find_left_behind, find_profiles, left_behind
+from nssbackup.profiles import System, find_left_behind, find_profiles, locate
 from nssbackup.profiles.system import Platform
 from tests.unit.profiles.machine import Machine, closed, snapshot
 from tests.unit.profiles.test_lock import unix
@@ -232,18 +232,18 @@ def test_a_profile_in_two_places_is_found_once(machine: Machine) -> None:
 
 
 def test_the_search_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert left_behind.PLACE_LIMIT <= 10_000
-    assert left_behind.CONTAINER_LIMIT <= 1_000
-    assert left_behind.TOTAL_LIMIT <= 100_000
+    assert locate.PLACE_LIMIT <= 10_000
+    assert locate.CONTAINER_LIMIT <= 1_000
+    assert locate.TOTAL_LIMIT <= 100_000
     for container in range(5):
         for number in range(5):
             machine.profile(f"{number}", root=machine.home / f"{container}")
     assert len(paths(machine.system())) == 25
-    monkeypatch.setattr(left_behind, "TOTAL_LIMIT", 17)
+    monkeypatch.setattr(locate, "TOTAL_LIMIT", 17)
     assert len(paths(machine.system())) == 17
-    monkeypatch.setattr(left_behind, "CONTAINER_LIMIT", 3)
+    monkeypatch.setattr(locate, "CONTAINER_LIMIT", 3)
     assert len(paths(machine.system())) == 15
-    monkeypatch.setattr(left_behind, "PLACE_LIMIT", 2)
+    monkeypatch.setattr(locate, "PLACE_LIMIT", 2)
     assert len(paths(machine.system())) == 6
 
 
@@ -253,7 +253,7 @@ def test_the_desktop_comes_before_the_rest(
     for number in range(5):
         machine.profile(f"{number}", root=machine.home / "A")
     folder = machine.profile("ab12.default", root=machine.home / "Desktop" / OLD)
-    monkeypatch.setattr(left_behind, "TOTAL_LIMIT", 1)
+    monkeypatch.setattr(locate, "TOTAL_LIMIT", 1)
     assert paths(machine.system()) == [folder]
 
 

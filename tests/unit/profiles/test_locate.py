@@ -16,7 +16,7 @@ from nssbackup.errors import NssBackupError
 from nssbackup.identity.choosing import choose
 from nssbackup.identity.model import Profile
 from nssbackup.profiles import find_left_behind, find_profiles, folder, resolve_profile
-from nssbackup.profiles.groups import GROUPS_FOLDER
+from nssbackup.profiles.lists import GROUPS_FOLDER
 from nssbackup.profiles.system import Platform
 from nssbackup.stores.inventory import take_inventory
 from tests.builders.store import StoreBuilder, ec_key, issue

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.profiles.lock import FLOCK_LAYOUTS, is_in_use, last_start, meaning_of
+from nssbackup.profiles.folder import FLOCK_LAYOUTS, is_in_use, last_start, meaning_of
 from tests.unit.profiles.machine import closed, snapshot
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows locks otherwise")

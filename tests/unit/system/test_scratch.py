@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from nssbackup.system import scratch
-from nssbackup.system.scratch import scratch_folder
+from nssbackup.system import locking
+from nssbackup.system.locking import scratch_folder
 from tests import is_root
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows locks no folders")
 
 NAME = ".nssbackup-copy-abcd_123"
 HOLDER = """
-from nssbackup.system.scratch import scratch_folder
+from nssbackup.system.locking import scratch_folder
 import sys
 with scratch_folder() as folder:
     (folder / "key4.db").write_bytes(b"the key")
@@ -33,7 +33,7 @@ with scratch_folder() as folder:
 @pytest.fixture
 def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(scratch, "_tidied", set())
+    monkeypatch.setattr(locking, "_tidied", set())
     return tmp_path
 
 
@@ -77,7 +77,7 @@ def test_the_folder_of_a_killed_run_is_removed(top: Path, monkeypatch: pytest.Mo
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert (folder / "key4.db").exists()
-    monkeypatch.setattr(scratch, "_tidied", set())
+    monkeypatch.setattr(locking, "_tidied", set())
     with scratch_folder() as mine:
         assert list(top.iterdir()) == [mine]
 
@@ -113,7 +113,7 @@ def test_another_users_is_not_touched(top: Path) -> None:
 def test_a_folder_removed_before_it_is_locked_is_made_again(
     top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = scratch._locked  # noqa: SLF001 - the moment between making and locking
+    real = locking._locked  # noqa: SLF001 - the moment between making and locking
     taken: list[Path] = []
 
     def locked(folder: Path) -> int | None:
@@ -123,7 +123,7 @@ def test_a_folder_removed_before_it_is_locked_is_made_again(
             folder.rmdir()
         return lock
 
-    monkeypatch.setattr(scratch, "_locked", locked)
+    monkeypatch.setattr(locking, "_locked", locked)
     with scratch_folder() as folder:
         assert [folder] == list(top.iterdir())
     assert taken != [folder]
