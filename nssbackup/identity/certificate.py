@@ -98,12 +98,7 @@ class MalformedCertificateError(NssBackupError):
 
 @dataclass(frozen=True, slots=True)
 class KeyFacts:
-    """What a certificate says about its key.
-
-    Attributes:
-        type: "RSA", "EC", "Ed25519", ...; the OID of an unknown algorithm.
-        bits: the size; None if unknown.
-    """
+    """The type of a key ("RSA", "EC", ... or the OID of an unknown algorithm) and its size."""
 
     type: str
     bits: int | None
@@ -114,15 +109,13 @@ class StoredCertificate:
     """One certificate of a store or a file.
 
     Attributes:
-        der: the certificate itself.
         nickname: the store's name for it (CKA_LABEL).
         email: the store's (CKA_NSS_EMAIL), else the certificate's.
         trust: pairs of a usage ("server", "client", "email", "code") and NSS's word for it.
         has_private_key: whether the store holds its key.
         subject, issuer: the names as RFC 4514 text.
         issuer_fields: the parts of the issuer's name in which WIPO is looked for.
-        issuer_name: what to call the issuer.
-        sha1, sha256: the fingerprints in lower-case hex.
+        sha1, sha256: in lower-case hex.
         public_key: SubjectPublicKeyInfo, DER; None if it can't be loaded.
         key_usage, extended_usage: as RFC 5280 names them; () without the extension.
         is_ca: whether it is a CA's: by its basic constraints, or as a self-issued version 1.
@@ -181,9 +174,6 @@ class StoredCertificate:
 def from_der(der: bytes) -> StoredCertificate:
     """Return a certificate with what its DER says; a store replaces what it knows better.
 
-    Args:
-        der: the certificate; bytes behind it are dropped.
-
     Raises:
         MalformedCertificateError: it is not a certificate, or one of more than 256 KiB.
     """
@@ -228,11 +218,8 @@ def _strictly_read(der: bytes) -> Reading:
 
 def _facts(reading: Reading) -> StoredCertificate:
     certificate, der = reading.certificate, reading.der
-    subject, issuer, extensions = (
-        certificate.subject,
-        certificate.issuer,
-        certificate.extensions,
-    )
+    subject, issuer = certificate.subject, certificate.issuer
+    extensions = certificate.extensions
     key, public_key = _key(reading)
     issuer_text = issuer.rfc4514_string(_SHORT_NAMES)
     own_id = _extension(extensions, x509.SubjectKeyIdentifier)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_der_publ
 from nssbackup.identity.ber import elements, first_element
 from nssbackup.identity.certificate import StoredCertificate, read_certificate
 from nssbackup.identity.model import Identity, Profile, Signature
+from nssbackup.system.reading import Budget
 
 Link = Literal["verified", "wrong", "unchecked"]
 """What the key of an issuer says about a signature."""
@@ -73,30 +73,22 @@ class Chains:
             # PrintableString) is the same name (RFC 5280, 7.1).
             self._issuers.setdefault(candidate.subject, []).append(candidate)
         self._steps = 0
-        self._left = _MAX_STEPS_IN_ALL
-        self._seconds = _SECONDS
-        self._deadline = 0.0
+        self._budget = Budget(_SECONDS, _MAX_STEPS_IN_ALL)
 
     def identity(self, profile: Profile | None, certificate: StoredCertificate) -> Identity:
         """Make an identity of a certificate, which need not be in the pool."""
-        began = time.thread_time()
-        self._deadline = began + self._seconds
-        self._steps = min(_MAX_STEPS, self._left)
-        self._left -= self._steps
-        chain = self._chain(certificate)
-        if chain and link(certificate, chain[0]) == "verified":
-            signature: Signature = "verified"
-        else:
-            signature = self._signature(certificate)
-        self._left += self._steps
-        self._seconds -= time.thread_time() - began
-        return Identity(profile, certificate, chain, signature)
+        self._steps = _MAX_STEPS
+        with self._budget:
+            chain = self._chain(certificate)
+            if chain and link(certificate, chain[0]) == "verified":
+                return Identity(profile, certificate, chain, "verified")
+            return Identity(profile, certificate, chain, self._signature(certificate))
 
     def _chain(self, certificate: StoredCertificate) -> tuple[StoredCertificate, ...]:
         """Return the best chain: nearest issuer first, without the certificate itself.
 
         Preferred is one valid now, then one that ends in a self-signed root, then the shortest,
-        then the one that ends last (cli.md, "Choosing").
+        then the one that ends last.
         """
         now = datetime.now(UTC)
 
@@ -133,7 +125,7 @@ class Chains:
             issuers.append(certificate)
         wrong, wrong_with_id = True, None
         for issuer in issuers:
-            self._steps -= 1
+            self._step()
             found = "unchecked" if self._is_over() else link(certificate, issuer)
             if found == "verified":
                 return "verified"
@@ -145,7 +137,7 @@ class Chains:
         return "other" if issuers and wrong else "unchecked"
 
     def _joins(self, certificate: StoredCertificate, issuer: StoredCertificate) -> bool:
-        self._steps -= 1
+        self._step()
         found = link(certificate, issuer)
         if found == "unchecked":
             # OpenSSL and NSS join by name, unless both have a key identifier and these differ.
@@ -153,8 +145,12 @@ class Chains:
             return not known or _has_same_key_id(certificate, issuer)
         return found == "verified"
 
+    def _step(self) -> None:
+        self._steps -= 1
+        self._budget.take()
+
     def _is_over(self) -> bool:
-        return self._steps <= 0 or time.thread_time() > self._deadline
+        return self._steps <= 0 or self._budget.is_spent()
 
     def _candidates(self, certificate: StoredCertificate, now: datetime) -> list[StoredCertificate]:
         """Return those with the issuer's name, the best first: not all may be tried."""

@@ -1,6 +1,6 @@
 """Choosing: which of the identities at hand a command is about.
 
-The rules are those of cli.md, "Choosing": WIPO by default, the newest valid one of several
+The rules are those of the contract, "Choosing": WIPO by default, the newest valid one of several
 renewals, nothing damaged or forged, and whatever else is ambiguous is listed and never guessed.
 """
 
@@ -72,10 +72,7 @@ class AmbiguousError(_CandidatesError):
 def assemble(
     profile: Profile | None, certificates: Sequence[StoredCertificate]
 ) -> tuple[Identity, ...]:
-    """Make identities of the certificates that may be somebody's.
-
-    These are the ones with a private key and, without one, those that are not a CA's.
-    """
+    """Make identities of the certificates with a private key, and of those that are not a CA's."""
     chains = Chains(certificates)
     return tuple(
         chains.identity(profile, certificate)
@@ -125,19 +122,16 @@ def choose(
     *,
     need_key: bool = True,
 ) -> Choice:
-    """Choose one identity.
+    """Choose one of the identities, which come in the order of their profiles' rank.
 
     Args:
-        identities: all there are, in the order of their profiles' rank.
+        identities: all there are.
         text: the user's CERT argument; None for the WIPO identity.
-        select: asks a person; None if there is nobody to ask.
+        select: None if there is nobody to ask.
         need_key: whether the private key must be there.
 
     Raises:
-        NoMatchError: nothing matches.
-        AmbiguousError: several match and nobody can be asked.
-        ForgedCertificateError: the only match is not signed by its issuer.
-        KeyMissingError: the match has no private key in any of the stores.
+        NoMatchError: nothing matches; for other errors see `settle`.
     """
     candidates = _distinct(identities)
     try:
@@ -176,14 +170,9 @@ def settle(
     need_key: bool = True,
     named: bool = False,
 ) -> Choice:
-    """Choose one of several matches, by the rules or by asking.
+    """Choose one of one or more matches, by the rules or by asking, for this reason.
 
-    Args:
-        found: at least one.
-        reason: why it has to be asked.
-        select: asks a person; None if there is nobody to ask.
-        need_key: whether the private key must be there.
-        named: whether the user named one by its full fingerprint.
+    `named`: the user gave the full fingerprint.
 
     Raises:
         AmbiguousError: several are left and nobody can be asked.
@@ -209,11 +198,7 @@ def settle(
 
 
 def check_key_fits(identity: Identity, key: PrivateKey) -> None:
-    """Raise unless the key matches the certificate.
-
-    Raises:
-        KeyMismatchError: the public halves differ.
-    """
+    """Raise KeyMismatchError unless the key matches the certificate."""
     if key.public_key != identity.certificate.public_key:
         message = f"the private key found for `{identity.display_name}` does not match it"
         raise KeyMismatchError(message)
@@ -276,21 +261,12 @@ def _score(identity: Identity, text: str) -> int:
     if digits and _HEX.issuperset(digits):
         if digits.lstrip("0") == f"{certificate.serial:x}".lstrip("0"):
             return 2
-        long_enough = len(digits) >= _FINGERPRINT_DIGITS
-        if long_enough and (
-            certificate.sha256.startswith(digits) or certificate.sha1.startswith(digits)
-        ):
+        digests = (certificate.sha256, certificate.sha1)
+        if len(digits) >= _FINGERPRINT_DIGITS and any(one.startswith(digits) for one in digests):
             return 2
+    names = (certificate.nickname, certificate.common_name, certificate.email)
     fields = [
-        value.casefold()
-        for value in (
-            certificate.nickname,
-            certificate.common_name,
-            certificate.email,
-            certificate.issuer_name,
-            certificate.issuer,
-        )
-        if value
+        value.casefold() for value in (*names, certificate.issuer_name, certificate.issuer) if value
     ]
     if wanted in fields:
         return 2
@@ -300,11 +276,7 @@ def _score(identity: Identity, text: str) -> int:
 def without_superseded(
     found: tuple[Identity, ...], *, need_key: bool, named: bool
 ) -> tuple[tuple[Identity, ...], tuple[str, ...]]:
-    """Return the matches that no other match replaces, and say what was left out.
-
-    Raises:
-        ForgedCertificateError: none of them is signed by its issuer.
-    """
+    """Return the matches that no other match replaces, and say what was left out."""
     if named:
         return found, ()
     genuine = tuple(i for i in found if i.signature != "forged")
@@ -326,7 +298,7 @@ def without_superseded(
 
 
 def are_renewals(one: Identity, other: Identity) -> bool:
-    """Tell whether one of two identities renews the other (cli.md, "Renewals")."""
+    """Tell whether one of two identities renews the other."""
     old, new = sorted((one, other), key=lambda each: each.certificate.not_after)
     older, newer = old.certificate, new.certificate
     return (
@@ -342,10 +314,9 @@ def are_renewals(one: Identity, other: Identity) -> bool:
 
 
 def check_genuine(identity: Identity, texts: Iterable[str | None] = ()) -> None:
-    """Raise unless a certificate may be genuine, or a CERT argument is its full fingerprint.
+    """Raise ForgedCertificateError if its known issuer did not sign a certificate.
 
-    Raises:
-        ForgedCertificateError: its issuer is known and did not sign it.
+    One that a CERT argument names by its full fingerprint is accepted.
     """
     sha256 = identity.certificate.sha256
     if identity.signature != "forged" or any(digits_of(text or "") == sha256 for text in texts):

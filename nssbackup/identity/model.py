@@ -30,11 +30,10 @@ class Profile:
         application: "Firefox", or what else the folder belongs to.
         default: whether the application starts with it.
         in_use: whether an application has it open now; None if unknown.
-        store: which databases it holds; None if it holds none.
-        listed: whether a list (`profiles.ini`, `installs.ini`, a group) names it; otherwise a
-            scan found it.
-        last_used: when the application last started with it (seconds since 1970); None if unknown.
-        closed: whether this user may not look into it; then `store` is None.
+        store: which databases it holds.
+        listed: whether a list or a group names it; otherwise a scan found it.
+        last_used: when the application last started with it (seconds since 1970).
+        closed: whether this user may not look into it.
     """
 
     path: Path
@@ -67,10 +66,7 @@ class PrivateKey:
 
 @dataclass(frozen=True, slots=True)
 class OrphanKey:
-    """A private key that has no certificate beside it.
-
-    `id` tells the keys of one store apart; `bits` is None if unknown.
-    """
+    """A private key without a certificate; `id` tells the keys of one store apart."""
 
     id: str
     type: str
@@ -83,7 +79,6 @@ class Identity:
 
     Attributes:
         profile: where the certificate's key is; None for an identity from a file.
-        certificate: the identity's own certificate.
         chain: from its issuer towards the root; ends at what is missing.
         signature: whether its issuer signed it.
     """
@@ -95,7 +90,7 @@ class Identity:
 
     @property
     def display_name(self) -> str:
-        """What to call the identity: the name of its certificate."""
+        """What to call the identity."""
         return self.certificate.display_name
 
     @property
@@ -113,21 +108,19 @@ class Identity:
     @property
     def chain_complete(self) -> bool:
         """Whether the chain ends at a self-issued certificate."""
-        last = self.chain[-1] if self.chain else self.certificate
-        return last.self_issued
+        return (self.certificate, *self.chain)[-1].self_issued
 
     @property
     def wipo(self) -> bool:
-        """Whether the issuer names WIPO (cli.md, "Words")."""
-        return any(_names_wipo(value) for value in self.certificate.issuer_fields)
+        """Whether the issuer names WIPO: the word, or its full name."""
+        return any(map(_names_wipo, self.certificate.issuer_fields))
 
 
 def _names_wipo(value: str) -> bool:
     folded = value.casefold()
-    if "world intellectual property organization" in " ".join(folded.split()):
-        return True
     words = "".join(c if c.isalnum() else " " for c in folded).split()
-    return "wipo" in words
+    full_name = "world intellectual property organization"
+    return "wipo" in words or full_name in " ".join(folded.split())
 
 
 PasswordFor = Callable[[Profile, int], "Secret | None"]

@@ -46,11 +46,8 @@ def read_certificates(
 ) -> tuple[StoredCertificate, ...]:
     """Return the certificates of a file, each once; the one that the file is about comes first.
 
-    That is the only one that is not a CA's, or else the first in the file.
-
-    Args:
-        path: the file.
-        warn: told what was skipped.
+    That is the only one that is not a CA's, or else the first in the file. `warn` is told what was
+    skipped.
 
     Raises:
         UsageError: the file can't be read, or holds no certificate.

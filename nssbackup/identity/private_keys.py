@@ -71,13 +71,8 @@ class RsaValues:
 
     def check(self) -> None:
         """Raise KeyInconsistentError unless the values make one key."""
-        n, e, d, p, q = (
-            self.modulus,
-            self.public_exponent,
-            self.private_exponent,
-            self.prime1,
-            self.prime2,
-        )
+        n, e, d = self.modulus, self.public_exponent, self.private_exponent
+        p, q = self.prime1, self.prime2
         if n.bit_length() not in _RSA_BITS:
             message = f"an RSA key of {n.bit_length()} bits is out of range"
             raise KeyInconsistentError(message)
@@ -104,11 +99,7 @@ class RsaValues:
 
 
 def from_rsa(values: RsaValues) -> PrivateKey:
-    """Return the RSA key with these values.
-
-    Raises:
-        KeyInconsistentError: the values do not belong together.
-    """
+    """Return the RSA key with these values; KeyInconsistentError if they don't belong together."""
     values.check()
     numbers = rsa.RSAPrivateNumbers(
         p=values.prime1,
@@ -127,11 +118,7 @@ def from_rsa(values: RsaValues) -> PrivateKey:
 
 
 def from_ec(curve: ec.EllipticCurve, scalar: int) -> PrivateKey:
-    """Return the EC key with this scalar; its public point is computed.
-
-    Raises:
-        KeyInconsistentError: the scalar is not between 1 and the order of the curve.
-    """
+    """Return the EC key with this scalar; KeyInconsistentError if the curve has no such key."""
     try:
         return _private_key(ec.derive_private_key(scalar, curve))
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -140,11 +127,7 @@ def from_ec(curve: ec.EllipticCurve, scalar: int) -> PrivateKey:
 
 
 def from_ed25519(seed: bytes) -> PrivateKey:
-    """Return the Ed25519 key of a 32-byte seed (RFC 8032, 5.1.5).
-
-    Raises:
-        KeyInconsistentError: the seed has another length.
-    """
+    """Return the Ed25519 key of a seed (RFC 8032, 5.1.5); KeyInconsistentError if not 32 bytes."""
     try:
         return _private_key(ed25519.Ed25519PrivateKey.from_private_bytes(seed))
     except ValueError as error:
@@ -173,23 +156,13 @@ def from_pkcs8(der: bytes) -> PrivateKey:
         raise _not_handled(None) from error
     except (ValueError, TypeError, InternalError) as error:
         raise _not_pkcs8() from error
-    if isinstance(key, rsa.RSAPrivateKey):
-        n = key.private_numbers()
-        RsaValues(
-            n.public_numbers.n, n.public_numbers.e, n.d, n.p, n.q, n.dmp1, n.dmq1, n.iqmp
-        ).check()
-    return _private_key(_supported(key))
-
-
-def _supported(key: object) -> _Supported:
-    """Return a key of `cryptography` if its type is supported.
-
-    Raises:
-        KeyNotExportableError: it is of another type.
-    """
     if not isinstance(key, _Supported):
         raise _not_handled(type(key).__name__.removesuffix("PrivateKey"))
-    return key
+    if isinstance(key, rsa.RSAPrivateKey):
+        n = key.private_numbers()
+        public = n.public_numbers
+        RsaValues(public.n, public.e, n.d, n.p, n.q, n.dmp1, n.dmq1, n.iqmp).check()
+    return _private_key(key)
 
 
 def _not_pkcs8() -> KeyInconsistentError:
@@ -198,10 +171,8 @@ def _not_pkcs8() -> KeyInconsistentError:
 
 
 def _not_handled(name: str | None) -> KeyNotExportableError:
-    if name is None:
-        message = "the type of the private key is not supported"
-    else:
-        message = f"{name} keys are not supported"
+    unknown = "the type of the private key is not supported"
+    message = f"{name} keys are not supported" if name else unknown
     return KeyNotExportableError(message)
 
 

@@ -6,7 +6,7 @@ Nothing in this package writes, creates or locks anything.
 from __future__ import annotations
 
 from nssbackup.profiles.locate import find_left_behind, find_profiles
-from nssbackup.profiles.resolve import find_targets, resolve_profile, resolve_profiles
+from nssbackup.profiles.resolve import find_targets, resolve_profiles
 from nssbackup.profiles.roots import applications_named
 from nssbackup.profiles.system import System
 
@@ -16,6 +16,5 @@ __all__ = [
     "find_left_behind",
     "find_profiles",
     "find_targets",
-    "resolve_profile",
     "resolve_profiles",
 ]

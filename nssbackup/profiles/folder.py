@@ -158,7 +158,7 @@ def last_start(folder: Path) -> float | None:
     """Return when an application last started with the profile (seconds since 1970), or None."""
     # Both names on every platform: the folder may be a copy from another one.
     times = (_modified(folder / name) for name in (_UNIX_LOCK, _WINDOWS_LOCK))
-    return max((time for time in times if time is not None), default=None)
+    return max(filter(None, times), default=None)
 
 
 def _modified(path: Path) -> float | None:

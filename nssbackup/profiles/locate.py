@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path, PurePath
@@ -85,14 +85,14 @@ class Search:
         profiles: in the order of `find_profiles`.
         names: of each profile, by its folder, all that lists and groups have for it.
         links_out: profiles in another user's home whose folder, or a file in it, is a link out of
-            that home. It is not followed, so only their names are known.
+            that home; only their names are known.
         elsewhere: listed folders outside that home, with their application.
     """
 
     profiles: tuple[Profile, ...]
     names: Mapping[Path, tuple[str, ...]]
-    links_out: tuple[Profile, ...] = ()
-    elsewhere: Mapping[PurePath, str] = field(default_factory=dict)
+    links_out: tuple[Profile, ...]
+    elsewhere: Mapping[PurePath, str]
 
 
 def search_home(system: System) -> Search:
@@ -102,20 +102,10 @@ def search_home(system: System) -> Search:
 
 def search_roots(roots: Iterable[Root], system: System) -> Search:
     """Search these roots for profiles; each folder is found once."""
-    identity = cache(folder_identity)  # lists and scan meet the same folders
-    found: dict[str, _Found] = {}
     missing: dict[PurePath, str] = {}
-    seen: set[str] = set()
-    for root in roots:
-        if (key := identity(root.path)) in seen:
-            continue
-        seen.add(key)
-        for one in _found_in(root, system, missing):
-            key = identity(one.path)
-            found[key] = found[key].joined(one) if key in found else one
     ranked: list[tuple[_Found, Profile]] = []
     links_out: list[Profile] = []
-    for one in found.values():
+    for one in _each_once(roots, system, missing):
         profile = one.profile(system) if system.holds(one.path) else None
         if profile is not None:
             ranked.append((one, profile))
@@ -124,21 +114,32 @@ def search_roots(roots: Iterable[Root], system: System) -> Search:
     ranked.sort(key=lambda pair: pair[0].rank(pair[1]))
     profiles = tuple(profile for _, profile in ranked)
     names = {one.path: one.names for one, _ in ranked}
-    if system.confined_to is None:
-        return Search(profiles, names)
-    return _with_missing(Search(profiles, names, tuple(links_out)), missing, system)
+    elsewhere = {}
+    if system.confined_to is not None:
+        scanned = {one.path for one in links_out}
+        for path, application in missing.items():
+            if not system.is_inside(path):
+                elsewhere[path] = application
+            elif (folder := Path(path)) not in scanned and not system.holds(folder):
+                links_out.append(_Found(folder, application).unread())
+    return Search(profiles, names, tuple(links_out), elsewhere)
 
 
-def _with_missing(search: Search, missing: Mapping[PurePath, str], system: System) -> Search:
-    """Return the search with the listed folders that could not be looked into."""
-    scanned = {one.path for one in search.links_out}
-    links, elsewhere = [], {}
-    for path, application in missing.items():
-        if not system.is_inside(path):
-            elsewhere[path] = application
-        elif (folder := Path(path)) not in scanned and not system.holds(folder):
-            links.append(_Found(folder, application).unread())
-    return replace(search, links_out=(*search.links_out, *links), elsewhere=elsewhere)
+def _each_once(
+    roots: Iterable[Root], system: System, missing: dict[PurePath, str]
+) -> Iterable[_Found]:
+    """Return what is in the roots, with all that is said of each folder."""
+    identity = cache(folder_identity)  # lists and scan meet the same folders
+    found: dict[str, _Found] = {}
+    seen: set[str] = set()
+    for root in roots:
+        if (key := identity(root.path)) in seen:
+            continue
+        seen.add(key)
+        for one in _found_in(root, system, missing):
+            key = identity(one.path)
+            found[key] = found[key].joined(one) if key in found else one
+    return found.values()
 
 
 def unlisted_profile(folder: Path, application: str, system: System) -> Profile:
@@ -159,7 +160,7 @@ class _Found:
     marked_default: bool = False
 
     def joined(self, other: _Found) -> _Found:
-        """Return the folder with what another list says; if they disagree, this one is right."""
+        """Return the folder with what another list says; if they disagree, this one counts."""
         return replace(
             self,
             names=tuple(dict.fromkeys((*self.names, *other.names))),
@@ -225,7 +226,7 @@ def _members_in(root: Root, system: System, missing: dict[PurePath, str]) -> Ite
     if leads_out(root.path / GROUPS_FOLDER, system):
         return
     for path, one in _existing(read_group_members(root.path, system), root, system, missing):
-        yield _Found(without_climbing(path), root.application, _names(one), listed=True)
+        yield _found(path, root, one)
 
 
 def _listed_in(root: Root, system: System, missing: dict[PurePath, str]) -> Iterator[_Found]:
@@ -236,25 +237,20 @@ def _listed_in(root: Root, system: System, missing: dict[PurePath, str]) -> Iter
     by_mark = any(one.marked_default for _, one in listed)
     alone = len({path for path, _ in listed}) == 1
     for path, one in listed:
-        if by_install:
-            default = one.install_default
-        elif by_mark:
-            default = one.marked_default
-        else:
-            default = alone
-        yield _Found(
-            path=without_climbing(path),
-            application=root.application,
-            names=_names(one),
-            listed=True,
-            default=default,
-            install_default=one.install_default,
-            marked_default=one.marked_default,
-        )
+        found = _found(path, root, one)
+        marked = found.marked_default if by_mark else alone
+        yield replace(found, default=found.install_default if by_install else marked)
 
 
-def _names(listed: ListedProfile) -> tuple[str, ...]:
-    return (listed.name,) if listed.name else ()
+def _found(path: Path, root: Root, listed: ListedProfile) -> _Found:
+    return _Found(
+        path=without_climbing(path),
+        application=root.application,
+        names=(listed.name,) if listed.name else (),
+        listed=True,
+        install_default=listed.install_default,
+        marked_default=listed.marked_default,
+    )
 
 
 def _existing(
@@ -272,9 +268,9 @@ def _existing(
 
 
 def find_left_behind(system: System | None = None) -> tuple[Profile, ...]:
-    """Return every profile that a refresh left behind, the one last used first.
+    """Return every profile that a refresh left behind and no list names, the last used first.
 
-    Profiles that `find_profiles` returns are not among them. Links to folders are not followed.
+    Links to folders are not followed.
     """
     system = system or System.current()
     known = {folder_identity(profile.path) for profile in find_profiles(system)}

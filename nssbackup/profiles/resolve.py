@@ -38,11 +38,6 @@ _LIST_NAMES = frozenset({PROFILES_LIST, INSTALLS_LIST})
 _NAMES_IN_HINT = 8
 
 
-def resolve_profile(name_or_path: str, system: System | None = None) -> tuple[Profile, ...]:
-    """Return the profiles that one text names; see `resolve_profiles`."""
-    return resolve_profiles([name_or_path], system)
-
-
 def resolve_profiles(
     texts: Iterable[str], system: System | None = None, *, need_store: bool = True
 ) -> tuple[Profile, ...]:
@@ -56,13 +51,8 @@ def resolve_profiles(
     3. a path to a root or to its `profiles.ini`, which means all the profiles of that root.
 
     A relative path starts in the current folder (`./work` is never a name), and a leading `~` is
-    the home folder. A folder that `find_profiles` finds is returned as found there.
-
-    Args:
-        texts: the names and paths.
-        system: whose profiles; this user's by default.
-        need_store: if False, a folder without an NSS database, or one that may not be read, is a
-            profile too.
+    the home folder. A folder that `find_profiles` finds is returned as found there. Unless
+    `need_store`, a folder without an NSS database, or one that may not be read, is a profile too.
 
     Raises:
         NoProfileError: nothing fits; the hint names the profiles that were found.
@@ -134,11 +124,7 @@ class _Resolver:
         inside: Sequence[Profile] = ()
         if as_root:
             inside = search_roots((Root(application, folder),), self.system).profiles
-        elif store_in(folder) is not None:
-            inside = (unlisted_profile(folder, application, self.system),)
         if not inside:
-            if self.need_store:
-                raise _no_store(folder)
             inside = (unlisted_profile(folder, application, self.system),)
         return self._with_store([self.known.get(folder_identity(one.path), one) for one in inside])
 

@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
+from functools import cache
 from pathlib import Path, PurePath
 
 from nssbackup.errors import UsageError
@@ -85,7 +86,7 @@ class Candidate:
 
     @property
     def path(self) -> PurePath:
-        """Return the whole path, with its patterns."""
+        """The whole path, with its patterns."""
         return self.base / self.below
 
 
@@ -233,13 +234,14 @@ def applications_named(names: Iterable[str]) -> frozenset[str]:
     known: dict[str, set[str]] = {}
     for name, application in (*((row.application,) * 2 for row in _ROWS), *_ALSO_CALLED.items()):
         known.setdefault(_folded(name), set()).add(application)
-    names = tuple(names)
-    unknown = [name for name in names if _folded(name) not in known]
-    if unknown:
-        message = f"nssbackup knows no application `{unknown[0]}`"
-        applications = sorted({row.application for row in _ROWS})
-        raise UsageError(message, hint=f"it knows {', '.join(applications)}")
-    return frozenset(application for name in names for application in known[_folded(name)])
+    found: set[str] = set()
+    for name in names:
+        if _folded(name) not in known:
+            message = f"nssbackup knows no application `{name}`"
+            applications = sorted({row.application for row in _ROWS})
+            raise UsageError(message, hint=f"it knows {', '.join(applications)}")
+        found |= known[_folded(name)]
+    return frozenset(found)
 
 
 def _folded(name: str) -> str:
@@ -260,13 +262,11 @@ def candidate_roots(system: System) -> tuple[Candidate, ...]:
 
     They need not exist: the file system is not asked.
     """
-    bases: dict[Base, tuple[PurePath, ...]] = {}
+    folders = cache(lambda base: base.folders(system))
     candidates: dict[tuple[PurePath, str], Candidate] = {}
     for row in _ROWS:
         if row.platform == system.platform:
-            if row.base not in bases:
-                bases[row.base] = row.base.folders(system)
-            for base in bases[row.base]:
+            for base in folders(row.base):
                 candidate = Candidate(row.application, base, row.below, row.bare)
                 candidates.setdefault((base, row.below), candidate)
     return tuple(candidates.values())

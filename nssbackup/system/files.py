@@ -36,12 +36,7 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 # Names that Windows keeps for devices, with any ending (learn.microsoft.com, "Naming Files").
 _RESERVED = frozenset(
     [
-        "con",
-        "conin$",
-        "conout$",
-        "prn",
-        "aux",
-        "nul",
+        *("con", "conin$", "conout$", "prn", "aux", "nul"),
         *(f"{d}{n}" for d in ("com", "lpt") for n in "123456789¹²³"),
     ]
 )
@@ -62,8 +57,8 @@ def write_verified(
     Args:
         path: the final name; its folder must exist.
         data: the contents, or their parts in order if they are large.
-        check: called with the path of the written file; raises if the file is not right. It is
-            called again if another program put something else in the file's place.
+        check: called with the path of the written file; raises if it is not right. Called again
+            if another program put something else in its place.
         replace: whether an existing file may be replaced.
 
     Raises:
@@ -118,12 +113,7 @@ def create_private(path: Path) -> int:
 
 
 def _rename_to_new(temporary: Path, path: Path) -> None:
-    """Rename a file, but never over another one.
-
-    Raises:
-        OutputExistsError: there is a file of the new name.
-        OSError: it can't be renamed.
-    """
+    """Rename a file, but never over another one: that raises OutputExistsError."""
     try:
         if _ON_WINDOWS:
             temporary.rename(path)  # refuses an existing name on Windows
@@ -182,7 +172,10 @@ def safe_name(text: str) -> str:
     text = text.encode(encoding, "replace").decode(encoding)
     kept = "".join("_" if c in _FORBIDDEN or not c.isprintable() else c for c in text)
     # Windows drops blanks and dots at the end; a dot in front hides the file.
-    name = _shorten(" ".join(kept.split()).strip(". "))
+    name = " ".join(kept.split()).strip(". ")
+    while len(name.encode()) > _MAX_NAME_BYTES:
+        name = name[:-1]
+    name = name.rstrip(". ")
     if not name or name.split(".")[0].rstrip().casefold() in _RESERVED:
         name = f"_{name}"
     return name
@@ -296,12 +289,6 @@ def _write(descriptor: int, parts: Iterable[bytes]) -> None:
         file.writelines(parts)
         file.flush()
         os.fsync(descriptor)
-
-
-def _shorten(name: str) -> str:
-    while len(name.encode()) > _MAX_NAME_BYTES:
-        name = name[:-1]
-    return name.rstrip(". ")
 
 
 def _exists(path: Path) -> OutputExistsError:

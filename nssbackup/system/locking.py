@@ -136,8 +136,7 @@ else:
 def scratch_folder(parent: str | None = None) -> Iterator[Path]:
     """Make a new folder that only this user may enter, and remove it at the end.
 
-    Args:
-        parent: where to make it; by default in the folder for temporary files.
+    It is made in `parent`, by default the folder for temporary files.
 
     Raises:
         OSError: there is no place for one.

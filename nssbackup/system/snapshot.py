@@ -54,14 +54,9 @@ _LARGEST_SIGNED = 127
 
 @as_owner()
 def take_snapshot(path: Path) -> sqlite3.Connection | None:
-    """Return a copy of a SQLite database in memory.
+    """Return a copy of a SQLite database in memory; None if there is no such file.
 
-    Args:
-        path: the database file; symbolic links are followed.
-
-    Returns:
-        The copy, read-only and with its schema loaded (see `system.sqlite`); None if there is no
-        such file.
+    Symbolic links are followed. The copy is read-only, its schema loaded (see `system.sqlite`).
 
     Raises:
         UnreadableStoreError: the operating system or another program keeps us out.
@@ -95,13 +90,9 @@ def take_snapshot(path: Path) -> sqlite3.Connection | None:
 
 @as_owner()
 def read_stable(path: Path) -> bytes | None:
-    """Return the bytes of a file that has no journal, and that nobody wrote to meanwhile.
+    """Return the bytes of a file that nobody wrote to meanwhile; None if there is no such file.
 
-    Args:
-        path: the file; symbolic links are followed.
-
-    Returns:
-        At most `MAX_BYTES`; None if there is no such file.
+    Symbolic links are followed.
 
     Raises:
         UnreadableStoreError: the operating system keeps us out, or it is being written to.
@@ -207,12 +198,7 @@ def _backup_of_copy(path: Path) -> sqlite3.Connection:
 
 
 def _copied(file: _File, folder: Path) -> Path:
-    """Copy a file into a scratch folder.
-
-    Raises:
-        OSError: the file can't be read.
-        UnreadableStoreError: the copy can't be written.
-    """
+    """Copy a file into a scratch folder; OSError means that the file can't be read."""
     data = _read(file)
     copy = folder / Path(file.path).name
     try:

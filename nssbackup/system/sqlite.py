@@ -54,10 +54,8 @@ def connect(database: str | Path, *, uri: bool = False, timeout: float = 0) -> s
 def load_schema(connection: sqlite3.Connection, path: PurePath) -> None:
     """Have SQLite take in the schema of a database that `connect` opened.
 
-    Args:
-        connection: the database. It can be queried after this, within the budget that its user
-            sets with `Budget.limit`.
-        path: its name for a message.
+    After this it can be queried, within the budget that its user sets with `Budget.limit`. `path`
+    is for messages.
 
     Raises:
         UnsupportedStoreError: the schema is larger than any of NSS.
@@ -71,8 +69,6 @@ def load_schema(connection: sqlite3.Connection, path: PurePath) -> None:
             raise UnsupportedStoreError(message) from error
         message = f"`{path}` is damaged: {error}"
         raise DamagedStoreError(message) from error
-    # Nobody has checked that what it calls text is UTF-8.
-    connection.text_factory = lambda data: data.decode("utf-8", "replace")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _ROW_BYTES)
     connection.set_progress_handler(None, 0)
 

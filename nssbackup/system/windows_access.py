@@ -42,13 +42,7 @@ class SecurityAttributes(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """The functions of Windows that are used here.
-
-    Attributes:
-        kernel32: the library.
-        advapi32: the library.
-        last_error: returns the error of the call that has just failed.
-    """
+    """The functions of Windows that are used here, and the error of the call that just failed."""
 
     kernel32: Any
     advapi32: Any

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from nssbackup.backups.verify import Expected
 from nssbackup.pkcs12 import MODERN, PfxWriters, entries_of
-from nssbackup.profiles import resolve_profile
+from nssbackup.profiles import resolve_profiles
 from nssbackup.report import ExportReport
 from nssbackup.secret import Secret
 from nssbackup.stores.inventory import take_inventory
@@ -229,7 +229,7 @@ def _files_now(folder: Path) -> list[bytes]:
 @pytest.fixture
 def values(profile: MakeProfile, tmp_path: Path) -> list[object]:
     """Every value of the library that holds a secret."""
-    (found,) = resolve_profile(str(profile("nss387-password")))
+    (found,) = resolve_profiles([str(profile("nss387-password"))])
     (identity, *_) = take_inventory([found]).identities
     key = read_key(identity, "auto", lambda _profile, _attempt: Secret(PRIMARY))
     secret = Secret(BACKUP)

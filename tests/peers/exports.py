@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from nssbackup.backups.export import ExportOptions, export_identity
 from nssbackup.backups.writing import Dialogue
 from nssbackup.pkcs12 import FORMATS, PfxWriters
-from nssbackup.profiles import resolve_profile
+from nssbackup.profiles import resolve_profiles
 from nssbackup.secret import Secret
 from tests import FIXTURES
 
@@ -69,7 +69,7 @@ def export(
     """Export an identity of a fixture as `nssbackup export` does; few rounds make peers fast."""
     formats = (FORMATS[format_],)
     report = export_identity(
-        resolve_profile(str(FIXTURES / "profiles" / expected.case)),
+        resolve_profiles([str(FIXTURES / "profiles" / expected.case)]),
         ExportOptions(certificate=expected.fingerprint, output=str(output), formats=formats),
         Dialogue(
             primary_password=lambda _, attempt: (

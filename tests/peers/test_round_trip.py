@@ -15,7 +15,7 @@ from nssbackup.backups.export import ExportOptions, export_identity
 from nssbackup.backups.writing import Dialogue
 from nssbackup.identity.model import Profile
 from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, PfxContents, PfxWriters, open_pfx
-from nssbackup.profiles import resolve_profile
+from nssbackup.profiles import resolve_profiles
 from nssbackup.restore.restore import RestoreDialogue, restore_backup
 from nssbackup.restore.staging import RestoreOptions
 from nssbackup.secret import Secret
@@ -33,7 +33,7 @@ def _export(
     folder: Path, expected: Expected, primary: str, output: Path, engine: EngineName
 ) -> Path:
     report = export_identity(
-        resolve_profile(str(folder)),
+        resolve_profiles([str(folder)]),
         ExportOptions(certificate=expected.fingerprint, output=str(output), engine=engine),
         Dialogue(
             primary_password=lambda _, attempt: None if attempt else Secret(primary),

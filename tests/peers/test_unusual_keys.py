@@ -10,7 +10,7 @@ import pytest
 from nssbackup.backups.export import ExportOptions, export_identity
 from nssbackup.backups.writing import Dialogue
 from nssbackup.pkcs12 import FEWEST_ROUNDS, MODERN, PfxWriters
-from nssbackup.profiles import resolve_profile
+from nssbackup.profiles import resolve_profiles
 from nssbackup.secret import Secret
 from tests.peers import need
 from tests.peers.nss import RELEASES, Nss, available
@@ -30,7 +30,7 @@ def nss(request: pytest.FixtureRequest, require_peers: bool) -> Nss:
 def check_export(folder: Path, name: str, top: Path) -> None:
     """Export a certificate, and have OpenSSL compare it with its key as a TLS client does."""
     export_identity(
-        resolve_profile(str(folder)),
+        resolve_profiles([str(folder)]),
         ExportOptions(certificate=name, output=str(top / "a.pfx")),
         Dialogue(
             primary_password=lambda _profile, _attempt: None,

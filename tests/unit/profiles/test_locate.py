@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nssbackup.errors import NssBackupError
 from nssbackup.identity.choosing import choose
 from nssbackup.identity.model import Profile
-from nssbackup.profiles import find_left_behind, find_profiles, folder, resolve_profile
+from nssbackup.profiles import find_left_behind, find_profiles, folder, resolve_profiles
 from nssbackup.profiles.lists import GROUPS_FOLDER
 from nssbackup.profiles.system import Platform
 from nssbackup.stores.inventory import take_inventory
@@ -500,7 +500,7 @@ def test_no_search_changes_anything(machine: Machine, monkeypatch: pytest.Monkey
         find_profiles(machine.system())
         for text in texts:
             try:
-                resolve_profile(text, machine.system())
+                resolve_profiles([text], machine.system())
             except NssBackupError:
                 continue
         assert snapshot(machine.home) == before

@@ -15,13 +15,16 @@ from nssbackup.profiles import (
     find_profiles,
     find_targets,
     resolve,
-    resolve_profile,
     resolve_profiles,
 )
 from nssbackup.profiles.roots import Root, find_roots
 from nssbackup.profiles.system import System
 from tests.unit.profiles.machine import Machine, closed
 from tests.unit.profiles.test_lock import unix
+
+
+def resolve_profile(text: str, system: System) -> tuple[Profile, ...]:
+    return resolve_profiles([text], system)
 
 
 @pytest.fixture
