@@ -248,6 +248,16 @@ def test_rows_without_end_that_are_none_of_ours_end_too(
         read(amplified(tmp_path / "x", matching=False))
 
 
+def test_a_group_without_end_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "_READ_SECONDS", 0.1)
+    machine = Machine(tmp_path)
+    folder = machine.root / lists.GROUPS_FOLDER
+    folder.mkdir(parents=True)
+    table = "CREATE TABLE Profiles (path, name)"
+    amplified(folder, matching=False, name="0.sqlite", table=table, row="(17, NULL)")
+    assert read_group_members(machine.root, machine.system()) == ()
+
+
 def test_the_time_of_a_database_is_one_for_all_its_queries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

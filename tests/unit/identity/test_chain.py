@@ -158,12 +158,6 @@ def test_a_clique_of_cas_comes_to_an_end() -> None:
     assert len(set(chain)) == len(chain)
 
 
-def test_a_thousand_cas_are_searched() -> None:
-    crowd = [ca("Middle", OTHER, "Root", ROOT, days=(-1, n)) for n in range(10, 110)]
-    others = [ca(f"CA {n}", OTHER) for n in range(900)]
-    assert find_chain(leaf(), [*crowd, *others, MIDDLE_CA, ROOT_CA]) == (MIDDLE_CA, ROOT_CA)
-
-
 # --- names and keys
 
 

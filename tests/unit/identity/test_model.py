@@ -10,7 +10,7 @@ from cryptography.x509.oid import NameOID
 
 from nssbackup.identity.certificate import from_der
 from nssbackup.identity.model import Identity
-from tests.builders.store import ec_key, issue, name
+from tests.builders.store import ec_key, issue
 
 JANE = issue(ec_key(), "Jane")
 LONG = "World Intellectual Property Organization"
@@ -62,18 +62,6 @@ def test_wipo_is_a_word_and_not_a_part_of_one(oid: x509.ObjectIdentifier, text: 
 )
 def test_other_fields_of_the_issuer_do_not_count(oid: x509.ObjectIdentifier) -> None:
     assert not issued_by(field(oid, "WIPO")).wipo
-
-
-def test_the_subject_does_not_count() -> None:
-    der = issue(ec_key(), name("Jane", LONG), "Example CA", ec_key(1))
-    assert not Identity(None, from_der(der)).wipo
-
-
-def test_the_second_of_two_fields_counts() -> None:
-    attributes = [
-        x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, text) for text in ("IT", "WIPO")
-    ]
-    assert issued_by(x509.Name(attributes)).wipo
 
 
 def test_a_chain_is_complete_when_it_ends_at_a_root() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,15 +21,12 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from nssbackup.backups.export import ExportOptions, export_certificate
-from nssbackup.backups.writing import Dialogue
 from nssbackup.errors import UsageError, VerificationError
 from nssbackup.identity import pem
-from nssbackup.identity.certificate import StoredCertificate, from_der
-from nssbackup.identity.model import Profile
+from nssbackup.identity.certificate import from_der
 from tests import LIMIT
 from tests.builders.irregular import irregular
-from tests.builders.store import StoreBuilder, ec_key, issue, name, rsa_key
+from tests.builders.store import ec_key, issue, name, rsa_key
 
 KEY, CA_KEY, ROOT_KEY = rsa_key(1), ec_key(2), ec_key(3)
 CA_NAME, ROOT_NAME = name("WIPO Test CA", "WIPO"), name("WIPO Root", "WIPO")
@@ -122,13 +119,6 @@ def test_of_a_bundle_the_one_that_is_no_cas_comes_first(
     assert found[0].der == JANE
     assert {one.der for one in found} == set(order)
     assert len(found) == 3
-
-
-@pytest.mark.parametrize("order", [(ZOE, JANE, CA), (ROOT, CA)])
-def test_of_a_bundle_of_two_people_the_first_comes_first(
-    file: Callable[[bytes], Path], order: tuple[bytes, ...]
-) -> None:
-    assert [one.der for one in pem.read_certificates(file(as_pem(*order)))] == list(order)
 
 
 def test_the_bundles_of_openssl_are_read(file: Callable[[bytes], Path], tmp_path: Path) -> None:
@@ -260,24 +250,3 @@ def test_what_was_written_wrongly_is_found_out(tmp_path: Path, content: bytes) -
     written.write_bytes(content)
     with pytest.raises(VerificationError):
         pem.verify_written(written, [from_der(JANE), from_der(CA)])
-
-
-def test_a_file_that_is_not_what_was_to_be_written_gets_no_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = StoreBuilder(tmp_path / "store")
-    store.add_certificate(JANE)
-    store.add_certificate(CA)
-    profile = Profile(store.write(), "p", "Firefox", store="sqlite")
-    encode = pem.encode
-
-    def lose_the_chain(certificates: Iterable[StoredCertificate]) -> bytes:
-        return encode(list(certificates)[:1])
-
-    monkeypatch.setattr(pem, "encode", lose_the_chain)
-    (tmp_path / "out").mkdir()
-    options = ExportOptions(output=str(tmp_path / "out" / "jane.pem"))
-    dialogue = Dialogue(lambda *_: pytest.fail("a question"), lambda _: pytest.fail("a password"))
-    with pytest.raises(VerificationError):
-        export_certificate([profile], options, dialogue)
-    assert list((tmp_path / "out").iterdir()) == []

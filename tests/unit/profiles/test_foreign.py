@@ -17,7 +17,7 @@ from nssbackup.profiles import System, find_left_behind, find_profiles
 from nssbackup.profiles.locate import search_home
 from nssbackup.profiles.system import Platform
 from tests.fuzz import guard
-from tests.unit.profiles.machine import Machine, snapshot
+from tests.unit.profiles.machine import Machine
 from tests.unit.profiles.test_lock import unix
 from tests.unit.profiles.test_roots import EACH, Place
 
@@ -50,13 +50,6 @@ def test_a_profile_in_every_place_of_another_home_is_found(
     folder = machine.home / below
     folder = machine.profile(folder if bare else folder / "ab12.default")
     assert found(machine.home, platform) == [folder]
-
-
-@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
-def test_the_platform_need_not_be_said(tmp_path: Path, platform: Platform) -> None:
-    machine = Machine(tmp_path / "home", platform)
-    folder = machine.profile("Profiles/ab12.default")
-    assert found(machine.home) == [folder]
 
 
 def test_the_variables_of_this_process_do_not_count(
@@ -134,14 +127,6 @@ def test_paths_of_a_group_that_lead_out_are_dropped(machine: Machine, outside: P
     assert found(machine.home) == [kept]
 
 
-def test_a_member_on_another_drive_is_looked_for_below_the_home(tmp_path: Path) -> None:
-    machine = Machine(tmp_path / "home", "win32")
-    folder = machine.profile("ab12.far", root=machine.home / "vault")
-    steps = "..\\" * len(machine.root.parts)
-    group(machine.root, rf"{steps}D:\Users\anna\vault\ab12.far")
-    assert located(machine.home, "win32") == [folder]
-
-
 @unix
 @pytest.mark.parametrize(
     "link",
@@ -207,14 +192,6 @@ def test_a_group_that_is_a_link_out_is_not_read(
 
 
 @unix
-def test_a_folder_of_groups_that_is_a_link_out_is_not_read(machine: Machine, outside: Path) -> None:
-    folder = machine.empty_profile("ab12.member")
-    group(outside, folder.name)
-    (machine.root / "Profile Groups").symlink_to(outside / "Profile Groups")
-    assert found(machine.home) == []
-
-
-@unix
 @pytest.mark.parametrize("name", ["cert9.db", "key4.db", "key4.db-journal", "pkcs11.txt"])
 def test_a_profile_with_a_link_out_is_not_opened(
     machine: Machine, outside: Path, name: str
@@ -263,22 +240,6 @@ def test_nothing_outside_is_opened_or_listed(machine: Machine, outside: Path) ->
     assert [
         path for path in opened if path.startswith(os.path.realpath(outside.parent.parent))
     ] == []
-
-
-def test_another_machines_desktop_is_looked_for_in_the_home(machine: Machine) -> None:
-    folder = machine.profile("ab12.old", root=machine.home / "Bureau/Anciennes données de Firefox")
-    (machine.home / ".config").mkdir()
-    (machine.home / ".config/user-dirs.dirs").write_text('XDG_DESKTOP_DIR="/home/anna/Bureau"\n')
-    assert found(machine.home) == [folder]
-
-
-def test_no_search_of_another_home_changes_it(machine: Machine) -> None:
-    folder = machine.profile("ab12.default", started=1_700_000_000)
-    machine.profile("ab12.old", root=machine.home / "Desktop/Old Firefox Data")
-    group(machine.root, folder.name)
-    before = snapshot(machine.home)
-    assert len(found(machine.home)) == 2
-    assert snapshot(machine.home) == before
 
 
 PARTS = st.lists(
@@ -348,11 +309,3 @@ def test_what_a_list_names_and_is_not_looked_at_is_said(tmp_path: Path) -> None:
         (PurePosixPath(elsewhere), "Firefox"),
         (PurePosixPath("/no/such/folder"), "Firefox"),
     ]
-
-
-def test_a_folder_on_another_drive_of_a_windows_home_is_said(tmp_path: Path) -> None:
-    machine = Machine(tmp_path / "home", "win32")
-    machine.write("[Profile0]\nIsRelative=0\nPath=D:\\Profiles\\work\n")
-    search = search_home(System.of_home(machine.home, "win32"))
-    assert [str(one) for one in search.elsewhere] == ["D:\\Profiles\\work"]
-    assert search.links_out == ()

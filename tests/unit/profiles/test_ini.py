@@ -58,11 +58,6 @@ def test_the_grammar_is_that_of_nsiniparser(data: bytes, sections: object) -> No
     assert parse_ini(data) == sections
 
 
-def test_bytes_that_are_not_utf8_can_be_had_back() -> None:
-    value = parse_ini(b"[A]\nPath=/home/j\xfcrg")["A"]["Path"]
-    assert value.encode("utf-8", "surrogateescape") == b"/home/j\xfcrg"
-
-
 _TOKENS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0[]=#; \t"), min_size=1)
 
 
@@ -85,19 +80,6 @@ def test_what_was_written_is_read(
     assert parse_ini(mark + newline.join(lines).encode(encoding)) == sections
 
 
-@given(st.binary())
-def test_any_bytes_give_sections(data: bytes) -> None:
-    for entries in parse_ini(data).values():
-        assert entries
-        assert all(isinstance(value, str) for value in entries.values())
-
-
-def test_a_file_of_the_largest_size_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "profiles.ini"
-    path.write_bytes(b"[A]\nk=v\n".ljust(SIZE_LIMIT, b"#"))
-    assert read_ini(path) == {"A": {"k": "v"}}
-
-
 def test_a_larger_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "profiles.ini"
     path.write_bytes(b"[A]\nk=v\n".ljust(SIZE_LIMIT + 1, b"#"))
@@ -105,27 +87,11 @@ def test_a_larger_file_is_refused(tmp_path: Path) -> None:
         read_ini(path)
 
 
-def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        read_ini(tmp_path / "profiles.ini")
-
-
-def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="not a regular file"):
-        read_ini(tmp_path)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFO in folders")
 def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "profiles.ini")
     with pytest.raises(OSError, match="not a regular file"):
         read_ini(tmp_path / "profiles.ini")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a matter of Unix devices")
-def test_a_device_is_refused() -> None:
-    with pytest.raises(OSError, match="not a regular file"):
-        read_ini(Path("/dev/zero"))
 
 
 def test_a_link_to_a_list_is_followed(tmp_path: Path) -> None:

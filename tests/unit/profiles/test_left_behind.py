@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nssbackup.profiles import System, find_left_behind, find_profiles, locate
 from nssbackup.profiles.system import Platform
-from tests.unit.profiles.machine import Machine, closed, snapshot
+from tests.unit.profiles.machine import Machine, closed
 from tests.unit.profiles.test_lock import unix
 
 OLD = "Old Firefox Data"
@@ -60,14 +57,6 @@ def test_the_folders_name_tells_the_application(
     machine.profile("ab12.default", root=machine.home / "Desktop" / name)
     (profile,) = find_left_behind(machine.system())
     assert profile.application == application
-
-
-def test_all_that_refreshes_left_are_found_the_last_used_first(machine: Machine) -> None:
-    old = machine.home / "Desktop" / OLD
-    first = machine.profile("ab12.default", root=old, started=1_500_000_000)
-    second = machine.profile("cd34.default-1", root=old, started=1_700_000_000)
-    third = machine.profile("ef56.default-2", "cert8.db", "key3.db", root=machine.home / OLD)
-    assert paths(machine.system()) == [second, first, third]
 
 
 def test_a_folder_without_certificates_is_none(machine: Machine) -> None:
@@ -127,21 +116,6 @@ def test_the_desktop_of_linux_is_where_the_user_has_it(
     assert paths(system) == [folder]
 
 
-@unix
-def test_a_desktop_that_is_not_utf8_is_found(machine: Machine) -> None:
-    desktop = os.fsencode(machine.home) + b"/Schreibtisch \xfc/deep"
-    try:
-        os.makedirs(desktop)  # noqa: PTH103 - bytes
-    except OSError:
-        pytest.skip("the file system takes UTF-8 names only")
-    folder = machine.profile("ab12.default", root=Path(os.fsdecode(desktop)) / OLD)
-    (machine.home / ".config").mkdir()
-    (machine.home / ".config/user-dirs.dirs").write_bytes(
-        b'XDG_DESKTOP_DIR="$HOME/Schreibtisch \xfc/deep"\n'
-    )
-    assert paths(machine.system()) == [folder]
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -164,16 +138,6 @@ def test_a_desktop_that_is_not_said_rightly_is_none(machine: Machine, content: b
     (machine.home / ".config").mkdir()
     (machine.home / ".config/user-dirs.dirs").write_bytes(content)
     assert paths(machine.system()) == [usual]
-
-
-@given(content=st.binary() | st.text('XDG_ESKTOPI="$HOM\\/\n\0 b=').map(str.encode))
-def test_any_bytes_say_where_the_desktop_is_or_not(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes
-) -> None:
-    machine = Machine(tmp_path_factory.getbasetemp() / "any-desktop")
-    (machine.home / ".config").mkdir(parents=True, exist_ok=True)
-    (machine.home / ".config/user-dirs.dirs").write_bytes(b'XDG_DESKTOP_DIR="' + content + b'"')
-    find_left_behind(machine.system())
 
 
 @pytest.mark.parametrize("place", ["OneDrive/Desktop", "OneDrive - Firma GmbH/Bureau"])
@@ -215,14 +179,6 @@ def test_links_are_not_followed(machine: Machine, tmp_path: Path) -> None:
 
 
 @unix
-def test_a_desktop_may_itself_be_a_link(machine: Machine, tmp_path: Path) -> None:
-    machine.profile("ab12.default", root=tmp_path / "data" / OLD)
-    machine.home.mkdir()
-    (machine.home / "Desktop").symlink_to(tmp_path / "data")
-    assert paths(machine.system()) == [machine.home / "Desktop" / OLD / "ab12.default"]
-
-
-@unix
 def test_a_profile_in_two_places_is_found_once(machine: Machine) -> None:
     folder = machine.profile("ab12.default", root=machine.home / "Desktop" / OLD)
     (machine.home / ".config").mkdir()
@@ -247,16 +203,6 @@ def test_the_search_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(paths(machine.system())) == 6
 
 
-def test_the_desktop_comes_before_the_rest(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(5):
-        machine.profile(f"{number}", root=machine.home / "A")
-    folder = machine.profile("ab12.default", root=machine.home / "Desktop" / OLD)
-    monkeypatch.setattr(locate, "TOTAL_LIMIT", 1)
-    assert paths(machine.system()) == [folder]
-
-
 def test_what_may_not_be_read_does_not_hide_the_rest(public_machine: Machine) -> None:
     home = public_machine.home
     shut = public_machine.profile("ab12.default", root=home / "Desktop/A")
@@ -265,18 +211,3 @@ def test_what_may_not_be_read_does_not_hide_the_rest(public_machine: Machine) ->
         assert paths(public_machine.system()) == [seen]
     with closed(home / "Desktop"):
         assert paths(public_machine.system()) == [seen]
-
-
-def test_files_and_missing_folders_are_passed_over(machine: Machine) -> None:
-    assert paths(machine.system()) == []
-    machine.home.mkdir()
-    (machine.home / "Desktop").touch()
-    (machine.home / OLD).touch()
-    assert paths(machine.system()) == []
-
-
-def test_the_search_changes_nothing(machine: Machine) -> None:
-    machine.profile("ab12.default", root=machine.home / "Desktop" / OLD, started=1_700_000_000)
-    before = snapshot(machine.home)
-    assert len(paths(machine.system())) == 1
-    assert snapshot(machine.home) == before

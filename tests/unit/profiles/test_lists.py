@@ -116,7 +116,3 @@ def test_installs_ini_is_ignored_beside_install_sections(machine: Machine) -> No
     assert read_lists(machine.root, machine.system()) == (
         ListedProfile(machine.root / "new", install_default=True),
     )
-
-
-def test_a_missing_root_has_empty_lists(machine: Machine) -> None:
-    assert read_lists(machine.root, machine.system()) == ()

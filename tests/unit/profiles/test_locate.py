@@ -9,13 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nssbackup.errors import NssBackupError
 from nssbackup.identity.choosing import choose
 from nssbackup.identity.model import Profile
-from nssbackup.profiles import find_left_behind, find_profiles, folder, resolve_profiles
+from nssbackup.profiles import find_profiles, folder, resolve_profiles
 from nssbackup.profiles.lists import GROUPS_FOLDER
 from nssbackup.profiles.system import Platform
 from nssbackup.stores.inventory import take_inventory
@@ -30,15 +28,6 @@ def names(profiles: tuple[Profile, ...]) -> list[str]:
 
 def defaults(profiles: tuple[Profile, ...]) -> set[str]:
     return {profile.name for profile in profiles if profile.default}
-
-
-def test_a_machine_without_roots_has_no_profiles(machine: Machine) -> None:
-    assert find_profiles(machine.system()) == ()
-
-
-def test_the_machine_of_this_process_can_be_asked() -> None:
-    profiles = find_profiles()
-    assert all(profile.path.is_absolute() for profile in profiles)
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
@@ -92,11 +81,6 @@ def test_the_store_is_what_databases_lie_in_the_folder(
     assert profile.store == store
 
 
-def test_a_folder_called_cert9_db_is_no_database(machine: Machine) -> None:
-    (machine.profile("ab", "prefs.js") / "cert9.db").mkdir()
-    assert find_profiles(machine.system()) == ()
-
-
 @pytest.mark.parametrize(
     "name", ["Crash Reports", "Pending Pings", "Background Tasks Profiles", "Profile Groups"]
 )
@@ -108,17 +92,6 @@ def test_folders_for_other_things_are_passed_over(machine: Machine, name: str) -
 def test_a_listed_profile_without_a_folder_is_left_out(machine: Machine) -> None:
     machine.write("[Profile0]\nName=gone\nIsRelative=1\nPath=gone\n[Install1]\nDefault=gone\n")
     assert find_profiles(machine.system()) == ()
-
-
-def test_profiles_outside_the_root_are_found(machine: Machine, tmp_path: Path) -> None:
-    near = machine.profile("near", root=machine.home)
-    far = machine.profile("far", root=tmp_path / "elsewhere")
-    machine.write(
-        "[Profile0]\nIsRelative=1\nPath=../../near\n"
-        f"[Profile1]\nIsRelative=0\nPath={far}\n"
-        "[Profile2]\nIsRelative=0\nPath=AAAAAAFYAAIAAA==\n"
-    )
-    assert {profile.path for profile in find_profiles(machine.system())} == {near.resolve(), far}
 
 
 @unix
@@ -135,25 +108,6 @@ def test_a_path_that_is_not_utf8_is_found(machine: Machine) -> None:
     assert profile.name == "J\udcf6rg"
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["with space", "Jörg", "Jo\u0308rg", "日本語", "a#b?c%20d", "dot.", "-x", "[x]", "\x1b[31m"],
-)
-@unix
-def test_a_folder_may_have_any_name(machine: Machine, name: str) -> None:
-    folder = machine.profile(name)
-    machine.write(f"[Profile0]\nName=\x1b[2J{name}\nIsRelative=1\nPath={name}\n")
-    assert [(one.path, one.name) for one in find_profiles(machine.system())] == [
-        (folder, f"\x1b[2J{name}")
-    ]
-
-
-@unix
-def test_an_unlisted_folder_may_have_line_ends_in_its_name(machine: Machine) -> None:
-    machine.profile("a\nb\r")
-    assert names(find_profiles(machine.system())) == ["a\nb\r"]
-
-
 TWO = """\
 [Profile0]
 Name=a
@@ -167,57 +121,25 @@ Path=b
 """
 
 
-def test_an_installs_default_wins_over_the_mark(machine: Machine) -> None:
-    machine.profile("a")
-    machine.profile("b")
-    machine.write(TWO + "[Install4F96D1932A9F858E]\nDefault=b\nLocked=1\n")
-    assert defaults(find_profiles(machine.system())) == {"b"}
-
-
-def test_each_installs_default_counts(machine: Machine) -> None:
-    machine.profile("a")
-    machine.profile("b")
-    machine.profile("c")
-    machine.write(TWO + "[Install1]\nDefault=b\n[Install2]\nDefault=c\n")
-    found = find_profiles(machine.system())
-    assert defaults(found) == {"b", "c"}
-    assert [profile.listed for profile in found] == [True, True, True]
-
-
-def test_without_an_install_the_mark_counts(machine: Machine) -> None:
-    machine.profile("a")
-    machine.profile("b")
-    machine.write(TWO)
-    assert defaults(find_profiles(machine.system())) == {"a"}
-
-
-def test_a_default_that_is_gone_does_not_count(machine: Machine) -> None:
-    machine.profile("a")
-    machine.profile("b")
-    machine.write(TWO + "[Install1]\nDefault=gone\n")
-    assert defaults(find_profiles(machine.system())) == {"a"}
-
-
-def test_the_backup_of_the_installs_tells_the_default(machine: Machine) -> None:
-    machine.profile("a")
-    machine.profile("b")
-    machine.write(TWO)
-    machine.write("[4F96D1932A9F858E]\nDefault=b\n", "installs.ini")
-    assert defaults(find_profiles(machine.system())) == {"b"}
-
-
-def test_the_only_listed_profile_is_the_default(machine: Machine) -> None:
-    machine.profile("a")
-    machine.profile("unlisted")
-    machine.write("[Profile0]\nName=a\nIsRelative=1\nPath=a\n")
-    assert defaults(find_profiles(machine.system())) == {"a"}
-
-
-def test_of_several_unmarked_profiles_none_is_the_default(machine: Machine) -> None:
-    machine.profile("a")
-    machine.profile("b")
-    machine.write(TWO.replace("Default=1\n", ""))
-    assert defaults(find_profiles(machine.system())) == set()
+@pytest.mark.parametrize(
+    ("lists", "expected"),
+    [
+        (TWO + "[Install4F96D1932A9F858E]\nDefault=b\nLocked=1\n", {"b"}),
+        (TWO + "[Install1]\nDefault=b\n[Install2]\nDefault=c\n", {"b", "c"}),
+        (TWO + "[Install1]\nDefault=gone\n", {"a"}),
+        (TWO, {"a"}),
+        ("[Profile0]\nName=a\nIsRelative=1\nPath=a\n", {"a"}),
+        (TWO.replace("Default=1\n", ""), set()),
+    ],
+    ids=["install", "installs", "install gone", "marked", "alone", "none"],
+)
+def test_the_default_is_an_installs_the_marked_or_the_only_one(
+    machine: Machine, lists: str, expected: set[str]
+) -> None:
+    for name in "abc":
+        machine.profile(name)
+    machine.write(lists)
+    assert defaults(find_profiles(machine.system())) == expected
 
 
 @unix
@@ -281,12 +203,6 @@ def test_of_copies_in_several_roots_the_last_used_is_first(machine: Machine) -> 
     assert [copy.profile for copy in inventory.copies_of(chosen)] == list(found[1:])
 
 
-def test_a_copy_of_a_root_is_another_root(machine: Machine) -> None:
-    machine.profile("ab.default", root=machine.home / ".mozilla/firefox")
-    machine.profile("ab.default", root=machine.home / ".config/mozilla/firefox")
-    assert names(find_profiles(machine.system())) == ["ab.default", "ab.default"]
-
-
 @unix
 def test_a_root_that_links_to_another_is_the_same(machine: Machine) -> None:
     folder = machine.profile("ab.default")
@@ -306,13 +222,6 @@ def test_links_to_a_profile_are_the_same_profile(machine: Machine) -> None:
     )
     (profile,) = find_profiles(machine.system())
     assert (profile.path, profile.name, profile.default) == (folder, "named", True)
-
-
-@unix
-def test_a_link_is_shown_by_its_target_where_both_are_there(machine: Machine) -> None:
-    folder = machine.profile("real")
-    (machine.root / "a-link").symlink_to("real")
-    assert [profile.path for profile in find_profiles(machine.system())] == [folder]
 
 
 def group(root: Path, **members: str) -> Path:
@@ -364,20 +273,6 @@ def test_a_member_that_the_list_names_no_more_is_found(machine: Machine, tmp_pat
     assert found["Empty"].store is None
 
 
-def test_a_group_that_no_list_names_is_found(machine: Machine) -> None:
-    folder = machine.empty_profile("ab12.member")
-    group(machine.root, Firm=folder.name)
-    (profile,) = find_profiles(machine.system())
-    assert (profile.path, profile.name, profile.default) == (folder, "Firm", False)
-
-
-def test_a_member_without_a_name_keeps_the_lists(machine: Machine) -> None:
-    machine.profile("ab12.default-release")
-    group(machine.root, **{"": "ab12.default-release"})
-    machine.write(GROUPED)
-    assert names(find_profiles(machine.system())) == ["old-name"]
-
-
 def test_members_of_a_group_do_not_hide_a_lone_default(
     machine: Machine,
 ) -> None:
@@ -386,42 +281,6 @@ def test_members_of_a_group_do_not_hide_a_lone_default(
     group(machine.root, A="a", B="b")
     machine.write("[Profile0]\nIsRelative=1\nPath=a\n")
     assert defaults(find_profiles(machine.system())) == {"A"}
-
-
-def test_a_groups_path_of_windows_is_found(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, "win32")
-    folder = machine.empty_profile("Profiles/ofhe6u2x.default-release")
-    group(machine.root, Firm="Profiles\\ofhe6u2x.default-release")
-    assert [one.path for one in find_profiles(machine.system())] == [folder]
-
-
-@pytest.mark.parametrize("content", [b"", b"no database at all", b"SQLite format 3\0" * 100])
-def test_a_broken_group_does_not_hide_the_folders(machine: Machine, content: bytes) -> None:
-    folder = machine.profile("ab")
-    group(machine.root, Other="ab").write_bytes(content)
-    assert [(one.path, one.name) for one in find_profiles(machine.system())] == [(folder, "ab")]
-
-
-def test_after_a_refresh_both_profiles_are_found(machine: Machine) -> None:
-    new = machine.profile("cd34.default-1", "key4.db", "prefs.js")
-    old = machine.profile("ab12.default", root=machine.home / "Desktop/Old Firefox Data")
-    machine.write("[Profile0]\nName=default-1\nIsRelative=1\nPath=cd34.default-1\n")
-    assert [(one.path, one.store) for one in find_profiles(machine.system())] == [(new, "sqlite")]
-    assert [(one.path, one.store) for one in find_left_behind(machine.system())] == [
-        (old, "sqlite")
-    ]
-
-
-@unix
-def test_use_by_another_machine_can_not_be_told(
-    machine: Machine,
-) -> None:
-    unknown = machine.profile("a-unknown")
-    (unknown / "lock").symlink_to("192.0.2.7:+1")
-    machine.profile("b-started", started=1_600_000_000)
-    found = find_profiles(machine.system())
-    # It may not be, so that it is ranked as if it were not.
-    assert [(one.name, one.in_use) for one in found] == [("b-started", False), ("a-unknown", None)]
 
 
 @pytest.mark.parametrize(
@@ -443,27 +302,6 @@ def test_a_broken_list_does_not_hide_the_folders(machine: Machine, content: byte
     assert folder in [profile.path for profile in find_profiles(machine.system())]
 
 
-@unix
-def test_a_fifo_for_a_list_does_not_hide_the_folders(machine: Machine) -> None:
-    machine.profile("ab")
-    os.mkfifo(machine.root / "profiles.ini")
-    os.mkfifo(machine.root / "installs.ini")
-    assert names(find_profiles(machine.system())) == ["ab"]
-
-
-def test_a_file_for_a_root_is_no_root(machine: Machine) -> None:
-    machine.root.parent.mkdir(parents=True)
-    machine.root.touch()
-    assert find_profiles(machine.system()) == ()
-
-
-def test_a_root_that_may_not_be_read_does_not_hide_the_others(public_machine: Machine) -> None:
-    public_machine.profile("hidden")
-    public_machine.profile("seen", root=public_machine.home / ".config/mozilla/firefox")
-    with closed(public_machine.root):
-        assert names(find_profiles(public_machine.system())) == ["seen"]
-
-
 def test_an_unreadable_profile_is_there_without_a_store(public_machine: Machine) -> None:
     folder = public_machine.profile("ab", started=1_600_000_000)
     public_machine.write("[Profile0]\nName=shut\nIsRelative=1\nPath=ab\n")
@@ -478,12 +316,6 @@ def test_the_scan_of_a_folder_ends(machine: Machine, monkeypatch: pytest.MonkeyP
         machine.profile(str(number))
     monkeypatch.setattr(folder, "SCAN_LIMIT", 3)
     assert len(find_profiles(machine.system())) == 3
-
-
-def test_two_searches_give_equal_results(machine: Machine) -> None:
-    for name in "cab":
-        machine.profile(name)
-    assert find_profiles(machine.system()) == find_profiles(machine.system())
 
 
 @unix
@@ -517,24 +349,3 @@ def test_importing_the_package_loads_no_heavy_module() -> None:
     loaded = set(result.stdout.split())
     assert "nssbackup.profiles.locate" in loaded
     assert not loaded & {"configparser", "ctypes", "sqlite3", "asyncio", "subprocess", "logging"}
-
-
-HOSTILE = st.sampled_from(
-    [b"[Profile0]", b"[Install1]", b"[", b"]", b"Path=", b"Name=", b"Default=", b"IsRelative=1",
-     b"\n", b"\n", b"\n", b"\r", b"=", b"1", b"ab", b"..", b"/", b"~/", b"\\", b"C:", b"\0",
-     b"\xff", b"\xc3\xa4", b"\xff\xfe", b"\xef\xbb\xbf", b"#", b" ", b"x" * 300]
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
-@given(content=st.binary() | st.lists(HOSTILE, max_size=30).map(b"".join))
-def test_any_bytes_for_lists_give_a_result(
-    tmp_path_factory: pytest.TempPathFactory, platform: Platform, content: bytes
-) -> None:
-    machine = Machine(tmp_path_factory.getbasetemp() / f"any-bytes-{platform}", platform)
-    if not machine.root.exists():
-        machine.profile("ab")
-    machine.write(content)
-    machine.write(content, "installs.ini")
-    found = find_profiles(machine.system())
-    assert machine.root / "ab" in [profile.path for profile in found]

@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from nssbackup.errors import NoProfileError, NoStoreError, NssBackupError, UnreadableStoreError
+from nssbackup.errors import NoProfileError, NoStoreError, UnreadableStoreError
 from nssbackup.identity.model import Profile
 from nssbackup.profiles import (
     find_profiles,
@@ -79,12 +77,6 @@ def test_a_tilde_is_the_home_folder(
     assert resolve_profile("~/.mozilla/firefox/ab12.default", machine.system()) == (work,)
 
 
-def test_an_ambiguous_name_means_all_that_have_it(machine: Machine) -> None:
-    for root in (".mozilla/firefox", ".config/mozilla/firefox"):
-        machine.profile("ab.default", root=machine.home / root)
-    assert len(resolve_profile("ab.default", machine.system())) == 2
-
-
 def test_a_name_wins_over_a_path(
     machine: Machine, work: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,34 +113,6 @@ def test_a_root_means_all_its_profiles(machine: Machine, work: Profile, file: st
     assert work in profiles
 
 
-@pytest.mark.parametrize(
-    ("below", "application"),
-    [
-        (".pki/nssdb", "Chromium"),
-        (".local/share/pki/nssdb", "Chromium"),
-        ("snap/chromium/2890/.pki/nssdb", "Chromium"),
-        (".local/share/evolution", "Evolution"),
-        (".thunderbird/ab12.default", "Thunderbird"),
-        ("snap/firefox/common/.mozilla/firefox/ab12.default", "Firefox"),
-        (".mozilla/seamonkey/ab12.default", "SeaMonkey"),
-        ("elsewhere/nssdb", "NSS"),
-    ],
-)
-@pytest.mark.parametrize("file", ["", "/cert9.db", "/.."])
-def test_a_path_means_the_profile_of_its_application(
-    machine: Machine, below: str, application: str, file: str
-) -> None:
-    folder = machine.profile(machine.home / below)
-    (profile,) = resolve_profile(f"{folder}{file}", machine.system())
-    assert (profile.path, profile.application) == (folder, application)
-
-
-def test_a_database_without_a_list_goes_by_its_folders_name(machine: Machine) -> None:
-    folder = machine.profile(machine.home / ".pki/nssdb")
-    (profile,) = resolve_profile("nssdb", machine.system())
-    assert profile.path == folder
-
-
 def test_where_roots_nest_the_inner_ones_application_counts(
     machine: Machine, work: Profile
 ) -> None:
@@ -183,15 +147,6 @@ def test_a_root_that_is_not_this_users_means_all_its_profiles(
     assert profile != work
 
 
-def test_a_folder_of_profiles_without_a_list_means_all_of_them(
-    machine: Machine, tmp_path: Path
-) -> None:
-    # "Old Firefox Data" on the desktop is such a folder.
-    folder = machine.profile("ab12.default-release", root=tmp_path / "Old Firefox Data")
-    (profile,) = resolve_profile(str(folder.parent), machine.system())
-    assert profile.path == folder
-
-
 def test_a_stray_store_in_a_root_does_not_hide_the_profiles(
     machine: Machine, work: Profile
 ) -> None:
@@ -210,12 +165,6 @@ def test_what_fits_nothing_is_no_profile(machine: Machine, text: str) -> None:
     assert caught.value.hint == "these were found: `work`, `other`"
 
 
-def test_a_file_that_is_no_database_is_no_profile(machine: Machine, work: Profile) -> None:
-    (work.path / "prefs.js").touch()
-    with pytest.raises(NoProfileError):
-        resolve_profile(str(work.path / "prefs.js"), machine.system())
-
-
 def test_the_hint_names_only_some_of_many_profiles(machine: Machine) -> None:
     for number in range(20):
         machine.profile(f"p{number:02}")
@@ -223,29 +172,6 @@ def test_the_hint_names_only_some_of_many_profiles(machine: Machine) -> None:
         resolve_profile("none", machine.system())
     assert caught.value.hint is not None
     assert caught.value.hint.endswith("`p07` and 12 more")
-
-
-def test_without_profiles_the_hint_asks_for_a_path(machine: Machine) -> None:
-    with pytest.raises(NoProfileError) as caught:
-        resolve_profile("work", machine.system())
-    assert caught.value.hint is not None
-    assert "path" in caught.value.hint
-
-
-def test_a_folder_without_databases_has_no_store(machine: Machine, tmp_path: Path) -> None:
-    with pytest.raises(NoStoreError, match=tmp_path.name):
-        resolve_profile(str(tmp_path), machine.system())
-
-
-def test_a_database_that_is_not_there_is_no_store(machine: Machine, tmp_path: Path) -> None:
-    with pytest.raises(NoStoreError):
-        resolve_profile(str(tmp_path / "cert9.db"), machine.system())
-
-
-def test_a_root_without_profiles_has_no_store(machine: Machine) -> None:
-    machine.write("[General]\nVersion=2\n")
-    with pytest.raises(NoStoreError):
-        resolve_profile(str(machine.root), machine.system())
 
 
 @pytest.mark.parametrize("text", ["empty", "path"])
@@ -276,15 +202,6 @@ def test_many_texts_take_one_search(
     found = resolve_profiles(texts, machine.system())
     assert [one.name for one in found] == ["work", "other"]
     assert len(searches) == 1
-
-
-@given(text=st.text())
-def test_any_text_gives_profiles_or_an_error_of_ours(
-    tmp_path_factory: pytest.TempPathFactory, text: str
-) -> None:
-    machine = Machine(tmp_path_factory.getbasetemp() / "any-text")
-    with suppress(NssBackupError):
-        assert resolve_profile(text, machine.system())
 
 
 # --- what is restored to
@@ -321,13 +238,6 @@ def test_firefox_goes_before_other_applications(machine: Machine) -> None:
     )
     found = find_targets(None, machine.system())
     assert [one.path for one in found] == [folder]
-
-
-def test_any_folder_will_do(machine: Machine, tmp_path: Path) -> None:
-    folder = tmp_path / "a folder ü"
-    folder.mkdir()
-    (found,) = find_targets(str(folder), machine.system())
-    assert (found.path, found.store) == (folder, None)
 
 
 def test_without_any_profile_one_has_to_be_made_first(machine: Machine) -> None:

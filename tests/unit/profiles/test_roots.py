@@ -10,7 +10,7 @@ import pytest
 
 from nssbackup.errors import UsageError
 from nssbackup.profiles import applications_named, find_profiles, folder, roots
-from nssbackup.profiles.roots import application_in, candidate_roots, find_roots
+from nssbackup.profiles.roots import application_in, candidate_roots
 from nssbackup.profiles.system import Platform, System
 from tests.unit.profiles.machine import Machine
 from tests.unit.profiles.test_lock import unix
@@ -154,14 +154,6 @@ def test_a_place_of_one_platform_is_none_of_another(machine: Machine, platform: 
     assert find_profiles(Machine(machine.home, platform).system()) == ()
 
 
-def test_profiles_of_everything_are_found_together(machine: Machine) -> None:
-    places = expected("linux")
-    for _, below, bare in places:
-        machine.profile(machine.home / below / ("" if bare else "ab12.default"))
-    found = find_profiles(machine.system())
-    assert sorted(one.application for one in found) == sorted(name for name, *_ in places)
-
-
 FIREFOX = [below for name, below, _ in expected("linux") if name == "Firefox"]
 LEGACY, CONFIG = (f"/home/anna/{below}" for below in FIREFOX[:2])
 SANDBOXED = [f"/home/anna/{below}" for below in FIREFOX[2:]]
@@ -226,20 +218,6 @@ def test_variables_move_the_databases_without_a_list(machine: Machine) -> None:
     assert find_profiles(machine.system()) == ()
 
 
-def test_a_folder_that_the_table_knows_keeps_its_application(machine: Machine) -> None:
-    folder = machine.profile(machine.home / ".thunderbird/ab12.default")
-    system = machine.system(MOZ_APP_DATA=str(folder.parent), MOZILLA_CERTIFICATE_FOLDER=str(folder))
-    assert [(one.path, one.application) for one in find_profiles(system)] == [
-        (folder, "Thunderbird")
-    ]
-
-
-def test_what_lies_beside_bare_databases_is_no_profile(machine: Machine) -> None:
-    machine.profile(machine.home / ".pki/nssdb", "pkcs11.txt")
-    machine.profile(machine.home / ".pki/nssdb/backup")
-    assert find_profiles(machine.system()) == ()
-
-
 @unix
 def test_the_current_revision_of_a_snap_is_shown_by_its_number(machine: Machine) -> None:
     old = machine.profile(machine.home / "snap/chromium/2880/.pki/nssdb")
@@ -253,15 +231,6 @@ def test_a_name_of_unsure_case_is_found_once(machine: Machine, spelling: str) ->
     mac = Machine(machine.home, "darwin")
     folder = mac.profile(mac.home / f"Library/Application Support/{spelling}/Profiles/ab12.default")
     assert [(one.path, one.application) for one in find_profiles(mac.system())] == [(folder, "Zen")]
-
-
-def test_every_package_of_a_store_is_looked_at(machine: Machine) -> None:
-    packages = machine.home / "AppData/Local/Packages"
-    for name in ("Mozilla.Firefox_n80bbvh6b1yt2", "Mozilla.FirefoxBeta_n80bbvh6b1yt2"):
-        machine.profile(packages / name / "LocalCache/Roaming/Mozilla/Firefox/Profiles/ab12.x")
-    machine.profile(packages / "Other.Firefox_1/LocalCache/Roaming/Mozilla/Firefox/Profiles/ab12.x")
-    (packages / "Mozilla.Firefox_file").touch()
-    assert len(find_profiles(Machine(machine.home, "win32").system())) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows allows no such name")
@@ -284,23 +253,6 @@ def test_a_pattern_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(find_profiles(machine.system())) == 4
 
 
-@unix
-@pytest.mark.parametrize("name", ["snap", "snap/chromium", ".var", ".var/app", "Library"])
-def test_a_pattern_in_what_is_no_folder_fits_nothing(machine: Machine, name: str) -> None:
-    path = machine.home / name
-    path.parent.mkdir(parents=True)
-    path.symlink_to(path.name)  # round and round
-    for platform in HOMES:
-        assert find_profiles(Machine(machine.home, platform).system()) == ()
-
-
-def test_only_folders_are_roots(machine: Machine) -> None:
-    machine.home.mkdir()
-    (machine.home / ".thunderbird").touch()
-    (machine.home / ".zen").mkdir()
-    assert [one.path for one in find_roots(machine.system())] == [machine.home / ".zen"]
-
-
 @pytest.mark.parametrize(
     ("names", "applications"),
     [
@@ -318,11 +270,6 @@ def test_an_application_goes_by_these_names(names: list[str], applications: set[
     assert applications_named(iter(names)) == applications
 
 
-def test_every_application_goes_by_its_name() -> None:
-    for name in {name for _, (name, *_) in EACH}:
-        assert name in applications_named([name.upper()])
-
-
 @pytest.mark.parametrize("name", ["", "-", "Internet Explorer", "fire fox 2"])
 def test_another_name_is_a_usage_error_that_lists_them(name: str) -> None:
     with pytest.raises(UsageError, match=f"`{name}`") as caught:
@@ -330,14 +277,6 @@ def test_another_name_is_a_usage_error_that_lists_them(name: str) -> None:
     assert caught.value.hint is not None
     for application in ("Firefox", "Thunderbird", "Chromium", "Evolution", "Tor Browser"):
         assert application in caught.value.hint
-
-
-def test_the_shared_database_is_one_profile_under_both_names(machine: Machine) -> None:
-    folder = machine.profile(machine.home / ".pki/nssdb")
-    found = find_profiles(machine.system())
-    for name in ("chromium", "evolution"):
-        wanted = applications_named([name])
-        assert [one.path for one in found if one.application in wanted] == [folder]
 
 
 @pytest.mark.parametrize(

@@ -92,14 +92,6 @@ def test_behind_an_error_the_next_line_counts(error: str) -> None:
     assert parse_preferences(f'{error}\nuser_pref("b", true);\n') == {"b": True}
 
 
-@pytest.mark.parametrize(
-    "piece",
-    ['"\\', 'user_pref("', "/*", 'user_pref(\n"a"\n,\n', '\\"', "\n", "user_pref( ", "'", "\0"],
-)
-def test_garbage_by_the_megabyte_ends(piece: str) -> None:
-    assert parse_preferences(piece * (PREFERENCES_LIMIT // len(piece) // 8)) == {}
-
-
 def test_the_users_own_file_wins(tmp_path: Path) -> None:
     (tmp_path / "prefs.js").write_text('user_pref("a", 1);\nuser_pref("b", 2);\n')
     (tmp_path / "user.js").write_text('user_pref("b", 3);\nuser_pref("c", 4);\n')
@@ -168,11 +160,6 @@ def test_a_smart_cards_module_is_found(tmp_path: Path, text: str) -> None:
     assert modules_of(tmp_path, text) == (OPENSC_MODULE,)
 
 
-def test_line_ends_and_letter_case_make_no_difference(tmp_path: Path) -> None:
-    text = (INTERNAL + OPENSC).replace("library=", "Library=").replace("NSS=", "nss=")
-    assert modules_of(tmp_path, text.replace("\n", "\r\n")) == (OPENSC_MODULE,)
-
-
 def test_comments_and_quotes_are_understood(tmp_path: Path) -> None:
     text = (
         "# library=/no.so\n"
@@ -199,11 +186,6 @@ def test_comments_and_quotes_are_understood(tmp_path: Path) -> None:
 )
 def test_what_reaches_no_card_is_left_out(tmp_path: Path, library: str) -> None:
     assert modules_of(tmp_path, f"library={library}\nname=x\n\n{OPENSC}") == (OPENSC_MODULE,)
-
-
-def test_a_folder_that_is_called_like_nss_hides_no_module(tmp_path: Path) -> None:
-    text = "library=/opt/nssckbi/card.so\nname=Card\n"
-    assert modules_of(tmp_path, text) == (Module("Card", "/opt/nssckbi/card.so"),)
 
 
 @pytest.mark.parametrize(

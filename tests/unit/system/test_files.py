@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from nssbackup.errors import OutputError, OutputExistsError, VerificationError
 from nssbackup.system import files, windows_access
 from nssbackup.system.files import (
-    check_writable,
     make_folder,
     remove_leftovers,
     safe_name,
@@ -153,40 +152,11 @@ def test_a_folder_as_output_is_refused(tmp_path: Path, *, replace: bool) -> None
     assert names(tmp_path) == ["a.pfx"]
 
 
-def test_a_missing_folder_is_refused_early_and_not_made(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="does not exist") as caught:
-        check_writable(tmp_path / "no" / "a.pfx")
-    assert caught.value.hint == "create it first, or choose another with `--output`"
-    assert names(tmp_path) == []
-
-
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "no").touch()
     with pytest.raises(OutputError) as caught:
         write_verified(tmp_path / "no" / "a.pfx", DATA, accept)
     assert caught.value.message == f"`{tmp_path / 'no'}` is not a folder"
-
-
-def test_a_name_too_long_is_an_error_of_ours(tmp_path: Path) -> None:
-    path = tmp_path / ("a" * 300 + ".pfx")
-    with pytest.raises(OutputError) as caught:
-        write_verified(path, DATA, accept)
-    why = "no such file or directory" if sys.platform == "win32" else "file name too long"
-    assert caught.value.message == f"`{path}` can't be written: {why}"
-    assert names(tmp_path) == []
-
-
-def test_a_folder_that_nothing_may_be_put_into_is_refused_early(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # To root the system allows everything; as another user: the test below.
-    asked = []
-    monkeypatch.setattr(os, "access", lambda *words: asked.append(words))
-    with pytest.raises(OutputError) as caught:
-        check_writable(tmp_path / "a.pfx")
-    assert caught.value.message == f"the folder `{tmp_path}` can't be written to"
-    assert caught.value.hint == "choose another with `--output`"
-    assert asked == [(tmp_path, os.W_OK | os.X_OK)]
 
 
 CLOSED = """
@@ -262,53 +232,6 @@ def test_any_other_failure_is_an_error_with_its_reason(
         write_verified(path, DATA, accept)
     assert caught.value.message == f"`{path}` can't be written: no space left on device"
     assert names(tmp_path) == []
-
-
-@posix
-def test_a_failure_without_words_is_told_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_: int) -> None:
-        raise TimeoutError
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OutputError, match=r"can't be written: timeouterror$"):
-        write_verified(tmp_path / "a.pfx", DATA, accept)
-
-
-@posix
-def test_a_folder_that_can_not_be_flushed_will_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flushed, flush = [], os.fsync
-
-    def no_folder(descriptor: int) -> None:
-        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        flushed.append(is_folder)
-        if is_folder:  # as some shares have it
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        flush(descriptor)
-
-    monkeypatch.setattr(os, "fsync", no_folder)
-    write_verified(tmp_path / "a.pfx", DATA, accept)
-    assert flushed == [False, True]
-
-
-@posix
-def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
-    def parts() -> Iterator[bytes]:
-        yield b"half"
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names
-    for replace in (False, True):
-        write_verified(tmp_path / "a.pfx", DATA, accept, replace=replace)
-    with pytest.raises(OutputExistsError):
-        write_verified(tmp_path / "a.pfx", DATA, accept)
-    with pytest.raises(OutputError, match="input/output error"):
-        write_verified(tmp_path / "b.pfx", parts(), accept)
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - names
-    assert names(tmp_path) == ["a.pfx"]
 
 
 @posix
@@ -453,18 +376,6 @@ def test_another_users_leftovers_are_kept(tmp_path: Path) -> None:
     assert names(tmp_path) == [LEFT]
 
 
-@posix
-def test_a_folder_that_can_not_be_listed_is_written_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_: object) -> list[str]:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "listdir", refuse)
-    write_verified(tmp_path / "a.pfx", DATA, accept)
-    assert (tmp_path / "a.pfx").read_bytes() == DATA
-
-
 # --- names
 
 DEVICES = ["con", "prn", "aux", "nul", "com1", "COM9", "lpt1", "LPT9", "com¹", "conin$", "CONOUT$"]
@@ -511,10 +422,6 @@ def test_a_long_name_is_cut_between_characters(text: str) -> None:
     assert 170 < len(name.encode()) <= 181
 
 
-def test_a_name_is_cut_to_what_fits_and_no_more() -> None:
-    assert safe_name("x" * 180) == safe_name("x" * 181) == "x" * 180
-
-
 @given(st.text(st.characters(), max_size=400))
 @example("con" + " " * 200)
 @example("nul.")
@@ -543,18 +450,6 @@ def test_folders_are_made_for_their_owner_alone(
     make_folder(tmp_path / "a" / "b")
     modes = [stat.S_IMODE(p.stat().st_mode) for p in (tmp_path, tmp_path / "a", tmp_path / "a/b")]
     assert modes == [0o755, 0o700, 0o700]
-
-
-@posix
-def test_folders_are_open_to_their_owner_under_any_umask(
-    tmp_path: Path, umask: Callable[[int], None]
-) -> None:
-    umask(0o777)
-    make_folder(tmp_path / "a" / "b")
-    assert [stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "a", tmp_path / "a/b")] == [
-        0o700,
-        0o700,
-    ]
 
 
 def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:

@@ -60,13 +60,6 @@ def test_the_rights_are_the_owners_and_are_given_back(homes: Path) -> None:
         assert rights() == before
 
 
-def test_they_are_given_back_after_an_error(homes: Path) -> None:
-    before = rights()
-    with homes_of([homes / "jane"]), pytest.raises(KeyboardInterrupt), as_owner():
-        raise KeyboardInterrupt
-    assert rights() == before
-
-
 def test_no_link_of_either_kind_leads_anywhere(homes: Path) -> None:
     (homes / "jane" / "symbolic").symlink_to(homes / "bob" / "file")
     (homes / "jane" / "hard").hardlink_to(homes / "bob" / "file")

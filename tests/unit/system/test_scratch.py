@@ -82,15 +82,6 @@ def test_the_folder_of_a_killed_run_is_removed(top: Path, monkeypatch: pytest.Mo
         assert list(top.iterdir()) == [mine]
 
 
-@pytest.mark.parametrize("name", ["nssbackup-copy-abcd_123", f"{NAME}4", NAME.upper(), "other"])
-def test_what_has_another_name_is_not_touched(top: Path, name: str) -> None:
-    (top / name).mkdir()
-    (top / name / "mine").write_bytes(b"x")
-    with scratch_folder():
-        pass
-    assert (top / name / "mine").exists()
-
-
 def test_a_link_or_a_file_of_such_a_name_is_not_followed(top: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine").write_bytes(b"x")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,30 +106,6 @@ def test_a_hot_journal_is_rolled_back_in_a_copy(database: Path, unchanged: Uncha
         assert values(database) == {"old": 300}
 
 
-def test_a_file_that_a_journal_names_is_not_deleted(
-    database: Path, tmp_path: Path, unchanged: Unchanged
-) -> None:
-    """After a rollback SQLite deletes the super-journal that the journal's last bytes name."""
-    crash(database, "UPDATE t SET y = 'new'")
-    victim = tmp_path / "victim" / "thesis.txt"
-    victim.parent.mkdir()
-    victim.write_text("years of work")
-    named = os.fsencode(victim)
-    tail = len(named).to_bytes(4, "big") + sum(named).to_bytes(4, "big")
-    with Path(f"{database}-journal").open("ab") as journal:
-        lock_page = (0x40000000 // 4096 + 1).to_bytes(4, "big")
-        journal.write(lock_page + named + tail + bytes.fromhex("d9d505f920a163d7"))
-    # To refuse it is as good as to roll it back: NSS never writes a super-journal.
-    with unchanged(database.parent), unchanged(victim.parent), suppress(NssBackupError):
-        assert values(database) == {"old": 300}
-
-
-def test_an_empty_journal_left_behind_is_no_matter(database: Path, unchanged: Unchanged) -> None:
-    Path(f"{database}-journal").touch()
-    with unchanged(database.parent):
-        assert values(database) == {"old": 300}
-
-
 @pytest.mark.parametrize("with_shm", [True, False], ids=["shm", "no shm"])
 def test_rows_that_are_only_in_the_wal_are_read(
     database: Path, unchanged: Unchanged, *, with_shm: bool
@@ -146,14 +122,6 @@ def test_rows_that_are_only_in_the_wal_are_read(
 def test_a_wal_database_in_use_is_read(database: Path, unchanged: Unchanged) -> None:
     with writer(database, *WAL, "UPDATE t SET y = 'new'"), unchanged(database.parent):
         assert values(database) == {"new": 300}
-
-
-def test_a_wal_database_without_a_wal_is_read(database: Path, unchanged: Unchanged) -> None:
-    with closing(sqlite3.connect(database)) as db:
-        db.execute("PRAGMA journal_mode=WAL")
-    assert not Path(f"{database}-wal").exists()
-    with unchanged(database.parent):
-        assert values(database) == {"old": 300}
 
 
 def test_uncommitted_rows_are_not_read(database: Path, unchanged: Unchanged) -> None:
@@ -285,24 +253,6 @@ def test_a_database_of_zeros_is_said(tmp_path: Path, size: int) -> None:
         take_snapshot(path)
 
 
-@posix  # Windows says that there is no such file, as of a database that is missing
-def test_a_profile_that_is_a_file_is_an_error_of_ours(tmp_path: Path) -> None:
-    (tmp_path / "profile").touch()
-    with pytest.raises(UnreadableStoreError):
-        take_snapshot(tmp_path / "profile" / "key4.db")
-
-
-@posix
-def test_a_link_to_a_database_is_followed(
-    database: Path, tmp_path: Path, unchanged: Unchanged
-) -> None:
-    (tmp_path / "linked").mkdir()
-    link = tmp_path / "linked" / "key4.db"
-    link.symlink_to(database)
-    with unchanged(link.parent), unchanged(database.parent):
-        assert values(link) == {"old": 300}
-
-
 # --- places
 
 NAMES = ["a?mode=rw", "b#c", "100%41", "d e", "ü-日本", "file:x", "a&b=c", "semi;colon"]
@@ -372,16 +322,6 @@ def open_database(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "profile").chmod(0o755)
     for each, mode in modes.items():
         each.chmod(mode)
-
-
-@posix
-def test_a_read_only_file_in_a_read_only_folder_is_read(
-    open_database: Path, unchanged: Unchanged
-) -> None:
-    open_database.chmod(0o444)
-    open_database.parent.chmod(0o555)
-    with unchanged(open_database.parent):
-        assert as_nobody(open_database) == "{'old': 300}"
 
 
 @posix

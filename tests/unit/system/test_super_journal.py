@@ -82,13 +82,6 @@ def test_without_it_all_was(database: Path, unchanged: Unchanged) -> None:
     assert "new" in found
 
 
-def test_a_moved_profile_with_its_super_journal(database: Path, unchanged: Unchanged) -> None:
-    name_super_journal(database, b"/home/jane/profile/key4.db-mj012345678")
-    database.with_name("key4.db-mj012345678").touch()
-    with unchanged(database.parent):
-        assert seen(database) == {"old"}
-
-
 def test_a_moved_profile_without_its_super_journal(database: Path, unchanged: Unchanged) -> None:
     name_super_journal(database, b"/home/jane/profile/key4.db-mj012345678")
     with (

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from nssbackup.system.windows_access import SecurityAttributes, Windows, create_for_owner
+from nssbackup.system.windows_access import SecurityAttributes, Windows
 
 SID = "S-1-5-21-1111111111-222222222-3333333333-1001"
 TOKEN, FILE, DESCRIPTOR = 0x44, 0x99, 0x7000
@@ -165,28 +163,3 @@ def test_what_windows_refuses_is_an_error_and_no_file(call: str) -> None:
     taken = [each for each in machine.done if each[0] == "token"]
     given_back = [each for each in machine.done if each[0] == "close"]
     assert len(given_back) == (len(taken) if call != "token" else 0)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there it is made")
-def test_elsewhere_there_are_none() -> None:
-    with pytest.raises(OSError, match="no access lists"):
-        create_for_owner("a.pfx")
-
-
-def test_files_are_made_by_it_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    import nssbackup.system.windows_access
-    from nssbackup.system import files
-
-    asked: list[str] = []
-
-    def create(path: str) -> int:
-        asked.append(path)
-        return 7
-
-    monkeypatch.setattr(nssbackup.system.windows_access, "create_for_owner", create)
-    made: Callable[..., int] = files.create_private
-    monkeypatch.setattr(files, "_ON_WINDOWS", True)
-    from pathlib import PureWindowsPath
-
-    assert made(PureWindowsPath("C:/a.pfx")) == 7
-    assert asked == ["C:\\a.pfx"]
