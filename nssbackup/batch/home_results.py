@@ -100,12 +100,13 @@ def with_notes(
     return tuple(replace(home, notes=tuple(notes[home.home])) for home in homes)
 
 
-@as_owner()
 def _reasons(search: UserSearch, inventory: Inventory | None) -> list[tuple[Source, str]]:
     """Return why profiles may hold no certificate, as `doctor` finds it."""
     found = []
     for profile in search.profiles:
-        if setting := hiding_setting(profile):
+        with as_owner(profile.path):
+            setting = hiding_setting(profile)
+        if setting:
             source = search.source_of(profile)
             note = f"profile `{profile.name}` of `{source.user}` keeps no certificates: {setting}"
             found.append((source, note))

@@ -58,23 +58,18 @@ class UserSearch:
     _left_behind: list[Profile] | None = None
 
     @classmethod
-    @as_owner()
     def of(cls, user: User, options: BatchOptions) -> UserSearch:
         """Search all of a user's homes and folders; no database is opened yet."""
         wanted = options.applications and applications_named(options.applications)
         search = cls(options, _applications=frozenset(wanted))
         for source in user.sources:
-            try:
-                with os.scandir(source.path):
-                    pass
-            except OSError as error:
-                search.failures.append(Failure(unreadable(source.path, error), source))
-                continue
-            system = source.system
-            if source.is_home:
-                search._search_home(source, system)
-            else:
-                search._look_at_profile(source, system)
+            with as_owner(source.path):
+                try:
+                    search._search(source)
+                except OSError as error:
+                    search.failures.append(Failure(unreadable(source.path, error), source))
+                except NssBackupError as error:
+                    search.failures.append(Failure(error, source))
         search.databases = hash_databases(search.profiles)
         return search
 
@@ -111,16 +106,28 @@ class UserSearch:
             self.failures.append(Failure(failure.error, source, failure.profile))
         return inventory
 
-    @as_owner()
     def left_behind(self) -> Sequence[Profile]:
         """Find the profiles that a refresh left behind in the homes, and hash their databases."""
         if self._left_behind is None:
             self._left_behind = []
             if self._counts(_FIREFOX):
                 for source, system in self._systems:
-                    self._left_behind += self._add(find_left_behind(system), source)
+                    with as_owner(source.path):
+                        try:
+                            self._left_behind += self._add(find_left_behind(system), source)
+                        except NssBackupError as error:
+                            self.failures.append(Failure(error, source))
             self.databases.update(hash_databases(self._left_behind))
         return self._left_behind
+
+    def _search(self, source: Source) -> None:
+        with os.scandir(source.path):
+            pass
+        system = source.system
+        if source.is_home:
+            self._search_home(source, system)
+        else:
+            self._look_at_profile(source, system)
 
     def _look_at_profile(self, source: Source, system: System) -> None:
         profile = unlisted_profile(source.path, UNKNOWN_APPLICATION, system)

@@ -8,6 +8,7 @@ killed run had finished is recognised in the same way.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,7 @@ from nssbackup.identity.model import Profile
 from nssbackup.pkcs12.ber import FILE_BYTES
 from nssbackup.profiles.folder import DATABASES
 from nssbackup.system.files import write_verified
+from nssbackup.system.ownership import as_owner
 from nssbackup.system.reading import read_bounded
 from nssbackup.system.snapshot import MAX_BYTES
 
@@ -184,8 +186,8 @@ def hash_databases(profiles: Sequence[Profile]) -> dict[str, str]:
 
 def _hash(profile: Profile) -> str:
     digest = hashlib.sha256()
-    for names in DATABASES.values():
-        for name in names:
+    with as_owner(profile.path):
+        for name in itertools.chain(*DATABASES.values()):
             for journal in _JOURNALS:
                 try:
                     data = read_bounded(profile.path / f"{name}{journal}", MAX_BYTES)

@@ -140,7 +140,7 @@ def restore_backup(
         dialogue.detail("tried on a copy of the databases: read back, all is right")
         _check_target(profile)
         # Root writes with the rights of the profile's owner, who may have placed links there.
-        with homes_of([profile.path]), as_owner(), _set_aside(profile, copy) as aside:
+        with homes_of([profile.path]), as_owner(profile.path), _set_aside(profile, copy) as aside:
             try:
                 writer.place(profile.path, made)
                 writer.add(profile.path, additions, salt)

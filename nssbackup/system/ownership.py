@@ -14,10 +14,11 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 # linux/prctl.h
@@ -31,36 +32,40 @@ class Owner(NamedTuple):
     group: int
 
 
-_owner: ContextVar[Owner | None] = ContextVar("_owner", default=None)
+# The homes that are read, by their paths; None where no rights are taken.
+_homes: ContextVar[Mapping[str, Owner | None]] = ContextVar("_homes", default=MappingProxyType({}))
 _acting: ContextVar[bool] = ContextVar("_acting", default=False)
 
 
-def owner_of(folders: Iterable[str | Path]) -> Owner | None:
-    """Return the one owner of some folders; None if there are several, or it is root.
+@contextmanager
+def homes_of(folders: Iterable[str | Path]) -> Iterator[None]:
+    """Name the homes that are read while this lasts; `as_owner` takes the rights of their owners.
 
-    A folder that can't be entered is skipped: nothing will be read in it either.
+    None are taken for a home of root's, or if this process is not root's. The same holds for a copy
+    or an image that its owner can't reach: nobody can rearrange what he can't reach.
     """
-    found: set[Owner] = set()
-    for folder in folders:
-        try:
-            facts = os.stat(folder)  # noqa: PTH116 - of homes, thousands of them
-        except (OSError, ValueError):
-            continue
-        found.add(Owner(facts.st_uid, facts.st_gid))
-    if len({one.user for one in found}) != 1:
-        return None
-    owner = min(found)
-    return owner if owner.user else None
+    homes = {os.fspath(folder): _owner_of(folder) for folder in folders} if _is_root() else {}
+    token = _homes.set(homes)
+    try:
+        reached = {home: owner if _can_reach(home) else None for home, owner in homes.items()}
+        # Lists may name a home by the other path.
+        _homes.set(
+            {os.path.realpath(home): owner for home, owner in reached.items() if owner} | reached
+        )
+        yield
+    finally:
+        _homes.reset(token)
 
 
 @contextmanager
-def as_owner() -> Iterator[None]:
-    """Have only the rights of the owner that `homes_of` found while this lasts.
+def as_owner(path: str | Path) -> Iterator[None]:
+    """Have only the rights of the owner of the home that holds the path while this lasts.
 
-    Without one, or if the process may not change its user (a container without the capability),
-    nothing changes.
+    Each home has its own owner: two homes may be read in turn that are not one person's. Nothing
+    changes outside `homes_of`, or if the process may not change its user (a container without the
+    capability).
     """
-    owner = _owner.get()
+    owner = _rights_for(os.fspath(path))
     if sys.platform == "win32" or owner is None or not _is_root():
         yield
         return
@@ -83,34 +88,32 @@ def as_owner() -> Iterator[None]:
             os.setgroups(groups)
 
 
-@contextmanager
-def homes_of(folders: Iterable[str | Path]) -> Iterator[None]:
-    """Name the homes that are read while this lasts; `as_owner` takes their owner's rights.
-
-    No rights are taken if the homes are root's or belong to several users, or if this process is
-    not root's. The same holds for a copy or an image that its owner can't reach: nobody can
-    rearrange what he can't reach.
-    """
-    folders = tuple(folders)
-    token = _owner.set(owner_of(folders) if _is_root() else None)
+def _owner_of(folder: str | Path) -> Owner | None:
+    """Return the owner of a folder; None if it is root, or the folder can't be entered."""
     try:
-        if _owner.get() is not None and not _can_be_reached(folders):
-            _owner.set(None)
-        yield
-    finally:
-        _owner.reset(token)
+        facts = os.stat(folder)  # noqa: PTH116 - of homes, thousands of them
+    except (OSError, ValueError):
+        return None
+    return Owner(facts.st_uid, facts.st_gid) if facts.st_uid else None
 
 
-@as_owner()
-def _can_be_reached(folders: Iterable[str | Path]) -> bool:
-    """Return whether the owner of some folders can reach each of them."""
-    for folder in folders:
+def _rights_for(path: str) -> Owner | None:
+    homes = _homes.get()
+    around = [home for home in homes if f"{path}/".startswith(f"{home.rstrip('/')}/")]
+    if around:
+        return homes[max(around, key=len)]
+    # Somewhere else: never with more rights than the owner of one of the homes has.
+    return min(filter(None, homes.values()), default=None)
+
+
+def _can_reach(home: str) -> bool:
+    with as_owner(home):
         try:
-            os.stat(folder)  # noqa: PTH116 - see above
+            os.stat(home)  # noqa: PTH116 - see above
         except PermissionError:
             return False
         except (OSError, ValueError):
-            continue
+            pass
     return True
 
 
@@ -140,9 +143,11 @@ def owner_name(path: Path) -> str | None:
     try:
         return path.owner()
     except KeyError:  # a number from another machine, or of a removed user
-        return f"number {path.stat().st_uid}"
+        with suppress(OSError):
+            return f"number {path.stat().st_uid}"
     except OSError:
-        return None
+        pass
+    return None
 
 
 def is_own(path: Path) -> bool:

@@ -52,7 +52,6 @@ _PAGE_NUMBER_BYTES = 4
 _LARGEST_SIGNED = 127
 
 
-@as_owner()
 def take_snapshot(path: Path) -> sqlite3.Connection | None:
     """Return a copy of a SQLite database in memory; None if there is no such file.
 
@@ -63,6 +62,11 @@ def take_snapshot(path: Path) -> sqlite3.Connection | None:
         UnsupportedStoreError: it is larger than any of NSS.
         DamagedStoreError: it is not a SQLite database, or a damaged one.
     """
+    with as_owner(path):
+        return _snapshot(path)
+
+
+def _snapshot(path: Path) -> sqlite3.Connection | None:
     try:
         state = _state(path)
         if not state[0].size:
@@ -88,7 +92,6 @@ def take_snapshot(path: Path) -> sqlite3.Connection | None:
     return copy
 
 
-@as_owner()
 def read_stable(path: Path) -> bytes | None:
     """Return the bytes of a file that nobody wrote to meanwhile; None if there is no such file.
 
@@ -98,20 +101,21 @@ def read_stable(path: Path) -> bytes | None:
         UnreadableStoreError: the operating system keeps us out, or it is being written to.
         UnsupportedStoreError: it is larger than any of NSS.
     """
-    try:
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                time.sleep(_PAUSE)
-            before = _state(path)
-            data = _read(before[0])
-            if _state(path) == before:
-                return data
-    except FileNotFoundError:
-        _check_missing(path)
-        return None
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    raise _busy(path)
+    with as_owner(path):
+        try:
+            for attempt in range(_ATTEMPTS):
+                if attempt:
+                    time.sleep(_PAUSE)
+                before = _state(path)
+                data = _read(before[0])
+                if _state(path) == before:
+                    return data
+        except FileNotFoundError:
+            _check_missing(path)
+            return None
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        raise _busy(path)
 
 
 def check_content(path: Path, data: bytes) -> None:
@@ -289,12 +293,19 @@ def _cut_super_journal(journal: Path, folder: Path) -> None:
     place, base = os.path.split(os.fsdecode(name))
     if base and (folder / base).is_file():
         os.truncate(journal, len(data) - _SUPER_JOURNAL_TAIL.size - len(named) - _PAGE_NUMBER_BYTES)
-    elif os.path.realpath(place) == os.path.realpath(folder):
+    elif _is_same(place, folder):
         journal.unlink()
     else:
         message = f"`{journal.name}` belongs to a transaction that began in another folder"
         hint = "open the profile with its application once, in the folder where it was used"
         raise UnsupportedStoreError(message, hint=hint)
+
+
+def _is_same(place: str, folder: Path) -> bool:
+    try:
+        return folder.samefile(place)
+    except OSError:
+        return False
 
 
 def _super_journal(journal: bytes) -> bytes | None:

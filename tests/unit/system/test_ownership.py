@@ -13,7 +13,7 @@ import pytest
 
 from nssbackup.errors import DamagedStoreError, UnreadableStoreError
 from nssbackup.stores.copies import private_copy
-from nssbackup.system.ownership import Owner, as_owner, homes_of, owner_of
+from nssbackup.system.ownership import as_owner, homes_of
 from nssbackup.system.snapshot import read_stable, take_snapshot
 from tests import is_root
 
@@ -45,25 +45,25 @@ def test_the_rights_are_the_owners_and_are_given_back(homes: Path) -> None:
     before = rights()
     with homes_of([homes / "jane"]):
         assert rights() == before
-        with as_owner():
+        with as_owner(homes / "jane"):
             assert rights() == (JANE, JANE, [JANE])
             assert (homes / "jane" / "file").read_bytes() == b"jane"
             with pytest.raises(PermissionError):
                 (homes / "bob" / "file").read_bytes()
             with pytest.raises(PermissionError):
                 (homes / "root" / "file").read_bytes()
-            with as_owner():  # once more is no more
+            with as_owner(homes / "jane"):  # once more is no more
                 assert rights() == (JANE, JANE, [JANE])
             assert rights() == (JANE, JANE, [JANE])
         assert rights() == before
-    with as_owner():
+    with as_owner(homes / "jane"):
         assert rights() == before
 
 
 def test_no_link_of_either_kind_leads_anywhere(homes: Path) -> None:
     (homes / "jane" / "symbolic").symlink_to(homes / "bob" / "file")
     (homes / "jane" / "hard").hardlink_to(homes / "bob" / "file")
-    with homes_of([homes / "jane"]), as_owner():
+    with homes_of([homes / "jane"]), as_owner(homes / "jane"):
         for name in ("symbolic", "hard"):
             with pytest.raises(PermissionError):
                 (homes / "jane" / name).read_bytes()
@@ -87,36 +87,47 @@ def test_a_folder_swapped_after_a_check_gives_no_database(homes: Path) -> None:
         take_snapshot(swapped / "cert9.db")
 
 
-@pytest.mark.parametrize("names", [["root"], ["jane", "bob"], ["nobody's"], []])
+@pytest.mark.parametrize("names", [["root"], ["nobody's"], []])
 def test_of_nobody_in_particular_nothing_is_taken_on(homes: Path, names: list[str]) -> None:
     before = rights()
-    with homes_of(homes / name for name in names), as_owner():
+    with homes_of(homes / name for name in names), as_owner(homes / "root"):
         assert rights() == before
 
 
-def test_two_homes_of_one_user_are_one(homes: Path) -> None:
-    os.chown(homes / "bob", JANE, BOB)
-    assert owner_of([homes / "jane", homes / "bob", homes / "gone"]) == Owner(JANE, JANE)
+def test_of_two_homes_each_is_read_with_its_own_owners_rights(homes: Path) -> None:
+    (homes / "link").symlink_to("jane")
+    with homes_of([homes / "link", homes / "bob", homes / "root"]):
+        for path, user in (
+            ("link", JANE),
+            ("link/file", JANE),
+            ("jane/file", JANE),
+            ("bob/file", BOB),
+            ("root/file", 0),
+            ("elsewhere", JANE),
+            ("bobby", JANE),
+        ):
+            with as_owner(homes / path):
+                assert os.geteuid() == user, path
 
 
 def test_an_image_below_a_closed_folder_is_read_as_root(homes: Path) -> None:
     homes.chmod(0o700)
     before = rights()
-    with homes_of([homes / "jane"]), as_owner():
+    with homes_of([homes / "jane"]), as_owner(homes / "jane"):
         assert rights() == before
         assert (homes / "jane" / "file").read_bytes() == b"jane"
 
 
 def test_a_home_that_its_owner_closed_to_himself_is_not(homes: Path) -> None:
     (homes / "jane").chmod(0)
-    with homes_of([homes / "jane"]), as_owner():
+    with homes_of([homes / "jane"]), as_owner(homes / "jane"):
         assert os.geteuid() == JANE
 
 
 def test_where_the_user_can_not_be_changed_all_stays_as_it_is(homes: Path) -> None:
     code = (
         "import os, sys; from nssbackup.system.ownership import as_owner, homes_of\n"
-        "with homes_of([sys.argv[1]]), as_owner():\n"
+        "with homes_of([sys.argv[1]]), as_owner(sys.argv[1]):\n"
         "    print(os.geteuid(), open(sys.argv[1] + '/file').read())"
     )
     words = ["setpriv", "--bounding-set", "-setuid,-setgid", sys.executable, "-c", code]
