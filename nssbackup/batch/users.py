@@ -185,7 +185,7 @@ def _recognised(path: Path) -> Iterator[Source]:
 def _sources_in(path: Path) -> list[Source]:
     try:
         return _sources_at(path)
-    except OSError:  # reported when it is this one's turn
+    except (OSError, NssBackupError):  # reported when it is this one's turn
         return [Source(user_of_home(path.name), path, is_home=True)]
 
 

@@ -70,18 +70,18 @@ FLOCK_LAYOUTS = {
 }
 
 
-def folder_identity(folder: Path) -> str:
+def folder_identity(folder: Path, system: System) -> str:
     """Return a text that is the same for every path of one folder."""
-    return os.path.normcase(os.path.realpath(folder))
+    return os.path.normcase(system.real(folder))
 
 
-def without_climbing(folder: Path) -> Path:
+def without_climbing(folder: Path, system: System) -> Path:
     """Return the folder by a path without `..`; any other path is returned unchanged.
 
     People know their folders by the path they chose. With a link on the way, only the file system
     knows what `..` is, so it is asked.
     """
-    return Path(os.path.realpath(folder)) if ".." in folder.parts else folder
+    return Path(system.real(folder)) if ".." in folder.parts else folder
 
 
 def is_root(folder: Path) -> bool:

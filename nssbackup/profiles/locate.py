@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path, PurePath
 
@@ -118,7 +118,7 @@ def search_roots(roots: Iterable[Root], system: System) -> Search:
     if system.confined_to is not None:
         scanned = {one.path for one in links_out}
         for path, application in missing.items():
-            if not system.is_inside(path):
+            if not system.confined_to.names(path):
                 elsewhere[path] = application
             elif (folder := Path(path)) not in scanned and not system.holds(folder):
                 links_out.append(_Found(folder, application).unread())
@@ -129,7 +129,7 @@ def _each_once(
     roots: Iterable[Root], system: System, missing: dict[PurePath, str]
 ) -> Iterable[_Found]:
     """Return what is in the roots, with all that is said of each folder."""
-    identity = cache(folder_identity)  # lists and scan meet the same folders
+    identity = cache(partial(folder_identity, system=system))  # lists and scan meet the same
     found: dict[str, _Found] = {}
     seen: set[str] = set()
     for root in roots:
@@ -226,7 +226,7 @@ def _members_in(root: Root, system: System, missing: dict[PurePath, str]) -> Ite
     if leads_out(root.path / GROUPS_FOLDER, system):
         return
     for path, one in _existing(read_group_members(root.path, system), root, system, missing):
-        yield _found(path, root, one)
+        yield _found(path, root, one, system)
 
 
 def _listed_in(root: Root, system: System, missing: dict[PurePath, str]) -> Iterator[_Found]:
@@ -237,14 +237,14 @@ def _listed_in(root: Root, system: System, missing: dict[PurePath, str]) -> Iter
     by_mark = any(one.marked_default for _, one in listed)
     alone = len({path for path, _ in listed}) == 1
     for path, one in listed:
-        found = _found(path, root, one)
+        found = _found(path, root, one, system)
         marked = found.marked_default if by_mark else alone
         yield replace(found, default=found.install_default if by_install else marked)
 
 
-def _found(path: Path, root: Root, listed: ListedProfile) -> _Found:
+def _found(path: Path, root: Root, listed: ListedProfile, system: System) -> _Found:
     return _Found(
-        path=without_climbing(path),
+        path=without_climbing(path, system),
         application=root.application,
         names=(listed.name,) if listed.name else (),
         listed=True,
@@ -273,7 +273,7 @@ def find_left_behind(system: System | None = None) -> tuple[Profile, ...]:
     Links to folders are not followed.
     """
     system = system or System.current()
-    known = {folder_identity(profile.path) for profile in find_profiles(system)}
+    known = {folder_identity(profile.path, system) for profile in find_profiles(system)}
     found: dict[str, Profile] = {}
     for container, folder in islice(_candidates(system), TOTAL_LIMIT):
         # As text, because there may be thousands of them.
@@ -281,7 +281,7 @@ def find_left_behind(system: System | None = None) -> tuple[Profile, ...]:
             continue
         path = Path(folder)
         # Windows has junctions besides links, so the home is checked once more.
-        if system.holds(path) and (key := folder_identity(path)) not in known:
+        if system.holds(path) and (key := folder_identity(path, system)) not in known:
             application = application_in(container) or _APPLICATION
             found.setdefault(key, unlisted_profile(path, application, system))
     return tuple(sorted(found.values(), key=lambda one: -(one.last_used or 0.0)))
@@ -291,7 +291,7 @@ def _candidates(system: System) -> Iterator[tuple[str, str]]:
     """Yield each folder that may be an old profile, with the name of the folder that it is in."""
     seen: set[str] = set()
     for place in (*_desktops(system), Path(system.home)):
-        if (key := folder_identity(place)) in seen:
+        if (key := folder_identity(place, system)) in seen:
             continue
         seen.add(key)
         for container in _folders(place, PLACE_LIMIT, system):

@@ -62,7 +62,7 @@ def resolve_profiles(
     system = system or System.current()
     roots = list(find_roots(system))
     search = search_roots(roots, system)
-    known = {folder_identity(profile.path): profile for profile in search.profiles}
+    known = {folder_identity(profile.path, system): profile for profile in search.profiles}
     resolver = _Resolver(system, roots, search, known, need_store)
     found = (profile for text in texts for profile in resolver.named_by(text))
     return tuple({profile.path: profile for profile in found}.values())
@@ -108,7 +108,7 @@ class _Resolver:
         folder, as_root = _pointed_at(path)
         if not os.path.isdir(folder):
             raise self._nothing_fits(text)
-        return self._in_folder(without_climbing(folder), as_root=as_root)
+        return self._in_folder(without_climbing(folder, self.system), as_root=as_root)
 
     def _with_name(self, text: str) -> list[Profile]:
         wanted = _composed(text)
@@ -126,12 +126,16 @@ class _Resolver:
             inside = search_roots((Root(application, folder),), self.system).profiles
         if not inside:
             inside = (unlisted_profile(folder, application, self.system),)
-        return self._with_store([self.known.get(folder_identity(one.path), one) for one in inside])
+        return self._with_store(
+            [self.known.get(folder_identity(one.path, self.system), one) for one in inside]
+        )
 
     def _application_of(self, folder: Path) -> str:
         """Return the application of the innermost root that holds the folder."""
-        inner = Path(folder_identity(folder))
-        roots = [(Path(folder_identity(root.path)), root.application) for root in self.roots]
+        inner = Path(folder_identity(folder, self.system))
+        roots = [
+            (Path(folder_identity(root.path, self.system)), root.application) for root in self.roots
+        ]
         around = [(len(top.parts), name) for top, name in roots if inner.is_relative_to(top)]
         return max(around, default=(0, UNKNOWN_APPLICATION), key=lambda one: one[0])[1]
 
