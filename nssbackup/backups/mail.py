@@ -26,7 +26,7 @@ from nssbackup.errors import (
     reason,
 )
 from nssbackup.identity.model import Identity
-from nssbackup.pkcs12.ber import FILE_BYTES
+from nssbackup.pkcs12.safes import FILE_BYTES
 from nssbackup.report import WrittenFile
 from nssbackup.secret import Secret, weakness
 from nssbackup.system.files import safe_name, write_verified

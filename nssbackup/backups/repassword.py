@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nssbackup.backups.faults import faults_of
 from nssbackup.backups.opening import (
     BackupPasswordFor,
     Pair,
     chosen_pairs,
+    faults_of,
     open_backup,
     pairs_of,
     read_pfx,

@@ -8,17 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nssbackup.backups.faults import faults_of
-from nssbackup.backups.kinds import pfx_of
+from nssbackup.backups.opening import faults_of, flaw, read_backup
 from nssbackup.diagnosis.selection import identity_warnings
-from nssbackup.errors import BackupError, NssBackupError, VerificationError, reason
+from nssbackup.errors import NssBackupError, VerificationError
 from nssbackup.identity.model import Identity
 from nssbackup.pkcs12 import Format, PfxContents, PfxEntry, Protection, issuers_of, open_pfx
-from nssbackup.pkcs12.ber import FILE_BYTES
 from nssbackup.report import VerifiedFile
 from nssbackup.secret import Secret
 from nssbackup.system.files import PRIVATE_MODE
-from nssbackup.system.reading import read_bounded
 
 # Below this a guess at a person's password is too cheap: OpenSSL's 2,048 and Java's 10,000 are
 # below, .NET's 300,000 and NSS's 600,000 above.
@@ -27,12 +24,6 @@ _FEW_ROUNDS = 100_000
 # How the names of encryptions begin that no longer protect, and of old ones.
 _BROKEN = ("RC2-40", "RC2-64", "RC4", "DES ", "not encrypted")
 _OLD = ("3DES", "2-key 3DES", "RC2-128")
-
-
-class UnreadableBackupError(BackupError):
-    """The file to verify can't be read."""
-
-    code = "backup-unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,36 +99,6 @@ def verify_backup(path: Path, password: Secret) -> VerifiedFile:
         ),
         error=unusable,
     )
-
-
-def read_backup(path: Path) -> bytes:
-    """Return the PFX in a regular file.
-
-    Raises:
-        UnreadableBackupError: the file can't be read.
-        DamagedBackupError: it is recognised as something else.
-    """
-    try:
-        data = read_bounded(path, FILE_BYTES)
-    except OSError as error:
-        message = f"`{path}` can't be read: {reason(error)}"
-        raise UnreadableBackupError(message) from error
-    return pfx_of(data, path.name)
-
-
-def flaw(contents: PfxContents) -> VerificationError | None:
-    """Return why a file that opens would not work as a backup, or None."""
-    pairs = contents.pairs
-    misfits = [pair.identity.display_name for pair in pairs if pair.identity and not pair.fits]
-    if not contents.keys:
-        cause = "it contains no private key"
-    elif not any(pair.identity for pair in pairs):
-        cause = "it contains no certificate for its private key"
-    elif misfits:
-        cause = f"the private key of `{misfits[0]}` does not fit the certificate"
-    else:
-        return None
-    return VerificationError(f"the file opens, but {cause}", (cause,))
 
 
 def _is_private(path: Path) -> bool | None:

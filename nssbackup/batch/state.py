@@ -19,7 +19,7 @@ from nssbackup.batch.documents import home_of, item_of, texts
 from nssbackup.batch.layout import STATE_FOLDER
 from nssbackup.batch.report import BatchItem, HomeResult
 from nssbackup.identity.model import Profile
-from nssbackup.pkcs12.ber import FILE_BYTES
+from nssbackup.pkcs12.safes import FILE_BYTES
 from nssbackup.profiles.folder import DATABASES
 from nssbackup.system.files import write_verified
 from nssbackup.system.ownership import as_owner

@@ -1,7 +1,7 @@
 """The ASN.1 types of a PFX (RFC 7292, RFC 5652 and RFC 8018) and its object identifiers.
 
 OPTIONAL and open fields are unions or TLVs, because their type depends on an object identifier
-beside them. Reading expects DER: call `ber.normalise` first.
+beside them. Reading expects DER: call `safes.normalise` first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
 
 from nssbackup.errors import DamagedBackupError
-from nssbackup.pkcs12 import ber
+from nssbackup.identity import ber
 from nssbackup.pkcs12.kdf import HASHES, Hash
 
 T = TypeVar("T")

@@ -10,8 +10,7 @@ from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from nssbackup.backups.opening import pairs_of
-from nssbackup.backups.verify import flaw
+from nssbackup.backups.opening import flaw, pairs_of
 from nssbackup.backups.writing import default_name
 from nssbackup.diagnosis.selection import identity_warnings
 from nssbackup.errors import NssBackupError
@@ -26,7 +25,6 @@ from nssbackup.pkcs12 import (
     Format,
     PfxContents,
     PfxWriter,
-    ber,
     describe,
     friendly_name_of,
     open_pfx,
@@ -148,8 +146,8 @@ def _safes_seeds() -> Iterator[bytes]:
 
 
 def _ber(data: bytes) -> None:
-    once = ber.normalise(data)
-    if ber.normalise(once) != once:
+    once = safes.normalise(data)
+    if safes.normalise(once) != once:
         message = "DER isn't its own normal form"
         raise AssertionError(message)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat import asn1
 
-from nssbackup.backups.faults import faults_of
+from nssbackup.backups.opening import faults_of
 from nssbackup.backups.repassword import RepasswordOptions, repassword_backup
 from nssbackup.backups.verify import verify_backup
 from nssbackup.backups.writing import Dialogue

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs7,
 )
 
-from nssbackup.backups.kinds import pfx_of
+from nssbackup.backups.opening import pfx_of
 from nssbackup.backups.verify import verify_backup
 from nssbackup.errors import DamagedBackupError
 from nssbackup.secret import Secret

@@ -19,13 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from nssbackup.backups.verify import (
-    Expected,
-    UnreadableBackupError,
-    read_backup,
-    verify_backup,
-    verify_written,
-)
+from nssbackup.backups.opening import UnreadableBackupError, read_backup
+from nssbackup.backups.verify import Expected, verify_backup, verify_written
 from nssbackup.diagnosis.selection import EXPIRY_NOTICE, identity_warnings
 from nssbackup.errors import VerificationError, WrongBackupPasswordError
 from nssbackup.identity.certificate import from_der
