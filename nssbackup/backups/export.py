@@ -236,7 +236,7 @@ def _choice(
     except NssBackupError as error:
         # Here, because it doubles what an export loads, and most exports find a certificate.
         from nssbackup.diagnosis.doctor import explain
-        from nssbackup.diagnosis.examination import Case
+        from nssbackup.diagnosis.findings import Case
 
         if not options.given:
             old = tuple(left_behind())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nssbackup.batch.gone import forget, missing_homes
+from nssbackup.batch.home_results import forget, missing_homes
 from nssbackup.batch.layout import ESCROW_FOLDER, PASSWORDS_ELSEWHERE, STATE_FOLDER
 from nssbackup.batch.options import BatchOptions, Roots
 from nssbackup.batch.password_store import Finder, store_for

@@ -15,9 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nssbackup.batch.documents import home_of, item_of, texts
 from nssbackup.batch.layout import STATE_FOLDER
-from nssbackup.batch.report import BatchItem, HomeResult
+from nssbackup.batch.report import BatchItem, HomeResult, home_of, item_of, texts
 from nssbackup.identity.model import Profile
 from nssbackup.pkcs12.safes import FILE_BYTES
 from nssbackup.profiles.folder import DATABASES

@@ -9,8 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nssbackup.backups.writing import default_name
-from nssbackup.batch.gone import missing_homes, updated_records, with_missing
-from nssbackup.batch.home_results import home_results, with_notes
+from nssbackup.batch.home_results import (
+    home_results,
+    missing_homes,
+    updated_records,
+    with_missing,
+    with_notes,
+)
 from nssbackup.batch.layout import unused_name
 from nssbackup.batch.options import BatchOptions, hash_of
 from nssbackup.batch.pfx_files import (

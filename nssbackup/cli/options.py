@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 import nssbackup
-from nssbackup.cli import completion
+from nssbackup.cli.tables import FINGERPRINT_DIGITS
 from nssbackup.errors import NoProfileError, UsageError
 from nssbackup.pkcs12.formats import (
     DESTINATIONS,
@@ -24,7 +26,75 @@ from nssbackup.pkcs12.formats import (
 
 if TYPE_CHECKING:
     from nssbackup.cli.printer import Printer
-    from nssbackup.identity.model import Profile
+    from nssbackup.identity.model import Identity, Profile
+
+Offers = list[tuple[str, str]]
+"""Values that a shell completes, each with a remark."""
+
+# Typer's scripts hand a value to the shell as it is, and some shells evaluate it.
+_HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
+_HARMFUL = re.compile(r"[^\w .,@+-]")
+_LONGEST_REMARK = 80
+# The shell waits for us, so only so many profiles are read.
+_PROFILES_READ = 50
+
+
+def _silent(offers: Callable[[typer.Context], Offers]) -> Callable[[typer.Context], Offers]:
+    """Offer nothing on an error: a message would end up in the line being typed."""
+
+    @wraps(offers)
+    def offer(context: typer.Context) -> Offers:
+        try:
+            found = offers(context)
+        except Exception:  # noqa: BLE001 - see above
+            return []
+        return [
+            (value, _HARMFUL.sub(" ", remark)[:_LONGEST_REMARK])
+            for value, remark in found
+            if _HARMLESS.fullmatch(value)
+        ]
+
+    return offer
+
+
+@_silent
+def offer_profiles(context: typer.Context) -> Offers:
+    """Offer the profiles found, by name or by the name of their folder."""
+    wanted = nssbackup.applications_named(context.params.get("app") or ())
+    return [
+        (one.name if _HARMLESS.fullmatch(one.name) else one.path.name, one.application)
+        for one in nssbackup.find_profiles()
+        if not wanted or one.application in wanted
+    ]
+
+
+@_silent
+def _offer_applications(context: typer.Context) -> Offers:
+    """Offer the applications whose profiles were found."""
+    del context
+    names = sorted({one.application for one in nssbackup.find_profiles()})
+    return [(name.casefold().replace(" ", "-"), name) for name in names]
+
+
+@_silent
+def _offer_certificates(context: typer.Context) -> Offers:
+    """Offer the certificates that have their private key."""
+    names = context.params.get("profile")
+    found = nssbackup.resolve_profiles(names) if names else nssbackup.find_profiles()
+    inventory = nssbackup.take_inventory(found[:_PROFILES_READ])
+    return [
+        (_value(one), f"{one.certificate.issuer_name}, until {one.certificate.not_after:%Y-%m-%d}")
+        for one in inventory.identities
+        if one.certificate.has_private_key
+    ]
+
+
+def _value(identity: Identity) -> str:
+    name = identity.certificate.common_name or ""
+    if _HARMLESS.fullmatch(name):
+        return name
+    return identity.certificate.sha256[:FINGERPRINT_DIGITS]
+
 
 EngineName = Literal["auto", "native", "nss"]
 
@@ -51,7 +121,7 @@ Cert = Annotated[
     typer.Argument(
         metavar="CERT",
         show_default=False,
-        autocompletion=completion.certificates,
+        autocompletion=_offer_certificates,
         help=f"{_CERT} By default the one issued by WIPO.",
     ),
 ]
@@ -60,7 +130,7 @@ CertShown = Annotated[
     typer.Argument(
         metavar="CERT",
         show_default=False,
-        autocompletion=completion.certificates,
+        autocompletion=_offer_certificates,
         help=f"{_CERT} By default all that have their key, and WIPO's without it.",
     ),
 ]
@@ -84,7 +154,7 @@ Profiles = Annotated[
         "--profile",
         metavar="NAME|PATH",
         show_default=False,
-        autocompletion=completion.profiles,
+        autocompletion=offer_profiles,
         help="A profile's name or folder, or any folder with NSS databases. Repeatable.",
     ),
 ]
@@ -94,7 +164,7 @@ Apps = Annotated[
         "--app",
         metavar="NAME",
         show_default="all",
-        autocompletion=completion.applications,
+        autocompletion=_offer_applications,
         help="Search only the profiles of this application, such as firefox or thunderbird."
         " Repeatable.",
     ),

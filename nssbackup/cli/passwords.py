@@ -1,4 +1,4 @@
-"""Passwords: typed on a terminal or read from a file; never from an argument or a variable."""
+"""Passwords: typed or read from a file, never an argument or a variable; and the PFX writers."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ import unicodedata
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from nssbackup.cli.printer import Printer, StreamError
 from nssbackup.cli.questions import is_interactive
 from nssbackup.errors import CancelledError, QuestionError, UsageError, reason
+from nssbackup.pkcs12 import (
+    Destination,
+    Format,
+    PfxWriters,
+    checked_rounds,
+    password_warnings,
+)
 from nssbackup.printable import printable
-from nssbackup.secret import Secret
+from nssbackup.secret import Secret, generate, weakness
 
 if TYPE_CHECKING:
-    from nssbackup.identity.model import Profile
+    from nssbackup.identity.model import Identity, Profile
 
 _STDIN = "-"
 _NUL = "\0"  # ends a password for a program in C
@@ -223,3 +231,78 @@ def check_one_source(*, password_file: str | None, generate: bool, primary: str 
     if password_file == _STDIN == primary:
         message = "both passwords can't be read from stdin"
         raise UsageError(message, hint="put one of them in a file that only you can read")
+
+
+@dataclass(slots=True)
+class NewBackup:
+    """Where the password of a new backup comes from.
+
+    Attributes:
+        printer: gets the warnings, and a generated password.
+        formats: there is one PFX writer for each.
+        destination: where the files will be opened; None if unknown.
+        rounds: of `--kdf-rounds`; None for the destination's number, or 600,000.
+        password_file: the file of `--password-file`; None to ask.
+        generate: whether to generate a password.
+        mailed: whether the backup goes into a mail draft.
+    """
+
+    printer: Printer
+    formats: tuple[Format, ...]
+    destination: Destination | None = None
+    rounds: int | None = None
+    password_file: str | None = None
+    generate: bool = False
+    mailed: bool = False
+    _started: PfxWriters | None = None
+
+    def start_derivations(self) -> None:
+        """Start deriving keys in the background, unless the password has to be asked for.
+
+        They take as long as everything before the writing, so they start first.
+
+        Raises:
+            UsageError: the file can't be read, its password can't be used, or the rounds are out
+                of range.
+        """
+        default = self.destination.rounds if self.destination else None
+        self.rounds = checked_rounds(default if self.rounds is None else self.rounds)
+        if self.generate:
+            self._started = self._start(generate())
+        elif self.password_file is not None:
+            password = read_file(self.password_file, "--password-file")
+            if (unusable := why_unusable(password)) is not None:
+                raise UsageError(unusable)
+            self._started = self._start(password)
+
+    def writers(self, identity: Identity) -> PfxWriters:
+        """Return the PFX writers; ask for the password first if it isn't known.
+
+        Args:
+            identity: what will be written; its names make bad passwords.
+        """
+        if self.generate and self._started is not None:
+            # Before anything is written: a backup without its password is worthless.
+            self.printer.generated_password(self._started.password)
+            return self._started
+        asked = self._started is None
+        writers = self._started or self._start(new_password(self.printer.warn))
+        if asked or self.mailed:
+            weak = weakness(writers.password, identity.names)
+            if weak is not None:
+                self.printer.warn(weak)
+        return writers
+
+    @property
+    def generated(self) -> Secret | None:
+        """Return the generated password; None if a person knows the password anyway."""
+        return self._started.password if self.generate and self._started else None
+
+    def _start(self, password: Secret) -> PfxWriters:
+        blank = trailing_blank(password)
+        for warning in (
+            *((blank,) if blank else ()),
+            *password_warnings(self.destination, password),
+        ):
+            self.printer.warn(warning)
+        return PfxWriters.start(password, self.formats, self.rounds)

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from nssbackup.diagnosis.examination import Case, Examined
-from nssbackup.diagnosis.findings import Finding
+from nssbackup.diagnosis.findings import Case, Examined, Finding
 from nssbackup.diagnosis.selection import EXPIRY_NOTICE, authenticity_warnings
 from nssbackup.diagnosis.settings import clicks, is_managed
 from nssbackup.identity.certificate import StoredCertificate

@@ -13,13 +13,16 @@ from pathlib import Path
 import cryptography
 
 from nssbackup.diagnosis.certificates import CertificateFindings
-from nssbackup.diagnosis.examination import Case, Examined, examine, obstacle
 from nssbackup.diagnosis.files import file_findings, nothing_located
 from nssbackup.diagnosis.findings import (
+    Case,
     DoctorReport,
+    Examined,
     ExportOutcome,
     Finding,
     ProfileFindings,
+    examine,
+    obstacle,
     sentence,
 )
 from nssbackup.diagnosis.selection import Selection, Wanted, select_identity

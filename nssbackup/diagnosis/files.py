@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nssbackup.diagnosis.examination import Case, Examined
-from nssbackup.diagnosis.findings import Finding, sentence
+from nssbackup.diagnosis.findings import Case, Examined, Finding, sentence
 from nssbackup.diagnosis.settings import listed
 from nssbackup.errors import NssBackupError, UnreadableStoreError, UnsupportedStoreError
 from nssbackup.profiles.folder import DATABASES, is_closed

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from nssbackup.diagnosis.examination import Examined
-from nssbackup.diagnosis.findings import Finding, sentence
+from nssbackup.diagnosis.findings import Examined, Finding, sentence
 from nssbackup.identity.model import Profile
 from nssbackup.profiles.lists import read_ini
 from nssbackup.profiles.locate import UNKNOWN_APPLICATION

@@ -10,8 +10,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nssbackup.batch.documents import home_of, item_of, texts
-from nssbackup.batch.report import BatchItem, HomeResult
+from nssbackup.batch.report import BatchItem, HomeResult, home_of, item_of, texts
 from nssbackup.errors import NoProfileError, NssBackupError, reason
 from nssbackup.fleet.play import HostError
 from nssbackup.identity.choosing import NoMatchError

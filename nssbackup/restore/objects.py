@@ -19,7 +19,7 @@ from nssbackup.errors import RestoreError
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.model import PrivateKey
 from nssbackup.stores.native import pbe
-from nssbackup.stores.native.pairing import public_value
+from nssbackup.stores.native.contents import public_value
 
 EMPTY = b"\xa5\x00\x5a"
 # The tag of a certificate's version, and the bit of a length in several octets (X.690, 8.1.3.5).

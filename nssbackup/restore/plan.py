@@ -10,8 +10,8 @@ from nssbackup.identity.model import Identity, PrivateKey
 from nssbackup.pkcs12 import friendly_name_of
 from nssbackup.restore.objects import Additions, Change, Maker, names
 from nssbackup.restore.rows import Row, Rows
+from nssbackup.stores.native.contents import key_id, public_value
 from nssbackup.stores.native.database import Attribute
-from nssbackup.stores.native.pairing import key_id, public_value
 from nssbackup.stores.native.store import NativeStore
 
 _KEY_ID = "a102"

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from nssbackup.cli.boundary import exit_status_of
+from nssbackup.cli import exit_status_of
 from nssbackup.cli.commands import COMMANDS, load_command
 from tests.cli.runner import Cli
 

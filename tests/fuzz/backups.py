@@ -28,13 +28,14 @@ from nssbackup.pkcs12 import (
     describe,
     friendly_name_of,
     open_pfx,
+    safes,
     structure,
 )
 from nssbackup.pkcs12.protection import new_encryption
 from nssbackup.report import identity_json
 from nssbackup.restore import objects
 from nssbackup.secret import Secret
-from nssbackup.stores.native.pairing import public_value
+from nssbackup.stores.native.contents import public_value
 from tests.fuzz import scratch, seeds
 from tests.fuzz.target import Target
 from tests.unit.pkcs12.identities import (

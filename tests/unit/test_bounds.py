@@ -49,7 +49,7 @@ from nssbackup.restore.rows import Rows
 from nssbackup.secret import Secret
 from nssbackup.stores import copies
 from nssbackup.stores.legacy import berkeley, cert8
-from nssbackup.stores.native import NativeEngine, database, pairing
+from nssbackup.stores.native import NativeEngine, contents, database
 from nssbackup.system import snapshot
 from tests.builders.berkeley import berkeley_file
 from tests.builders.legacy import certificate_record
@@ -316,13 +316,13 @@ def test_the_keys_of_a_store_are_indexed_once(
         builder.add_key(ec_key(number))
     builder.write()
     indexed = []
-    before = pairing._stored_value  # noqa: SLF001 - what is done for each key
+    before = contents._stored_value  # noqa: SLF001 - what is done for each key
 
     def counted(key: database.StoredObject) -> bytes:
         indexed.append(key)
         return before(key)
 
-    monkeypatch.setattr(pairing, "_stored_value", counted)
+    monkeypatch.setattr(contents, "_stored_value", counted)
     certificate = from_der(issue(ec_key(3)))
     with NativeEngine().open(Profile(tmp_path / "x", "x", "Firefox")) as store:
         for _ in range(50):

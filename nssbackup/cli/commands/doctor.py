@@ -10,8 +10,7 @@ from nssbackup.cli.options import Apps, Cert, Json, Profiles, Quiet, Verbose, se
 from nssbackup.cli.printer import Printer
 from nssbackup.cli.text import show_findings
 from nssbackup.diagnosis.doctor import diagnose, not_located
-from nssbackup.diagnosis.examination import Case
-from nssbackup.diagnosis.findings import DoctorReport
+from nssbackup.diagnosis.findings import Case, DoctorReport
 from nssbackup.errors import NoProfileError
 from nssbackup.profiles import applications_named
 

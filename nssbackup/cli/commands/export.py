@@ -11,7 +11,6 @@ import typer
 
 import nssbackup
 from nssbackup.cli import passwords
-from nssbackup.cli.new_backup import NewBackup
 from nssbackup.cli.options import (
     Apps,
     Cert,
@@ -33,6 +32,7 @@ from nssbackup.cli.options import (
     encodable,
     search,
 )
+from nssbackup.cli.passwords import NewBackup
 from nssbackup.cli.printer import Printer
 from nssbackup.cli.questions import select_on
 from nssbackup.cli.text import show_certificate, show_export, show_exports

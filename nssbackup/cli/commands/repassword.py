@@ -10,7 +10,6 @@ import typer
 
 import nssbackup
 from nssbackup.cli import passwords
-from nssbackup.cli.new_backup import NewBackup
 from nssbackup.cli.options import (
     BackupFile,
     CertInFile,
@@ -28,6 +27,7 @@ from nssbackup.cli.options import (
     chosen_formats,
     encodable,
 )
+from nssbackup.cli.passwords import NewBackup
 from nssbackup.cli.printer import Printer
 from nssbackup.cli.questions import select_on
 from nssbackup.cli.text import show_export

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nssbackup.cli import completion, passwords
+from nssbackup.cli import passwords
 from nssbackup.cli.options import (
     BackupFile,
     CertInFile,
@@ -16,6 +16,7 @@ from nssbackup.cli.options import (
     Quiet,
     Verbose,
     encodable,
+    offer_profiles,
 )
 from nssbackup.cli.printer import Printer
 from nssbackup.cli.questions import choose_profile, select_on
@@ -30,7 +31,7 @@ _Profile = Annotated[
         "--profile",
         metavar="NAME|PATH",
         show_default="the default profile of Firefox",
-        autocompletion=completion.profiles,
+        autocompletion=offer_profiles,
         help="The profile to restore to: its name or its folder.",
     ),
 ]

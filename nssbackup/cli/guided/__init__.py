@@ -8,8 +8,7 @@ from nssbackup.backups.export import ExportOptions, export_identity
 from nssbackup.backups.writing import Dialogue
 from nssbackup.cli import passwords
 from nssbackup.cli.commands.doctor import examine
-from nssbackup.cli.guided.folders import new_folders
-from nssbackup.cli.guided.plan import Plan, ask_copy, ask_destination, ask_file
+from nssbackup.cli.guided.plan import Plan, ask_copy, ask_destination, ask_file, new_folders
 from nssbackup.cli.options import Search, search
 from nssbackup.cli.printer import Printer
 from nssbackup.cli.questions import agreed, select_on

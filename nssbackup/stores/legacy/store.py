@@ -16,7 +16,7 @@ from nssbackup.identity.model import OrphanKey, PrivateKey
 from nssbackup.secret import Secret
 from nssbackup.stores.legacy import cert8, key3
 from nssbackup.stores.native import pbe
-from nssbackup.stores.native.pairing import public_value
+from nssbackup.stores.native.contents import public_value
 from nssbackup.stores.native.store import type_not_exportable
 from nssbackup.system.snapshot import check_content, read_stable
 

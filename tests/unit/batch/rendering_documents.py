@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nssbackup.batch.documents import item_of
-from nssbackup.batch.report import BatchReport, in_order
+from nssbackup.batch.report import BatchReport, in_order, item_of
 
 Document = dict[str, object]
 

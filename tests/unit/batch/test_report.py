@@ -7,8 +7,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nssbackup.batch.documents import home_of, item_of
-from nssbackup.batch.report import BatchItem, BatchReport, HomeResult, Status, in_order
+from nssbackup.batch.report import (
+    BatchItem,
+    BatchReport,
+    HomeResult,
+    Status,
+    home_of,
+    in_order,
+    item_of,
+)
 from nssbackup.errors import KeyMissingError
 from nssbackup.report import error_fields, rfc3339
 

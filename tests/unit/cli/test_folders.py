@@ -11,7 +11,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from nssbackup.cli.guided.folders import backup_folders, connected_drives, new_folders
+from nssbackup.cli.guided.plan import backup_folders, connected_drives, new_folders
 from nssbackup.errors import OutputError
 
 

@@ -13,8 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa
 from nssbackup.backups.export import ExportOptions, export_identity
 from nssbackup.backups.writing import Dialogue
 from nssbackup.diagnosis.doctor import diagnose, not_located
-from nssbackup.diagnosis.examination import Case
-from nssbackup.diagnosis.findings import SEVERITIES, DoctorReport, Finding
+from nssbackup.diagnosis.findings import SEVERITIES, Case, DoctorReport, Finding
 from nssbackup.diagnosis.settings import clicks, menus
 from nssbackup.errors import EngineUnavailableError, NoProfileError, NssBackupError
 from nssbackup.identity.choosing import Select

@@ -21,7 +21,7 @@ from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.restore.objects import EMPTY, NSS_TRUST, TRUST, Additions, Change, Maker, names
 from nssbackup.restore.rows import Rows
 from nssbackup.stores.native import pbe
-from nssbackup.stores.native.pairing import key_id, public_value
+from nssbackup.stores.native.contents import key_id, public_value
 from tests import PROFILES
 from tests.builders.store import ec_key, integer, issue, name, rsa_key
 from tests.builders.store import public_value as value_of

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from nssbackup.errors import KeyMismatchError
 from nssbackup.identity.model import Identity
-from nssbackup.stores.native import NativeEngine, pairing
+from nssbackup.stores.native import NativeEngine, contents
 from nssbackup.stores.native.database import StoredObject
 from nssbackup.stores.unlocking import read_key
 from tests.builders.store import (
@@ -163,18 +163,18 @@ def test_a_certificate_with_an_unknown_key_is_paired_by_id(builder: StoreBuilder
 
 
 def test_a_short_public_value_is_its_own_id() -> None:
-    assert pairing.key_id(bytes(20)) == bytes(20)
-    assert pairing.key_id(bytes(21)) == hashlib.sha1(bytes(21)).digest()  # noqa: S324 - NSS's choice
+    assert contents.key_id(bytes(20)) == bytes(20)
+    assert contents.key_id(bytes(21)) == hashlib.sha1(bytes(21)).digest()  # noqa: S324 - NSS's choice
 
 
 def test_a_key_of_an_unknown_algorithm_has_no_value_and_no_pair() -> None:
     spki = ec_key().public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     odd = spki.replace(bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d027f"))
     assert odd != spki
-    assert pairing.public_value(odd) == b""
-    assert pairing.public_value(b"no key") == b""
+    assert contents.public_value(odd) == b""
+    assert contents.public_value(b"no key") == b""
     nameless = StoredObject(1, {})
-    assert pairing.pair([(7, None, odd), (8, None, None)], (nameless,)) == {}
+    assert contents.pair([(7, None, odd), (8, None, None)], (nameless,)) == {}
 
 
 def test_only_zeros_are_stripped_from_a_value(tmp_path: Path) -> None:
