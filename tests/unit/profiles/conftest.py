@@ -23,3 +23,8 @@ def public_machine() -> Iterator[Machine]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Machine(Path(folder) / "home")
+
+
+@pytest.fixture
+def every_fault(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--every-fault"))
