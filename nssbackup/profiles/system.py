@@ -41,9 +41,11 @@ _MAX_LINKS = 40
 # Each folder on a path is held open while it is followed.
 _MAX_OPEN = 100
 
-# What following the paths of one home may cost: names on these paths, and processor time.
-_MAX_NAMES = 200_000
-_SECONDS = 5.0
+# What following the paths of one home may cost: names, of which a path counts for three more, and
+# processor time. Two thousand profiles with a link in each take 40,000.
+_MAX_NAMES = 100_000
+_PATH = 3
+_SECONDS = 3.0
 
 # Windows has no such calls. O_PATH, of Linux, needs no right to list the folder.
 _CAN_WALK = os.open in os.supports_dir_fd and os.readlink in os.supports_dir_fd
@@ -82,6 +84,7 @@ class Confinement:
         if text not in self._known:
             try:
                 with self._budget:
+                    self._take(_PATH)
                     self._known[text] = self._walk(text) if _CAN_WALK else self._asked(path)
             except (ValueError, IndexError, OSError):
                 self._known[text] = None
@@ -123,7 +126,6 @@ class Confinement:
         return os.path.join(self._home, *real)  # noqa: PTH118 - text
 
     def _asked(self, path: Path) -> str | None:
-        self._take()
         # A path that says itself that it leads out is not resolved: asking about it may contact
         # another computer.
         real = os.path.realpath(path) if self.names(path) else ""
@@ -136,8 +138,8 @@ class Confinement:
                 return path[len(top) :].split("/")[::-1]
         raise ValueError(path)
 
-    def _take(self) -> None:
-        self._budget.take()
+    def _take(self, names: int = 1) -> None:
+        self._budget.take(names)
         if self._budget.is_spent():
             message = f"the links and lists in `{self._home}` lead through too many folders"
             hint = "if a profile is there, name its folder as a ROOT of its own"

@@ -141,9 +141,14 @@ def scratch_folder(parent: str | None = None) -> Iterator[Path]:
     Raises:
         OSError: there is no place for one.
     """
-    parent = parent or tempfile.gettempdir()
-    _remove_abandoned(parent)
-    folder, descriptor = _new(parent)
+    try:
+        folder, descriptor = _new(parent or tempfile.gettempdir())
+    except PermissionError:
+        if parent is not None:
+            raise
+        # It was chosen with other rights than those of the user whose home is read now.
+        tempfile.tempdir = None
+        folder, descriptor = _new(tempfile.gettempdir())
     try:
         yield folder
     finally:
@@ -171,6 +176,7 @@ def wipe(folder: Path) -> None:
 
 def _new(parent: str) -> tuple[Path, int | None]:
     """Return a folder and the descriptor that holds its lock; None if there are no locks."""
+    _remove_abandoned(parent)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         with suppress(OSError):  # the umask may have kept even us out; vfat knows no modes

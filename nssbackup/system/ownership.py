@@ -11,6 +11,7 @@ in it meanwhile: this is for worker processes and for commands that do one thing
 
 from __future__ import annotations
 
+import codecs
 import os
 import shlex
 import sys
@@ -32,6 +33,10 @@ class Owner(NamedTuple):
     group: int
 
 
+# What may be in a home. Python loads a codec when it is first used, and the owner of the home need
+# not be allowed to read Python's own files (an installation in the home of root).
+_CODECS = ("utf-8-sig", "utf-16", "utf-16-le", "cp1252")
+
 # The homes that are read, by their paths; None where no rights are taken.
 _homes: ContextVar[Mapping[str, Owner | None]] = ContextVar("_homes", default=MappingProxyType({}))
 _acting: ContextVar[bool] = ContextVar("_acting", default=False)
@@ -44,6 +49,8 @@ def homes_of(folders: Iterable[str | Path]) -> Iterator[None]:
     None are taken for a home of root's, or if this process is not root's. The same holds for a copy
     or an image that its owner can't reach: nobody can rearrange what he can't reach.
     """
+    for name in _CODECS:
+        codecs.lookup(name)
     homes = {os.fspath(folder): _owner_of(folder) for folder in folders} if _is_root() else {}
     token = _homes.set(homes)
     try:

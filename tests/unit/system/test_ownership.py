@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from nssbackup.errors import DamagedStoreError, UnreadableStoreError
 from nssbackup.stores.copies import private_copy
+from nssbackup.system.locking import scratch_folder
 from nssbackup.system.ownership import as_owner, homes_of
 from nssbackup.system.snapshot import read_stable, take_snapshot
 from tests import is_root
@@ -133,6 +136,44 @@ def test_where_the_user_can_not_be_changed_all_stays_as_it_is(homes: Path) -> No
     words = ["setpriv", "--bounding-set", "-setuid,-setgid", sys.executable, "-c", code]
     done = subprocess.run([*words, homes / "jane"], capture_output=True, text=True, check=False)
     assert done.stdout == "0 jane\n", done.stderr
+
+
+def test_a_folder_for_temporary_files_that_is_closed_to_the_owner_is_none(
+    homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chosen for one user, it may be closed to the next."""
+    for name, user in (("jane", JANE), ("bob", BOB)):
+        path = homes / name / "key4.db"
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("CREATE TABLE metaData (id)")
+        os.chown(path, user, user)
+    for first in (homes / "root", homes / "jane"):
+        monkeypatch.setenv("TMPDIR", str(first))
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        with homes_of([first]), as_owner(first), scratch_folder() as folder:
+            assert folder.parent == first
+        for name in ("jane", "bob", "jane"):
+            with homes_of([homes / name]):
+                snapshot = take_snapshot(homes / name / "key4.db")
+            assert snapshot is not None
+            snapshot.close()
+
+
+def test_what_pythons_own_files_say_is_known_before_the_owner_may_not_read_them(
+    homes: Path,
+) -> None:
+    (homes / "jane" / "file").write_bytes(b"\xef\xbb\xbfjane")
+    code = (
+        "import encodings, sys; from nssbackup.system.ownership import as_owner, homes_of\n"
+        "from nssbackup.system.reading import read_text\n"
+        "with homes_of([sys.argv[1]]), as_owner(sys.argv[1]):\n"
+        "    encodings.__path__ = []\n"
+        "    print(read_text(sys.argv[1] + '/file', 99), b'\\xe4'.decode('cp1252'))"
+    )
+    words = [sys.executable, "-c", code, str(homes / "jane")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout == "jane ä\n", done.stderr
 
 
 _WITHOUT_ROOTS_POWERS = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
