@@ -7,15 +7,51 @@ message is one clause in lower case without a full stop; a hint says what to do 
 from __future__ import annotations
 
 import os
+import sys
 from typing import ClassVar
 
 
 def reason(error: Exception) -> str:
     """Return why the operating system or SQLite refused, in lower case and without a path."""
+    if isinstance(error, PermissionError) and any(
+        isinstance(name, str) and is_held(name) for name in (error.filename, error.filename2)
+    ):
+        return "another program has the file open"
     # Not error.strerror: Windows gives some of those in its own language.
     number = error.errno if isinstance(error, OSError) else None
     text = os.strerror(number) if number is not None else str(error)
     return (text or type(error).__name__).lower()
+
+
+if sys.platform == "win32":
+    import _winapi
+
+    _SHARING_VIOLATION, _LOCK_VIOLATION = 32, 33
+    _SHARE_ALL, _OPEN_EXISTING = 0x7, 3
+    # To read, write and delete it; if access to that is denied, only to read it.
+    _ASKED = (0xC0010000, 0x80000000)
+
+    def is_held(path: str) -> bool:
+        """Return whether another program has a file open and does not share it.
+
+        Python only says "permission denied" then, which has other causes too.
+        """
+        for access in _ASKED:
+            try:
+                handle = _winapi.CreateFile(path, access, _SHARE_ALL, 0, _OPEN_EXISTING, 0, 0)
+            except OSError as error:
+                if error.winerror in (_SHARING_VIOLATION, _LOCK_VIOLATION):
+                    return True
+            else:
+                _winapi.CloseHandle(handle)
+        return False
+
+else:
+
+    def is_held(path: str) -> bool:
+        """Return False: only on Windows can a program keep others from opening a file."""
+        del path
+        return False
 
 
 class NssBackupError(Exception):

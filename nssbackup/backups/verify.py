@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from nssbackup.pkcs12 import Format, PfxContents, PfxEntry, Protection, issuers_
 from nssbackup.report import VerifiedFile
 from nssbackup.secret import Secret
 from nssbackup.system.files import PRIVATE_MODE
+
+if sys.platform == "win32":
+    from nssbackup.system.windows_access import Windows
 
 # Below this a guess at a person's password is too cheap: OpenSSL's 2,048 and Java's 10,000 are
 # below, .NET's 300,000 and NSS's 600,000 above.
@@ -105,9 +109,11 @@ def _is_private(path: Path) -> bool | None:
     """Return whether only the owner may read a file; None if the file system keeps no modes.
 
     A file made with mode 0600 whose mode is another and can't be changed is on vfat or the like.
-    On Windows the access list it was made with protects it (`system.windows_access`).
+    On Windows the access list it was made with protects it, if the drive keeps one.
     """
-    if os.name != "posix" or stat.S_IMODE(path.stat().st_mode) == PRIVATE_MODE:
+    if sys.platform == "win32":
+        return Windows.load().keeps_lists(os.fspath(path)) or None
+    if stat.S_IMODE(path.stat().st_mode) == PRIVATE_MODE:
         return True
     try:
         path.chmod(PRIVATE_MODE)

@@ -120,7 +120,7 @@ class PasswordsFile:
         digests: set[str] = set()
         path = self.folder / PASSWORDS_FILE
         with (
-            _as_output_error(path),
+            _as_output_error(path, "read"),
             suppress(FileNotFoundError),
             open(path, "rb", opener=_opened) as file,
         ):
@@ -187,11 +187,11 @@ def _csv(rows: Iterable[Sequence[str]]) -> bytes:
 
 
 @contextmanager
-def _as_output_error(path: Path) -> Iterator[None]:
+def _as_output_error(path: Path, action: str = "written") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"`{path}` can't be written: {reason(error)}"
+        message = f"`{path}` can't be {action}: {reason(error)}"
         raise OutputError(message) from error
 
 

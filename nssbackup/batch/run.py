@@ -199,7 +199,9 @@ def _finder(options: BatchOptions) -> Finder | None:
         return None
     try:
         return store_for(options).finder()
-    except OutputError:  # passwords that can't be read are as good as missing
+    except OutputError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise  # they may well be there, and nothing can be added to them
         return lambda *_: False
 
 

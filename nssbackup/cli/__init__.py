@@ -27,6 +27,7 @@ from nssbackup.errors import (
     NssBackupError,
     UsageError,
 )
+from nssbackup.printable import printable
 from nssbackup.system.ownership import keep_memory_private
 
 _LEFT_BY_INTERRUPT = {
@@ -154,7 +155,27 @@ class _Group(TyperGroup):
         extra["standalone_mode"] = False
         name = " ".join(("nssbackup", *(word for word in arguments[:1] if word in COMMANDS)))
         run = super().main
-        sys.exit(exit_status_of(lambda: run(args=arguments, **extra), json=json, name=name))
+        sys.exit(
+            exit_status_of(lambda: run(args=_as_meant(arguments), **extra), json=json, name=name)
+        )
+
+
+def _as_meant(words: list[str], platform: str = sys.platform) -> list[str]:
+    r"""Return the words of a command line without the quotation mark of `"C:\My profile\"`.
+
+    Windows' programs take the `\"` at its end for the character, and what follows for the same
+    word, up to the next quotation mark (learn.microsoft.com, "Parsing C command-line arguments").
+
+    Raises:
+        UsageError: other words have become part of one.
+    """
+    if platform != "win32":
+        return words
+    for word in words:
+        if word.count('"') % 2 and not word.endswith('"'):
+            message = f"`{printable(word)}` was read as one word"
+            raise UsageError(message, hint=r"leave out the `\` before a quotation mark")
+    return [word[:-1] if word.count('"') % 2 else word for word in words]
 
 
 app = typer.Typer(

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -26,6 +27,9 @@ from nssbackup.pkcs12 import (
 )
 from nssbackup.printable import printable
 from nssbackup.secret import Secret, generate, weakness
+
+if sys.platform == "win32":
+    from nssbackup.cli.questions import read_hidden
 
 if TYPE_CHECKING:
     from nssbackup.identity.model import Identity, Profile
@@ -60,7 +64,10 @@ def _typed(prompt: str) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
-            typed = getpass.getpass(prompt, stream=sys.stderr)
+            if sys.platform == "win32":
+                typed = read_hidden(prompt)
+            else:
+                typed = getpass.getpass(prompt, stream=sys.stderr)
         except (EOFError, OSError) as error:  # OSError: the terminal is gone
             _end_line()
             message = "cancelled at the question for a password"
@@ -72,8 +79,8 @@ def _typed(prompt: str) -> str:
         except KeyboardInterrupt:
             _end_line()
             raise
-    # Windows gives characters beyond 16 bits in halves; half a character is a byte, not text.
-    return typed.encode("utf-16", "surrogatepass").decode("utf-16")
+    typed.encode()  # raises if a byte was no text
+    return typed
 
 
 def _end_line() -> None:
@@ -145,10 +152,14 @@ def _escrowed(text: str) -> str | None:
 
 def primary_password(source: str | None) -> Callable[[Profile, int], Secret | None]:
     """Return the function that gets a primary password: from the file, else from the terminal."""
+    given = cache(lambda: read_file(source or "", "--primary-password-file"))
 
     def answer(profile: Profile, attempt: int) -> Secret | None:
         if source is not None:
-            return read_file(source, "--primary-password-file") if attempt == 0 else None
+            text = given().reveal()
+            # `echo PASSWORD > FILE` in a Windows shell writes a blank at the end.
+            texts = list(dict.fromkeys((text, text.rstrip(" "))))
+            return Secret(texts[attempt]) if attempt < len(texts) else None
         if not is_interactive() or attempt == ATTEMPTS:
             return None
         again = "Wrong. " if attempt else ""

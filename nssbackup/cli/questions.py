@@ -26,15 +26,42 @@ if sys.platform == "win32":
     import ctypes
     import msvcrt
 
+    _ECHO = 0x4
+    _get_mode = ctypes.WinDLL("kernel32").GetConsoleMode
+    _get_mode.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint32)]
+    _set_mode = ctypes.WinDLL("kernel32").SetConsoleMode
+    _set_mode.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+
     def _is_console(descriptor: int) -> bool:
         """Return whether a descriptor is a console, which alone has a mode (GetConsoleMode).
 
         To Python every character device is a terminal, even NUL (bpo-28654).
         """
-        mode_of = ctypes.WinDLL("kernel32").GetConsoleMode
-        mode_of.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint32)]
         handle = msvcrt.get_osfhandle(descriptor)
-        return bool(mode_of(handle, ctypes.byref(ctypes.c_uint32())))
+        return bool(_get_mode(handle, ctypes.byref(ctypes.c_uint32())))
+
+    def read_hidden(prompt: str) -> str:
+        """Return a line that the console does not show, typed with the console's own editing.
+
+        `getpass` would read key by key, and take Left or Delete for characters.
+
+        Raises:
+            EOFError: the input ended.
+            OSError: the console can't hide it, or is gone.
+        """
+        printer = Printer()
+        printer.question(prompt, end="")
+        handle, mode = msvcrt.get_osfhandle(sys.stdin.fileno()), ctypes.c_uint32()
+        if not _get_mode(handle, ctypes.byref(mode)) or not _set_mode(handle, mode.value & ~_ECHO):
+            raise ctypes.WinError()
+        try:
+            typed = sys.stdin.readline()
+        finally:
+            _set_mode(handle, mode.value)
+        printer.question("")
+        if not typed:
+            raise EOFError
+        return typed.removesuffix("\n")
 
 else:
 

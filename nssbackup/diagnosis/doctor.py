@@ -59,8 +59,8 @@ _EXPLANATIONS: Mapping[str, tuple[str, str]] = {
         "Allow it as described above.",
     ),
     "file-unreadable": (
-        "you may not read the databases of a profile",
-        "Allow it as described above.",
+        "the databases of a profile can't be read",
+        "Do what is described above.",
     ),
     "root-unreadable": (
         "you may not look into the folder where profiles may be",

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from nssbackup.diagnosis.findings import Case, Examined, Finding, sentence
 from nssbackup.diagnosis.settings import listed
-from nssbackup.errors import NssBackupError, UnreadableStoreError, UnsupportedStoreError
+from nssbackup.errors import (
+    NssBackupError,
+    UnreadableStoreError,
+    UnsupportedStoreError,
+    is_held,
+)
 from nssbackup.profiles.folder import DATABASES, is_closed
 from nssbackup.profiles.roots import candidate_roots
 from nssbackup.profiles.system import System
@@ -60,6 +65,9 @@ def nothing_located(searched: Sequence[str], case: Case) -> Iterator[Finding]:
 
 
 def _closed(code: str, what: str, path: Path, action: str) -> Finding:
+    if is_held(os.fspath(path)):
+        message = f"{what} is open in another program, which keeps all others out."
+        return Finding.of(code, message, sentence(refusal_hint(path)))
     if is_own(path):
         whose = "is yours"
     else:

@@ -14,10 +14,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from nssbackup.errors import OutputError, OutputExistsError, reason
-from nssbackup.system.locking import lock
+from nssbackup.printable import printable
+from nssbackup.system.locking import create_private_folder, lock
+
+if sys.platform == "win32":
+    from nssbackup.system.windows_access import create_for_owner
 
 PRIVATE_MODE = 0o600
 
@@ -104,12 +108,14 @@ def create_private(path: Path) -> int:
     Raises:
         OSError: the file exists or can't be made.
     """
-    if _ON_WINDOWS:
-        from nssbackup.system.windows_access import create_for_owner  # ctypes is slow to load
-
+    if sys.platform == "win32":
         return create_for_owner(os.fspath(path))
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    return os.open(path, flags, PRIVATE_MODE)
+    descriptor = os.open(path, flags, PRIVATE_MODE)
+    # The umask may have kept even us out. It fails on a file system without modes (vfat).
+    with suppress(PermissionError):
+        os.fchmod(descriptor, PRIVATE_MODE)
+    return descriptor
 
 
 def _rename_to_new(temporary: Path, path: Path) -> None:
@@ -139,6 +145,7 @@ def check_writable(path: Path, *, replace: bool = False) -> None:
         OutputError: its folder is missing or closed to us, or the name is a folder's.
     """
     folder = path.parent
+    _check_name(path)
     if not os.path.isdir(folder):  # noqa: PTH112 - Path's own raises if a name is too long
         if os.path.exists(folder):  # noqa: PTH110 - as above
             message = f"`{folder}` is not a folder"
@@ -157,9 +164,32 @@ def check_writable(path: Path, *, replace: bool = False) -> None:
             raise OutputError(message)
         if not replace:
             raise _exists(path)
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not is_writable(folder):
         message = f"the folder `{folder}` can't be written to"
         raise OutputError(message, hint="choose another with `--output`")
+
+
+def is_writable(folder: Path) -> bool:
+    """Return whether files can be made in a folder."""
+    if sys.platform != "win32":
+        return os.access(folder, os.W_OK | os.X_OK)
+    try:  # only trying tells: `os.access` says yes to every folder of Windows
+        path, descriptor = _new_temporary(folder)
+        os.close(descriptor)
+        path.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def unusable_name(path: PurePath) -> str | None:
+    """Return why Windows makes no file at a path, or None."""
+    for part in path.parts[bool(path.anchor) :]:
+        if part.split(".")[0].rstrip().casefold() in _RESERVED:
+            return f"`{part}` is the name of a device on Windows"
+        if wrong := next((c for c in part if c in _FORBIDDEN or not c.isprintable()), None):
+            return f"`{part}` can't be a name on Windows, because of the `{printable(wrong)}`"
+    return None
 
 
 def safe_name(text: str) -> str:
@@ -200,13 +230,13 @@ def make_folder(folder: Path) -> None:
 
     Raises:
         OSError: it can't be made, or is a file.
+        OutputError: Windows allows no such name.
     """
+    _check_name(folder)
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     for one in reversed(missing):
         with suppress(FileExistsError):  # another process was quicker
-            one.mkdir(mode=0o700)
-            with suppress(OSError):  # the umask may have kept even us out
-                one.chmod(0o700)
+            create_private_folder(one)
         flush_folder(one.parent)
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
@@ -281,14 +311,14 @@ def _is_abandoned(path: Path) -> bool:
 def _write(descriptor: int, parts: Iterable[bytes]) -> None:
     """Write the contents of a new file and flush them to the disk."""
     with os.fdopen(descriptor, "wb", closefd=False) as file:
-        if hasattr(os, "fchmod"):
-            # The umask may have taken the owner's own rights away. It fails on a file system
-            # without modes (vfat).
-            with suppress(PermissionError):
-                os.fchmod(descriptor, PRIVATE_MODE)
         file.writelines(parts)
         file.flush()
         os.fsync(descriptor)
+
+
+def _check_name(path: Path) -> None:
+    if sys.platform == "win32" and (message := unusable_name(path)):
+        raise OutputError(message, hint="choose another name")
 
 
 def _exists(path: Path) -> OutputExistsError:

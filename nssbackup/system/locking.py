@@ -24,6 +24,9 @@ from pathlib import Path
 
 from nssbackup.errors import OutputError
 
+if sys.platform == "win32":
+    from nssbackup.system.windows_access import Windows
+
 # What a file system without locks answers (some shares).
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL})
 _HELD = frozenset({errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK})
@@ -157,6 +160,20 @@ def scratch_folder(parent: str | None = None) -> Iterator[Path]:
             os.close(descriptor)
 
 
+def create_private_folder(folder: Path) -> None:
+    """Make a new folder that nobody else may enter.
+
+    Raises:
+        OSError: it exists or can't be made.
+    """
+    if sys.platform == "win32":
+        Windows.load().create_folder(os.fspath(folder))
+        return
+    folder.mkdir(mode=0o700)
+    with suppress(OSError):  # the umask may have kept even us out; vfat knows no modes
+        folder.chmod(0o700)
+
+
 def wipe(folder: Path) -> None:
     """Overwrite and remove the files in a folder, but not those in folders within it.
 
@@ -178,9 +195,8 @@ def _new(parent: str) -> tuple[Path, int | None]:
     """Return a folder and the descriptor that holds its lock; None if there are no locks."""
     _remove_abandoned(parent)
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        with suppress(OSError):  # the umask may have kept even us out; vfat knows no modes
-            folder.chmod(0o700)
+        folder = Path(parent, f"{_PREFIX}{os.urandom(4).hex()}")
+        create_private_folder(folder)
         descriptor = _locked(folder)
         # Before it was locked, another run may have taken it for an abandoned one.
         with suppress(FileNotFoundError):

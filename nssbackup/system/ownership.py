@@ -22,6 +22,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from nssbackup.errors import is_held
+
 # linux/prctl.h
 _PR_SET_DUMPABLE = 4
 
@@ -126,6 +128,8 @@ def _can_reach(home: str) -> bool:
 
 def refusal_hint(path: Path) -> str:
     """Return what this user can do about a path that the operating system does not let us read."""
+    if is_held(os.fspath(path)):
+        return "close the program that has it open, and try again"
     if _acting.get():
         return "root takes the rights of the home's owner there, and they do not suffice"
     closed = path

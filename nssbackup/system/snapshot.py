@@ -25,6 +25,7 @@ from nssbackup.errors import (
     UnsupportedStoreError,
     reason,
 )
+from nssbackup.system.files import create_private
 from nssbackup.system.locking import scratch_folder, wipe
 from nssbackup.system.ownership import as_owner, refusal_hint
 from nssbackup.system.sqlite import connect, database_uri, load_schema
@@ -206,9 +207,7 @@ def _copied(file: _File, folder: Path) -> Path:
     data = _read(file)
     copy = folder / Path(file.path).name
     try:
-        with copy.open("wb") as written:
-            with suppress(OSError):  # the umask may have kept even us out
-                copy.chmod(0o600)
+        with open(create_private(copy), "wb") as written:  # noqa: PTH123 - a descriptor, no path
             written.write(data)
     except OSError as error:
         raise _not_copied(Path(file.path), folder, reason(error)) from error

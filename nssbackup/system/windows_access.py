@@ -1,18 +1,21 @@
-"""Make a file on Windows whose access list names only its owner.
+"""Make files and folders on Windows whose access list names only their owner.
 
 Other systems have modes for that. The list is passed to the call that makes the file, so there is
-no moment in which anybody else can open it, and it stays with the file when that is renamed. A
-drive without access lists (FAT, exFAT) ignores it.
+no moment in which anybody else can open it, and it stays with the file when that is renamed. What
+is made in such a folder later gets the folder's list. A drive without access lists (FAT, exFAT)
+ignores it.
 
-Facts from learn.microsoft.com: "CreateFileW", "SECURITY_ATTRIBUTES", "Security Descriptor String
-Format" and "ACE Strings".
+Facts from learn.microsoft.com: "CreateFileW", "CreateDirectoryW", "SECURITY_ATTRIBUTES",
+"GetVolumeInformationW", "Security Descriptor String Format", "ACE Strings" and "SID Strings".
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +28,8 @@ _CREATE_NEW = 1
 _FILE_ATTRIBUTE_NORMAL = 0x80
 _INVALID_HANDLE_VALUE = ctypes.c_void_p(-1).value
 _LOAD_LIBRARY_SEARCH_SYSTEM32 = 0x800
+_FILE_PERSISTENT_ACLS = 0x8
+_LONGEST_PATH = 32_768
 
 # A user's SID has 68 bytes at most (SECURITY_MAX_SID_SIZE), beside a pointer and a number.
 _TOKEN_USER_BYTES = 256
@@ -87,6 +92,16 @@ class Windows:
                 [pointer, ctypes.c_int, pointer, number, ctypes.POINTER(number)],
             ),
             (advapi32.ConvertSidToStringSidW, ctypes.c_int, [pointer, to_pointer]),
+            (kernel32.CreateDirectoryW, ctypes.c_int, [text, ctypes.POINTER(SecurityAttributes)]),
+            (kernel32.GetVolumePathNameW, ctypes.c_int, [text, pointer, number]),
+            (
+                kernel32.GetVolumeInformationW,
+                ctypes.c_int,
+                [
+                    *(text, pointer, number, pointer, pointer),
+                    *(ctypes.POINTER(number), pointer, number),
+                ],
+            ),
             (
                 advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW,
                 ctypes.c_int,
@@ -129,24 +144,49 @@ class Windows:
         Raises:
             OSError: the file exists or can't be made.
         """
-        # P: nothing is inherited from the folder. A, FA: this user is allowed everything.
-        descriptor = ctypes.c_void_p()
-        self._check(
-            self.advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW(
-                f"D:P(A;;FA;;;{self.user()})", _SDDL_REVISION_1, ctypes.byref(descriptor), None
-            )
-        )
-        try:
-            attributes = SecurityAttributes(ctypes.sizeof(SecurityAttributes), descriptor.value, 0)
+        with self._for_owner("") as attributes:
             handle = self.kernel32.CreateFileW(
                 *(path, _GENERIC_WRITE, 0, ctypes.byref(attributes)),
                 *(_CREATE_NEW, _FILE_ATTRIBUTE_NORMAL, None),
             )
             if handle == _INVALID_HANDLE_VALUE:
                 raise self.last_error()
+        return int(handle)
+
+    def create_folder(self, path: str) -> None:
+        """Make a new folder that only this user can access, as well as what is made in it later.
+
+        Raises:
+            OSError: it exists or can't be made.
+        """
+        with self._for_owner("OICI") as attributes:
+            self._check(self.kernel32.CreateDirectoryW(path, ctypes.byref(attributes)))
+
+    def keeps_lists(self, path: str) -> bool:
+        """Return False if Windows says that the drive or share of a file keeps no access lists."""
+        drive, facts = ctypes.create_unicode_buffer(_LONGEST_PATH), ctypes.c_uint32()
+        said = self.kernel32.GetVolumePathNameW(path, drive, len(drive)) and (
+            self.kernel32.GetVolumeInformationW(
+                drive.value, None, 0, None, None, ctypes.byref(facts), None, 0
+            )
+        )
+        return not said or bool(facts.value & _FILE_PERSISTENT_ACLS)
+
+    @contextmanager
+    def _for_owner(self, inheritance: str) -> Iterator[SecurityAttributes]:
+        # P: nothing is inherited from the folder. A, FA: everything is allowed to this user, and
+        # to the owner (S-1-3-4, Owner Rights), as a share may know this user by another SID.
+        entries = "".join(f"(A;{inheritance};FA;;;{sid})" for sid in (self.user(), "S-1-3-4"))
+        descriptor = ctypes.c_void_p()
+        self._check(
+            self.advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW(
+                f"D:P{entries}", _SDDL_REVISION_1, ctypes.byref(descriptor), None
+            )
+        )
+        try:
+            yield SecurityAttributes(ctypes.sizeof(SecurityAttributes), descriptor.value, 0)
         finally:
             self.kernel32.LocalFree(descriptor)
-        return int(handle)
 
     def _check(self, done: int) -> None:
         if not done:
@@ -163,6 +203,5 @@ def create_for_owner(path: str) -> int:
     if sys.platform != "win32":
         raise AssertionError  # `load` has raised already
     import msvcrt
-    import os
 
     return msvcrt.open_osfhandle(handle, os.O_WRONLY | os.O_BINARY)

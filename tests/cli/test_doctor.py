@@ -265,7 +265,7 @@ def test_a_file_that_may_not_be_read_is_named_with_its_owner(
     assert f"Problem: The file `{folder / 'key4.db'}` {WHOSE}, and you may not" in result.stdout
     assert HOW in result.stdout
     assert result.stdout.splitlines()[-1].startswith(
-        "No backup is possible yet: you may not read the databases of a profile."
+        "No backup is possible yet: the databases of a profile can't be read."
     )
 
 

@@ -22,7 +22,7 @@ from nssbackup.cli.questions import agreed, pick
 from nssbackup.errors import NssBackupError, OutputError, UsageError, reason
 from nssbackup.identity.model import Identity
 from nssbackup.pkcs12.formats import Destination, destination_named
-from nssbackup.system.files import check_writable
+from nssbackup.system.files import check_writable, is_writable
 
 # Where desktops and people mount drives.
 _MOUNTED_BELOW = {"linux": ("/media", "/run/media", "/mnt"), "darwin": ("/Volumes",)}
@@ -76,7 +76,7 @@ def _usable(folders: Iterable[Folder]) -> tuple[Folder, ...]:
     """Return the folders that exist and can be written to, each once."""
     found: dict[str, Folder] = {}
     for folder in folders:
-        if os.path.isdir(folder.path) and os.access(folder.path, os.W_OK | os.X_OK):
+        if os.path.isdir(folder.path) and is_writable(folder.path):
             found.setdefault(os.path.normcase(os.path.realpath(folder.path)), folder)
     return tuple(found.values())
 

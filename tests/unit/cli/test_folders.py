@@ -11,6 +11,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
+from nssbackup.cli.guided import plan
 from nssbackup.cli.guided.plan import backup_folders, connected_drives, new_folders
 from nssbackup.errors import OutputError
 
@@ -27,7 +28,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, platform: str, *partitions: Partiti
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(psutil, "disk_partitions", lambda **_: list(partitions))
     monkeypatch.setattr(os.path, "isdir", lambda _: True)
-    monkeypatch.setattr(os, "access", lambda *_: True)
+    monkeypatch.setattr(plan, "is_writable", lambda _: True)
 
 
 def test_documents_and_the_current_folder_are_offered(

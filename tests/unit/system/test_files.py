@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nssbackup.errors import OutputError, OutputExistsError, VerificationError
-from nssbackup.system import files, windows_access
+from nssbackup.system import files
 from nssbackup.system.files import (
     make_folder,
     remove_leftovers,
@@ -232,27 +232,6 @@ def test_any_other_failure_is_an_error_with_its_reason(
         write_verified(path, DATA, accept)
     assert caught.value.message == f"`{path}` can't be written: no space left on device"
     assert names(tmp_path) == []
-
-
-@posix
-@pytest.mark.parametrize("replace", [True, False])
-def test_on_windows_the_file_is_closed_before_the_check(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: bool
-) -> None:
-    """As on Windows, except for the access list that the file is made with."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    monkeypatch.setattr(files, "_ON_WINDOWS", True)
-    monkeypatch.setattr(
-        windows_access, "create_for_owner", lambda path: os.open(path, flags, 0o600)
-    )
-
-    def check(temporary: Path) -> None:
-        accept(temporary)
-        opened = {os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()}
-        assert str(temporary) not in opened
-
-    write_verified(tmp_path / "a.pfx", DATA, check, replace=replace)
-    assert names(tmp_path) == ["a.pfx"]
 
 
 @posix

@@ -23,6 +23,7 @@ class Machine:
     """Windows as far as it is needed, called through ctypes as Windows is."""
 
     fails: str = ""
+    drive: int = 0
     done: list[tuple[Any, ...]] = field(default_factory=list)
     _kept: list[object] = field(default_factory=list)
 
@@ -37,6 +38,21 @@ class Machine:
                     *(ctypes.c_wchar_p, ctypes.c_uint32, ctypes.c_uint32),
                     *(ctypes.POINTER(SecurityAttributes), ctypes.c_uint32, ctypes.c_uint32),
                     _POINTER,
+                ],
+            ),
+            "CreateDirectoryW": (
+                ctypes.c_int,
+                [ctypes.c_wchar_p, ctypes.POINTER(SecurityAttributes)],
+            ),
+            "GetVolumePathNameW": (
+                ctypes.c_int,
+                [ctypes.c_wchar_p, _POINTER, ctypes.c_uint32],
+            ),
+            "GetVolumeInformationW": (
+                ctypes.c_int,
+                [
+                    *(ctypes.c_wchar_p, _POINTER, ctypes.c_uint32, _POINTER, _POINTER),
+                    *(ctypes.POINTER(ctypes.c_uint32), _POINTER, ctypes.c_uint32),
                 ],
             ),
             "OpenProcessToken": (
@@ -130,18 +146,54 @@ class Machine:
         made = self._succeeds("create", path, access, share, disposition, flags, *facts)
         return FILE if made else INVALID
 
+    def _CreateDirectoryW(self, path: str, attributes: Any) -> int:  # noqa: N802, ANN401
+        return self._succeeds("folder", path, attributes.contents.lpSecurityDescriptor)
+
+    def _GetVolumePathNameW(self, path: str, found: int, length: int) -> int:  # noqa: N802
+        ctypes.memmove(
+            found, ctypes.create_unicode_buffer(path[:3]), 4 * ctypes.sizeof(ctypes.c_wchar)
+        )
+        assert length > len(path)
+        return self._succeeds("drive")
+
+    def _GetVolumeInformationW(  # noqa: N802
+        self,
+        drive: str,
+        *more: Any,  # noqa: ANN401 - pointers
+    ) -> int:
+        more[4][0] = self.drive
+        return self._succeeds("volume", drive)
+
 
 def test_a_file_is_made_with_a_list_of_its_owner_alone() -> None:
     machine = Machine()
     assert machine.windows().create("C:\\Users\\Jürg\\a.pfx") == FILE
     done = {each[0]: each[1:] for each in machine.done}
-    # Protected from what the folder would hand down; one entry; everything is allowed to it.
-    assert done["list"] == (f"D:P(A;;FA;;;{SID})", 1)
+    # Protected from what the folder would hand down; everything is allowed to this user, and to
+    # the owner, whom a share may know by another SID.
+    assert done["list"] == (f"D:P(A;;FA;;;{SID})(A;;FA;;;S-1-3-4)", 1)
     # New, for writing, shared with nobody, and made with the list, not given it afterwards.
     assert done["create"] == ("C:\\Users\\Jürg\\a.pfx", 0x40000000, 0, 1, 0x80, DESCRIPTOR, 0)
     order = [each[0] for each in machine.done]
     assert order.index("list") < order.index("create")
     assert done["user"] == (TOKEN, 1)
+
+
+def test_a_folder_hands_its_list_down() -> None:
+    machine = Machine()
+    machine.windows().create_folder("C:\\a")
+    done = {each[0]: each[1:] for each in machine.done}
+    assert done["list"] == (f"D:P(A;OICI;FA;;;{SID})(A;OICI;FA;;;S-1-3-4)", 1)
+    assert done["folder"] == ("C:\\a", DESCRIPTOR)
+
+
+@pytest.mark.parametrize(
+    ("flags", "kept"), [(0x3E706FF, True), (0x206, False)], ids=["ntfs", "fat"]
+)
+def test_a_drive_says_whether_it_keeps_access_lists(flags: int, *, kept: bool) -> None:
+    machine = Machine(drive=flags)
+    assert machine.windows().keeps_lists("E:\\copy.pfx") is kept
+    assert machine.done[-1] == ("volume", "E:\\")
 
 
 def test_nothing_of_windows_is_kept() -> None:
