@@ -98,7 +98,7 @@ def _outputs(path: Path, options: RepasswordOptions) -> Outputs:
             options.output, copies=options.copies, variants=variants, replace=options.replace
         )
     # A link stays one, and its target is replaced. The name is kept, whatever its ending.
-    itself = path.resolve() if os.path.islink(path) else path  # noqa: PTH114 - Path's own raises
+    itself = path.resolve() if os.path.islink(path) else path
     return Outputs.of(
         str(itself),
         copies=options.copies,

@@ -99,7 +99,7 @@ class Outputs:
             UsageError: a copy would be the file itself.
         """
         separators = tuple(filter(None, (os.sep, os.altsep)))
-        if not output or output.endswith(separators) or os.path.isdir(output):  # noqa: PTH112 - see files
+        if not output or output.endswith(separators) or os.path.isdir(output):
             folder, name = Path(output or "."), None
         else:
             folder, name = Path(output).parent, with_ending(Path(output).name, endings)

@@ -56,9 +56,9 @@ class Obstacles:
                 fits = re.compile(translate(name), re.IGNORECASE).match
                 for child in self._folders(path):
                     if fits(child):
-                        self.follow(os.path.join(path, child), below[number + 1 :], application)  # noqa: PTH118 - see above
+                        self.follow(os.path.join(path, child), below[number + 1 :], application)
                 return
-            path = os.path.join(path, name)  # noqa: PTH118 - see above
+            path = os.path.join(path, name)
         if stat.S_ISDIR(self._mode(path, (), application)) and path not in self._roots:
             self._roots.add(path)
             self._look_into_root(Path(path))
@@ -78,7 +78,7 @@ class Obstacles:
             mode = os.lstat(path).st_mode
             if not stat.S_ISLNK(mode):
                 return mode
-            return os.stat(path).st_mode if self.system.holds(Path(path)) else _LEADS_OUT  # noqa: PTH116 - see above
+            return os.stat(path).st_mode if self.system.holds(Path(path)) else _LEADS_OUT
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return 0
         except OSError as error:
@@ -139,10 +139,10 @@ def leads_out(path: Path) -> NssBackupError:
 
 def _may_lead_to_profiles(path: Path, below: Sequence[str]) -> bool:
     """Tell whether a link leads to what may be a root, or nowhere at present."""
-    if not os.path.islink(path):  # noqa: PTH114 - Path's own raises for a NUL in it
+    if not os.path.islink(path):
         return False
     known = below[: next((n for n, name in enumerate(below) if _is_pattern(name)), len(below))]
-    return not os.path.exists(path) or os.path.isdir(path.joinpath(*known))  # noqa: PTH110, PTH112 - as above
+    return not os.path.exists(path) or os.path.isdir(path.joinpath(*known))
 
 
 def _is_pattern(name: str) -> bool:

@@ -216,7 +216,7 @@ class EscrowFolder:
     def finder(self) -> Finder:
         """Return what tells whether a password is kept, as of now."""
         # Path.is_file raises if a name is too long, and the names come from a file.
-        return lambda file, sha256: os.path.isfile(self._path(file, sha256))  # noqa: PTH113 - see above
+        return lambda file, sha256: os.path.isfile(self._path(file, sha256))
 
     def _path(self, file: str, sha256: str) -> Path:
         return self.folder / ESCROW_FOLDER / f"{file}.{sha256[:16]}.p7m"

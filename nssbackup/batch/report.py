@@ -227,7 +227,7 @@ _IDENTITY_TEXTS = (
 _INVALID = (TypeError, LookupError, StopIteration, RecursionError)
 
 
-def item_of(document: Any) -> BatchItem:  # noqa: ANN401 - JSON of unknown origin
+def item_of(document: Any) -> BatchItem:
     """Return the item that `BatchItem.to_json` gave.
 
     Raises:
@@ -255,7 +255,7 @@ def item_of(document: Any) -> BatchItem:  # noqa: ANN401 - JSON of unknown origi
         raise ValueError(message) from error
 
 
-def home_of(document: Any) -> HomeResult:  # noqa: ANN401 - JSON of unknown origin
+def home_of(document: Any) -> HomeResult:
     """Return the home that `HomeResult.to_json` gave.
 
     Raises:

@@ -196,7 +196,7 @@ def _hash(profile: Profile) -> str:
     return digest.hexdigest()
 
 
-def _backup(document: Any) -> WrittenBackup:  # noqa: ANN401 - JSON of unknown origin
+def _backup(document: Any) -> WrittenBackup:
     name = document["file"]
     if Path(name).name != name:  # it would lead out of the user's folder
         raise ValueError(name)
@@ -209,7 +209,7 @@ def _backup(document: Any) -> WrittenBackup:  # noqa: ANN401 - JSON of unknown o
     )
 
 
-def _home_record(document: Any) -> HomeRecord:  # noqa: ANN401 - JSON of unknown origin
+def _home_record(document: Any) -> HomeRecord:
     home, user, root, selection = texts(
         [document[key] for key in ("home", "user", "root", "selection")]
     )
@@ -218,7 +218,7 @@ def _home_record(document: Any) -> HomeRecord:  # noqa: ANN401 - JSON of unknown
     return HomeRecord(home, user, root, selection, named)
 
 
-def _last_run(document: Any) -> LastRun:  # noqa: ANN401 - JSON of unknown origin
+def _last_run(document: Any) -> LastRun:
     return LastRun(
         context=document["context"],
         databases=dict(document["databases"]),

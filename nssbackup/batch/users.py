@@ -129,7 +129,7 @@ def find_users(
 
 def normalised(path: Path) -> Path:
     """Return a path that is absolute and without `..`; links stay as they are."""
-    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
+    return Path(os.path.abspath(path))
 
 
 def _grouped(

@@ -254,7 +254,7 @@ else:
         `unlocked`: nobody holds the `fcntl` lock that the owner may have as well.
         """
         try:
-            target = _LINK_TARGET.fullmatch(os.readlink(path))  # noqa: PTH115 - text, no path
+            target = _LINK_TARGET.fullmatch(os.readlink(path))
         except OSError:
             return False
         if target is None:

@@ -277,7 +277,7 @@ def find_left_behind(system: System | None = None) -> tuple[Profile, ...]:
     found: dict[str, Profile] = {}
     for container, folder in islice(_candidates(system), TOTAL_LIMIT):
         # As text, because there may be thousands of them.
-        if not any(os.path.isfile(os.path.join(folder, name)) for name in _CERTIFICATES):  # noqa: PTH118
+        if not any(os.path.isfile(os.path.join(folder, name)) for name in _CERTIFICATES):
             continue
         path = Path(folder)
         # Windows has junctions besides links, so the home is checked once more.

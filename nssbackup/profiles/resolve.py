@@ -104,7 +104,7 @@ class _Resolver:
             raise self._nothing_fits(text)
         if named := self._with_name(text):
             return self._with_store(named)
-        path = Path(os.path.expanduser(text)).absolute()  # noqa: PTH111
+        path = Path(os.path.expanduser(text)).absolute()
         folder, as_root = _pointed_at(path)
         if not os.path.isdir(folder):
             raise self._nothing_fits(text)

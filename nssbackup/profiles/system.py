@@ -69,7 +69,7 @@ class Confinement:
 
     def names(self, path: PurePath) -> bool:
         """Return whether a path, taken literally, is in the home."""
-        literal = os.path.abspath(path)  # noqa: PTH100 - unlike Path.resolve it follows no link
+        literal = os.path.abspath(path)
         return any(_is_below(literal, top) for top in self._tops)
 
     def resolve(self, path: Path) -> str | None:
@@ -123,7 +123,7 @@ class Confinement:
         finally:
             for folder in folders:
                 os.close(folder)
-        return os.path.join(self._home, *real)  # noqa: PTH118 - text
+        return os.path.join(self._home, *real)
 
     def _asked(self, path: Path) -> str | None:
         # A path that says itself that it leads out is not resolved: asking about it may contact
@@ -181,7 +181,7 @@ class System:
     def current(cls) -> System:
         """Return the machine, user and environment of this process."""
         # Not Path.home(): it raises if the home is unknown; this way nothing is found.
-        home = Path(os.path.expanduser("~")).absolute()  # noqa: PTH111
+        home = Path(os.path.expanduser("~")).absolute()
         return cls(_PLATFORMS.get(sys.platform, "linux"), home, MappingProxyType(dict(os.environ)))
 
     @classmethod

@@ -128,7 +128,7 @@ class Rows:
 
 
 def _table(database: sqlite3.Connection, name: str) -> Table:
-    found = database.execute(f"SELECT id, * FROM {TABLES[name]}")  # noqa: S608 - a constant
+    found = database.execute(f"SELECT id, * FROM {TABLES[name]}")
     columns = [column[0] for column in found.description][1:]
     objects: dict[int, Row] = {}
     for number, *values in _bounded(found, name):

@@ -217,7 +217,7 @@ def _was_added(folder: Path, additions: Additions) -> bool:
             database.execute("ATTACH ? AS certificates", (_uri(folder / CERTIFICATES),))
             for private, number, columns in wanted:
                 conditions = " AND ".join(f"{column} IS ?" for column in columns)
-                query = f"SELECT 1 FROM {_table(private=private)} WHERE id = ? AND {conditions}"  # noqa: S608 - names are ours
+                query = f"SELECT 1 FROM {_table(private=private)} WHERE id = ? AND {conditions}"
                 if not database.execute(query, (number, *columns.values())).fetchone():
                     return False
     except sqlite3.Error:
@@ -231,13 +231,13 @@ def _insert(database: sqlite3.Connection, each: NewObject) -> None:
         if unique.keys <= each.columns.keys() and each.columns["a0"] in unique.classes:
             columns = sorted(unique.keys)
             conditions = " AND ".join(f"{column} = ?" for column in columns)
-            query = f"SELECT 1 FROM {table} WHERE {conditions}"  # noqa: S608 - constants
+            query = f"SELECT 1 FROM {table} WHERE {conditions}"
             values = tuple(each.columns[column] for column in columns)
             if database.execute(query, values).fetchone():
                 raise _changed()
     names = ", ".join(("id", *each.columns))
     marks = ", ".join("?" * (len(each.columns) + 1))
-    statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names are ours
+    statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"
     database.execute(statement, (each.id, *each.columns.values()))
 
 
@@ -245,7 +245,7 @@ def _update(database: sqlite3.Connection, change: Change) -> None:
     values = ", ".join(f"{column} = ?" for column in change.after)
     conditions = " AND ".join(f"{column} IS ?" for column in change.before)
     statement = (
-        f"UPDATE {_table(private=change.private)} SET {values} WHERE id = ? AND {conditions}"  # noqa: S608 - names are ours
+        f"UPDATE {_table(private=change.private)} SET {values} WHERE id = ? AND {conditions}"
     )
     parameters = (*change.after.values(), change.id, *change.before.values())
     if database.execute(statement, parameters).rowcount != 1:

@@ -93,7 +93,7 @@ def _copy_file(source: Path, target: Path) -> bool:
     data = read_stable(source)
     if data is None:
         return False
-    with open(create_private(target), "wb") as file:  # noqa: PTH123 - a descriptor, no path
+    with open(create_private(target), "wb") as file:
         file.write(data)
     return True
 

@@ -77,7 +77,7 @@ def write_verified(
         with _temporary_file(path.parent, data) as (temporary, descriptor):
             check(temporary)
             if replace:
-                os.replace(temporary, path)  # noqa: PTH105 - as `rename`, and on Windows as well
+                os.replace(temporary, path)
             else:
                 _rename_to_new(temporary, path)
             # Where others may write to the folder, the file may have been exchanged after the
@@ -146,8 +146,8 @@ def check_writable(path: Path, *, replace: bool = False) -> None:
     """
     folder = path.parent
     _check_name(path)
-    if not os.path.isdir(folder):  # noqa: PTH112 - Path's own raises if a name is too long
-        if os.path.exists(folder):  # noqa: PTH110 - as above
+    if not os.path.isdir(folder):
+        if os.path.exists(folder):
             message = f"`{folder}` is not a folder"
             raise OutputError(message, hint="choose another with `--output`")
         message = f"the folder `{folder}` does not exist"
@@ -217,7 +217,7 @@ def remove_leftovers(folder: Path) -> None:
     Files that another run is writing now are kept, and so is what can't be removed.
     """
     with suppress(OSError):
-        for name in os.listdir(folder):  # noqa: PTH208 - most folders have none, of thousands
+        for name in os.listdir(folder):
             if name.startswith(_BEGINNING) and name.endswith(_END):
                 path = folder / name
                 with suppress(OSError):

@@ -184,11 +184,11 @@ def wipe(folder: Path) -> None:
         for entry in entries:
             if not entry.is_file(follow_symlinks=False):
                 continue
-            with open(entry.path, "r+b") as file:  # noqa: PTH123 - scandir gives paths as text
+            with open(entry.path, "r+b") as file:
                 # Beyond that there are only the holes that SQLite made as a journal told it to.
                 size = min(entry.stat().st_size, _MOST_BYTES)
                 file.writelines(_ZEROS for _ in range(0, size, len(_ZEROS)))
-            os.unlink(entry.path)  # noqa: PTH108
+            os.unlink(entry.path)
 
 
 def _new(parent: str) -> tuple[Path, int | None]:
@@ -231,7 +231,7 @@ def _remove_abandoned(parent: str) -> None:
         return
     _tidied.add(parent)
     with suppress(OSError):
-        for name in os.listdir(parent):  # noqa: PTH208 - most have none, among thousands
+        for name in os.listdir(parent):
             if _NAME.fullmatch(name):
                 with suppress(OSError):
                     _remove_if_abandoned(Path(parent, name))

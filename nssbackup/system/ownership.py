@@ -100,7 +100,7 @@ def as_owner(path: str | Path) -> Iterator[None]:
 def _owner_of(folder: str | Path) -> Owner | None:
     """Return the owner of a folder; None if it is root, or the folder can't be entered."""
     try:
-        facts = os.stat(folder)  # noqa: PTH116 - of homes, thousands of them
+        facts = os.stat(folder)
     except (OSError, ValueError):
         return None
     return Owner(facts.st_uid, facts.st_gid) if facts.st_uid else None
@@ -118,7 +118,7 @@ def _rights_for(path: str) -> Owner | None:
 def _can_reach(home: str) -> bool:
     with as_owner(home):
         try:
-            os.stat(home)  # noqa: PTH116 - see above
+            os.stat(home)
         except PermissionError:
             return False
         except (OSError, ValueError):

@@ -32,7 +32,7 @@ def read_bounded(path: str | Path, limit: int) -> bytes:
     """
     try:
         # Before opening: opening a device or a FIFO may already do something.
-        _check(os.stat(path), limit)  # noqa: PTH116 - thousands of files, as text
+        _check(os.stat(path), limit)
         with open(path, "rb", opener=_open) as file:
             size = _check(os.fstat(file.fileno()), limit)
             data = file.read(size + 1)

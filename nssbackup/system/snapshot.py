@@ -150,7 +150,7 @@ def _is_wal(path: Path) -> bool:
 
     It goes by the version for reading (sqlite.org/fileformat, offset 19; btree.c, lockBtree).
     """
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - paths are slow
+    with open(path, "rb", buffering=0) as file:
         return file.read(20)[19:] == b"\x02"
 
 
@@ -207,7 +207,7 @@ def _copied(file: _File, folder: Path) -> Path:
     data = _read(file)
     copy = folder / Path(file.path).name
     try:
-        with open(create_private(copy), "wb") as written:  # noqa: PTH123 - a descriptor, no path
+        with open(create_private(copy), "wb") as written:
             written.write(data)
     except OSError as error:
         raise _not_copied(Path(file.path), folder, reason(error)) from error
@@ -248,7 +248,7 @@ def _state(path: Path) -> list[_File]:
     database = os.fspath(path)
     for name in (database, *(database + suffix for suffix in _JOURNALS)):
         try:
-            facts = os.stat(name)  # noqa: PTH116 - three a database of hundreds: paths are slow
+            facts = os.stat(name)
         except FileNotFoundError:
             if name is database:
                 raise
@@ -268,7 +268,7 @@ def _check_size(name: str, size: int) -> None:
 
 
 def _read(file: _File) -> bytes:
-    with open(file.path, "rb") as opened:  # noqa: PTH123 - paths are slow
+    with open(file.path, "rb") as opened:
         return opened.read(file.size + 1)
 
 
@@ -326,7 +326,7 @@ def _super_journal(journal: bytes) -> bytes | None:
 
 def _check_missing(path: Path) -> None:
     """Raise UnreadableStoreError if a missing file is a broken link."""
-    if os.path.islink(path):  # noqa: PTH114 - Path's own raises
+    if os.path.islink(path):
         message = f"`{path}` is a link to a file that is missing"
         raise UnreadableStoreError(message) from None
 
@@ -343,7 +343,7 @@ def _not_copied(path: Path, folder: Path, why: str) -> UnreadableStoreError:
 
 def _unusable(path: Path, error: Exception) -> DamagedStoreError:
     """Return an error with what SQLite says, unless the file is not a database at all."""
-    with suppress(OSError), open(path, "rb") as file:  # noqa: PTH123 - paths are slow
+    with suppress(OSError), open(path, "rb") as file:
         check_content(path, file.read(MAX_BYTES))
     message = f"`{path}` is not a usable SQLite database: {error}"
     return DamagedStoreError(message)

@@ -290,7 +290,7 @@ class _Table:
         values = tuple(c.to_bytes(_ULONG_BYTES, "big") for c in classes)
         marks = ", ".join("?" * len(values))
         rows = self.query(
-            f"SELECT {columns} FROM {self._name} WHERE a0 IN ({marks})",  # noqa: S608 - names are constants
+            f"SELECT {columns} FROM {self._name} WHERE a0 IN ({marks})",
             values,
         )
         # Sorted here: SQLite would read everything before the first row, and write it to files.

@@ -246,7 +246,7 @@ class NssStore:
                 return found.key
         raise _missing(of)
 
-    def _ask(self, operation: str, **arguments: str) -> Any:  # noqa: ANN401 - JSON
+    def _ask(self, operation: str, **arguments: str) -> Any:
         if self._closed:
             message = "the store is closed"
             raise ValueError(message)

@@ -111,7 +111,7 @@ class WorkerProcess:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def ask(self, operation: str, **arguments: object) -> Any:  # noqa: ANN401 - JSON
+    def ask(self, operation: str, **arguments: object) -> Any:
         """Make a request and return its answer.
 
         Raises:
