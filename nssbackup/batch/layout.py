@@ -15,7 +15,7 @@ STATE_FOLDER = ".nssbackup"
 ESCROW_FOLDER = "escrow"
 PASSWORDS_FILE = "passwords.csv"
 PASSWORDS_ELSEWHERE = "passwords-elsewhere"
-"""In the state folder: a mark that the generated passwords are kept on another machine."""
+"""A mark, in the state folder and in the escrow, that passwords are kept on another machine."""
 
 REPORT_FILES = ("report.json", "report.csv", "report.html")
 _RESERVED = frozenset({ESCROW_FOLDER, PASSWORDS_FILE, *REPORT_FILES})

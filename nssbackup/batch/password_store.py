@@ -29,6 +29,7 @@ from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from nssbackup.batch.layout import ESCROW_FOLDER, PASSWORDS_FILE
 from nssbackup.batch.options import BatchOptions
+from nssbackup.batch.output_folder import check_owner, make_own_folder
 from nssbackup.errors import OutputError, UsageError, reason
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.pem import read_certificates
@@ -38,7 +39,6 @@ from nssbackup.system.files import (
     PRIVATE_MODE,
     create_private,
     flush_folder,
-    make_folder,
     write_verified,
 )
 from nssbackup.system.locking import locked
@@ -105,6 +105,7 @@ class PasswordsFile:
                 os.close(create_private(path))
             descriptor = os.open(path, flags)
             try:
+                check_owner(path, os.fstat(descriptor))
                 with locked(descriptor):
                     _append(descriptor, entries)
             finally:
@@ -206,8 +207,7 @@ class EscrowFolder:
         """Keep passwords; see `PasswordsFile.keep`."""
         for entry in entries:
             path = self._path(entry.file, entry.sha256)
-            with _as_output_error(path.parent):
-                make_folder(path.parent)
+            make_own_folder(path.parent)
             named = dict(zip(_COLUMNS, entry.cells(), strict=True))
             text = json.dumps(named, indent=1, ensure_ascii=False) + "\n"
             data = enveloped(text.encode("utf-8", "surrogatepass"), self.recipients)

@@ -18,6 +18,7 @@ from pathlib import Path
 from nssbackup.backups.verify import Expected, verify_written
 from nssbackup.batch.layout import ESCROW_FOLDER
 from nssbackup.batch.options import BatchOptions, password_for
+from nssbackup.batch.output_folder import make_own_folder
 from nssbackup.batch.password_store import Entry, store_for
 from nssbackup.batch.password_table import Owner
 from nssbackup.batch.report import BatchItem
@@ -28,7 +29,7 @@ from nssbackup.pkcs12 import PfxWriters, entries_of, format_named, friendly_name
 from nssbackup.report import error_fields, rfc3339
 from nssbackup.secret import Secret, generate
 from nssbackup.stores.unlocking import FoundKey, read_key_or_copy
-from nssbackup.system.files import make_folder, remove_leftovers, write_verified
+from nssbackup.system.files import remove_leftovers, write_verified
 
 # What an administrator can do, where the error speaks to somebody who sits at the profile.
 _HINTS = {
@@ -143,7 +144,7 @@ def write_files(
     folder = options.folder / user_folder
     try:
         if pending:
-            make_folder(folder)
+            make_own_folder(folder)
             remove_leftovers(folder)
             remove_leftovers(options.folder / ESCROW_FOLDER / user_folder)
         if options.passwords is None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nssbackup.batch.home_results import forget, missing_homes
-from nssbackup.batch.layout import ESCROW_FOLDER, PASSWORDS_ELSEWHERE, STATE_FOLDER
+from nssbackup.batch.layout import PASSWORDS_ELSEWHERE, STATE_FOLDER
 from nssbackup.batch.options import BatchOptions, Roots
+from nssbackup.batch.output_folder import check_escrow, locked_folder, secure
 from nssbackup.batch.password_store import Finder, store_for
 from nssbackup.batch.pfx_files import failed
 from nssbackup.batch.rendering import write_reports
@@ -20,10 +21,8 @@ from nssbackup.batch.state import known_users, load, state_path
 from nssbackup.batch.user_backup import Outcome
 from nssbackup.batch.users import UnusableRoot, find_users, normalised
 from nssbackup.batch.workers import Workers
-from nssbackup.errors import NssBackupError, OutputError, UsageError, reason
+from nssbackup.errors import NssBackupError, OutputError, UsageError
 from nssbackup.report import rfc3339
-from nssbackup.system.files import make_folder, remove_leftovers
-from nssbackup.system.locking import only_run
 
 _LOCK_FILE = "lock"
 
@@ -83,13 +82,17 @@ def run_batch(options: BatchOptions, listener: Listener | None = None) -> BatchR
         UsageError: the output folder lies in a root, or a root in it; or passwords in escrow would
             be followed by passwords in the clear.
         FolderLockedError: another batch is running in the folder.
-        OutputError: the folder can't be made.
+        OutputError: the folder can't be made, or somebody else could change what is in it.
     """
     _check_apart(options.roots, options.folder)
-    _check_escrow(options)
-    with _output_folder(options):
+    notes = secure(options.folder, repair=not options.dry_run)
+    in_the_clear = options.passwords is None and not options.escrow and not options.no_escrow
+    check_escrow(options.folder, generated=in_the_clear)
+    batch = _Batch(options, listener or Listener())
+    with nullcontext() if options.dry_run else locked_folder(options.folder, _LOCK_FILE):
+        for note in notes:
+            batch.note(note)
         forget(options, options.forget)
-        batch = _Batch(options, listener or Listener())
         batch.run()
         return batch.result()
 
@@ -132,7 +135,7 @@ class _Batch:
         self.homes += homes
         for home in homes:
             for note in home.notes:
-                self._note(note)
+                self.note(note)
 
     def _add(self, item: BatchItem) -> None:
         end = _last_moment(self.options.expiring_days, self.started)
@@ -141,7 +144,8 @@ class _Batch:
         self.items.append(item)
         self.listener.item(item)
 
-    def _note(self, note: str) -> None:
+    def note(self, note: str) -> None:
+        """Tell of what is about no item, and put it into the report."""
         self.notes.append(note)
         self.listener.warn(note)
 
@@ -153,7 +157,7 @@ class _Batch:
             return
         missing = sum(not is_kept(item.file or "", item.sha256 or "") for item in unchanged)
         if missing:
-            self._note(
+            self.note(
                 f"the passwords of {missing} backups are missing from where they were kept: if you"
                 " have them nowhere else, make the backups again with `--force`"
             )
@@ -203,39 +207,6 @@ def _finder(options: BatchOptions) -> Finder | None:
         if isinstance(error.__cause__, PermissionError):
             raise  # they may well be there, and nothing can be added to them
         return lambda *_: False
-
-
-@contextmanager
-def _output_folder(options: BatchOptions) -> Iterator[None]:
-    """Make the folder and lock it for this run; a dry run leaves everything as it is."""
-    if options.dry_run:
-        yield
-        return
-    state = options.folder / STATE_FOLDER
-    with ExitStack() as stack:
-        try:
-            make_folder(state)
-            stack.enter_context(only_run(state / _LOCK_FILE))
-        except OSError as error:
-            message = f"the folder `{options.folder}` can't be written to: {reason(error)}"
-            raise OutputError(message) from error
-        remove_leftovers(options.folder)
-        remove_leftovers(state)
-        yield
-
-
-def _check_escrow(options: BatchOptions) -> None:
-    """Check that passwords don't leave the escrow that earlier runs put them into.
-
-    Raises:
-        UsageError: they would be written in the clear.
-    """
-    generated = options.passwords is None and not options.escrow
-    folder = options.folder / ESCROW_FOLDER
-    if generated and not options.no_escrow and folder.is_dir() and any(folder.iterdir()):
-        message = f"earlier passwords are in escrow in `{folder}`, and no `--escrow-cert` is given"
-        hint = "give `--escrow-cert FILE`, or `--no-escrow` to write new passwords in the clear"
-        raise UsageError(message, hint=hint)
 
 
 def _check_apart(roots: Roots, folder: Path) -> None:

@@ -66,6 +66,13 @@ Escrow = Annotated[
         " unencrypted, in a file that only its owner can read.",
     ),
 ]
+NoEscrow = Annotated[
+    bool,
+    typer.Option(
+        "--no-escrow",
+        help="Write new passwords in the clear although earlier ones are in escrow.",
+    ),
+]
 PasswordTableFile = Annotated[
     Path | None,
     typer.Option(

@@ -6,18 +6,19 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from nssbackup.batch.layout import REPORT_FILES, STATE_FOLDER
+from nssbackup.batch.layout import REPORT_FILES
+from nssbackup.batch.output_folder import locked_folder, secure
 from nssbackup.batch.password_store import recipients_in
 from nssbackup.batch.password_table import PasswordTable
 from nssbackup.batch.rendering import write_reports
 from nssbackup.batch.report import BatchReport, HostResult, in_order, totals_of
-from nssbackup.errors import NssBackupError, OutputError, UsageError, reason
+from nssbackup.errors import NssBackupError, UsageError
 from nssbackup.fleet.play import (
     FleetStuckError,
     HostError,
@@ -30,8 +31,7 @@ from nssbackup.fleet.play import (
 )
 from nssbackup.fleet.reports import HostDocument, failed_host, read_document
 from nssbackup.fleet.transfer import LOCK_FILE, PASSWORD_TABLES
-from nssbackup.system.files import make_folder
-from nssbackup.system.locking import only_run, scratch_folder
+from nssbackup.system.locking import scratch_folder
 
 # Every POSIX system has it, and every user may make private folders in it.
 _SHORT = "/tmp"  # noqa: S108 - a private folder in it
@@ -100,9 +100,12 @@ def back_up_fleet(
         _check_wheels(options.wheels)
     notes = list(recipients_in(options.escrow)[1]) if options.escrow else []
     notes += _shared_tables(options.secrets)
+    dry_run = options.play.check
+    notes += secure(folder, repair=not dry_run)
     for note in notes:
         warn(note)
-    with _locked(folder, options), private_folder() as private:
+    locked = nullcontext() if dry_run else locked_folder(folder, LOCK_FILE)
+    with locked, private_folder() as private:
         documents = _new(private / "documents")
         variables = _variables(options, folder, documents)
         try:
@@ -211,22 +214,6 @@ def _merged(
             for outcome, document in found
         ),
     )
-
-
-@contextmanager
-def _locked(folder: Path, options: FleetOptions) -> Iterator[None]:
-    """Keep other runs out of the output folder; a dry run writes nothing and needs no lock."""
-    if options.play.check:
-        yield
-        return
-    with ExitStack() as stack:
-        try:
-            make_folder(folder / STATE_FOLDER)
-            stack.enter_context(only_run(folder / STATE_FOLDER / LOCK_FILE))
-        except OSError as error:
-            message = f"the folder `{folder}` can't be written to: {reason(error)}"
-            raise OutputError(message) from error
-        yield
 
 
 @contextmanager

@@ -29,13 +29,14 @@ from nssbackup.batch.layout import (
     REPORT_FILES,
     STATE_FOLDER,
 )
+from nssbackup.batch.output_folder import make_own_folder
 from nssbackup.batch.password_table import PasswordTable
 from nssbackup.errors import DamagedBackupError, OutputError, reason
 from nssbackup.fleet import installer
 from nssbackup.fleet.installer import PROGRAM
 from nssbackup.fleet.play import HostError
 from nssbackup.fleet.reports import is_inside, parse_document
-from nssbackup.system.files import make_folder, write_private, write_verified
+from nssbackup.system.files import write_private, write_verified
 
 PASSWORD_TABLES = ("passwords", "primary-passwords")
 """The names on a host of the tables of which it gets only its own rows."""
@@ -133,6 +134,9 @@ def pack_for_host(folder: Path, archive: Path, files: Mapping[str, Path]) -> Non
             if _is_for_next_run(name):
                 _add(file, f"out/{name}", folder / name)
         file.writestr(f"out/{STATE_FOLDER}/{PASSWORDS_ELSEWHERE}", b"")
+        if any(name.startswith(f"{ESCROW_FOLDER}/") for name in _names(folder)):
+            # The run there has to know, so that it writes no passwords in the clear.
+            file.writestr(f"out/{ESCROW_FOLDER}/{PASSWORDS_ELSEWHERE}", b"")
         for name, path in files.items():
             if path.is_dir():
                 for wheel in sorted(path.glob("*.whl")):
@@ -347,7 +351,4 @@ def _make_folders(top: Path, folder: Path) -> None:
     """Make a folder and those above it, up to the top, for the owner alone."""
     if folder != top:
         _make_folders(top, folder.parent)
-        if folder.is_symlink():
-            message = f"`{folder}` is a link, which is not followed"
-            raise OutputError(message)
-    make_folder(folder)
+    make_own_folder(folder)

@@ -207,7 +207,7 @@ def test_a_full_disk_leaves_whole_files_and_the_rest_for_later(cli: Cli) -> None
     for number in range(12):
         add_home(homes, f"user{number:02}", JANE)
     out = cli.here / "out"
-    with mounted(out, "size=96k"):
+    with mounted(out, "size=96k,mode=700"):
         result = cli.run("batch", "--homes", homes, "-o", "out", "--jobs", "1", "--json")
         assert result.status in (3, 31)
         totals = result.document["totals"]

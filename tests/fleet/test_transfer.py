@@ -18,6 +18,8 @@ import pytest
 from nssbackup.errors import DamagedBackupError, OutputError
 from nssbackup.fleet import transfer
 from nssbackup.fleet.transfer import pack, pack_for_host, unpack
+from tests.builders.homes import JANE, add_home
+from tests.cli.runner import Cli
 from tests.fleet.test_documents import ITEM
 
 EMPTY: dict[str, Any] = {"roots": [], "notes": [], "items": []}
@@ -98,6 +100,7 @@ def test_no_password_and_no_report_goes_to_a_host(tmp_path: Path) -> None:
             "escrow-0.pem",
             "out/.nssbackup/jane.json",
             "out/.nssbackup/passwords-elsewhere",
+            "out/escrow/passwords-elsewhere",
             f"out/{BACKUP}",
             "wheels/a-1-py3-none-any.whl",
         }
@@ -127,6 +130,7 @@ def test_what_no_batch_made_stays_on_the_controller(tmp_path: Path) -> None:
             "__main__.py",
             "out/.nssbackup/jane.json",
             "out/.nssbackup/passwords-elsewhere",
+            "out/escrow/passwords-elsewhere",
             f"out/{BACKUP}",
         }
         file.extractall(tmp_path / "there")
@@ -379,3 +383,20 @@ def test_the_programs_of_the_role_say_what_is_the_matter(tmp_path: Path) -> None
     broken = run("unpack", "there/" + BACKUP, "home")
     assert (broken.returncode, "Traceback" in broken.stderr) == (32, False)
     assert run("nonsense").returncode == 2
+
+
+def test_a_host_knows_that_passwords_are_in_escrow(cli: Cli, tmp_path: Path) -> None:
+    """The host's own `batch` refuses, and the mark that told it does not come back."""
+    here = fill(tmp_path / "here", CONTENTS)
+    pack_for_host(here, tmp_path / "nssbackup.zip", {})
+    with zipfile.ZipFile(tmp_path / "nssbackup.zip") as file:
+        file.extractall(cli.here)
+    add_home(tmp_path / "homes", "jane", JANE)
+    words = ("batch", "--homes", tmp_path / "homes", "-o", "out", "--json")
+    refused = cli.run(*words)
+    assert (refused.status, refused.error["code"]) == (2, "usage")
+    assert "are in escrow" in str(refused.error["message"])
+    assert cli.run(*words, "--no-escrow").status == 0
+    pack(cli.here / "out", tmp_path / "after.zip")
+    with zipfile.ZipFile(tmp_path / "after.zip") as file:
+        assert not [name for name in file.namelist() if name.startswith("escrow/")]

@@ -33,6 +33,7 @@ from nssbackup.cli.unattended import (
     Escrow,
     Expired,
     ExpiringFirst,
+    NoEscrow,
     OnlyCerts,
     PasswordSources,
     PasswordTableFile,
@@ -147,13 +148,6 @@ _Host = Annotated[
         help="What the report calls the machine of these homes.",
     ),
 ]
-_NoEscrow = Annotated[
-    bool,
-    typer.Option(
-        "--no-escrow",
-        help="Write new passwords in the clear although earlier ones are in escrow.",
-    ),
-]
 
 
 def batch(
@@ -176,7 +170,7 @@ def batch(
     password_file: _PasswordFile = None,
     passwords: PasswordTableFile = None,
     escrow_cert: Escrow = None,
-    no_escrow: _NoEscrow = False,
+    no_escrow: NoEscrow = False,
     primary_password_file: PrimaryOfAll = None,
     primary_passwords: PrimaryTableFile = None,
     expiring: ExpiringFirst = None,

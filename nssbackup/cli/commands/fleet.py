@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +21,7 @@ from nssbackup.cli.unattended import (
     Escrow,
     Expired,
     ExpiringFirst,
+    NoEscrow,
     OnlyCerts,
     PasswordSources,
     PasswordTableFile,
@@ -155,6 +156,7 @@ def fleet(
     expired: Expired = False,
     expiring: ExpiringFirst = None,
     escrow_cert: Escrow = None,
+    no_escrow: NoEscrow = False,
     for_: For = None,
     format_: FormatOption = None,
     password_file: _PasswordFile = None,
@@ -187,8 +189,7 @@ def fleet(
         printer.warn(warning)
     destination, _ = chosen_formats(for_, format_)
     given = sources.files
-    for option, file in (*given.items(), *(("--escrow-cert", one) for one in escrow_cert or ())):
-        _check_file(option, file)
+    _check_files(given, escrow_cert or ())
     generated = sources.of_backups(destination, printer) is None
     sources.of_profiles()
     variables = {
@@ -201,6 +202,7 @@ def fleet(
         "force": force,
         "for": for_,
         "format": format_,
+        "no_escrow": no_escrow,
     }
     options = FleetOptions(
         Play(
@@ -234,15 +236,16 @@ def _shown_by(printer: Printer) -> Callable[[str, str], None]:
     return lambda host, step: printer.say(f"{host}: {step}" if host else step)
 
 
-def _check_file(option: str, path: Path) -> None:
-    """Check that a file is a regular one: each host gets it, and a pipe can be read only once.
+def _check_files(passwords: Mapping[str, Path], escrow: Iterable[Path]) -> None:
+    """Check that files are regular: each host gets them, and a pipe can be read only once.
 
     Raises:
-        UsageError: it isn't.
+        UsageError: one isn't.
     """
-    if not os.path.isfile(path):
-        message = f"the `{option}` file is missing, or not a regular file"
-        raise UsageError(message)
+    for option, path in (*passwords.items(), *(("--escrow-cert", one) for one in escrow)):
+        if not os.path.isfile(path):
+            message = f"the `{option}` file is missing, or not a regular file"
+            raise UsageError(message)
 
 
 def _source(inventory: str) -> str:

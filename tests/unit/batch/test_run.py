@@ -91,7 +91,6 @@ def test_passwords_that_are_gone_are_told_of_every_night(tmp_path: Path, *, escr
     else:
         listed = tmp_path / "backups" / "passwords.csv"
         listed.rename(tmp_path / "safe.csv")
-        os.mkfifo(listed)  # which nobody waits for
     told: list[str] = []
     for _ in range(2):
         report = run_batch(chosen, Listener(warn=told.append)).report
