@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -136,8 +135,10 @@ class PasswordSources:
         }
         return {option: Path(file) for option, file in given.items() if file is not None}
 
-    def check(self) -> None:
+    def check(self, printer: Printer) -> None:
         """Check that no password has two sources, and that escrow is for generated ones.
+
+        Files that other users can read get a warning.
 
         Raises:
             UsageError: this is not so.
@@ -154,12 +155,11 @@ class PasswordSources:
         passwords.check_one_source(
             password_file=self.password_file, generate=False, primary=self.primary_password_file
         )
-
-    def warnings(self) -> Iterator[str]:
-        """Warn of files with passwords that other users can read."""
         for option, file in self.files.items():
             if _is_readable_by_others(file):
-                yield f"others can read the file of `{option}`: `chmod 600 {file}` prevents that"
+                printer.warn(
+                    f"others can read the file of `{option}`: `chmod 600 {file}` prevents that"
+                )
 
     def of_backups(self, destination: Destination | None, printer: Printer) -> Passwords | None:
         """Return the passwords of the backups; None if they are generated.

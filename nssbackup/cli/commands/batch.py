@@ -197,9 +197,7 @@ def batch(
         generate=generate_passwords,
         escrow=bool(escrow_cert),
     )
-    sources.check()
-    for warning in sources.warnings():
-        printer.warn(warning)
+    sources.check(printer)
     if not (roots or home or homes):
         message = "there is nothing to search"
         hint = "name a ROOT, a home with `--home` or a folder of homes with `--homes`"

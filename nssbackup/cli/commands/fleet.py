@@ -184,9 +184,7 @@ def fleet(
         primary_passwords,
         escrow=bool(escrow_cert),
     )
-    sources.check()
-    for warning in sources.warnings():
-        printer.warn(warning)
+    sources.check(printer)
     destination, _ = chosen_formats(for_, format_)
     given = sources.files
     _check_files(given, escrow_cert or ())
