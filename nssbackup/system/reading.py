@@ -33,7 +33,7 @@ def read_bounded(path: str | Path, limit: int) -> bytes:
     try:
         # Before opening: opening a device or a FIFO may already do something.
         _check(os.stat(path), limit)
-        with open(path, "rb", opener=_open) as file:
+        with open(path, "rb", opener=without_waiting) as file:
             size = _check(os.fstat(file.fileno()), limit)
             data = file.read(size + 1)
     except ValueError as error:  # a NUL in the path
@@ -56,7 +56,8 @@ def read_text(path: str | Path, limit: int) -> str:
         return ""
 
 
-def _open(path: str, _: int) -> int:
+def without_waiting(path: str, _: int) -> int:
+    """Open a file to read; an opener for `open` that does not wait for the writer of a FIFO."""
     return os.open(path, _OPEN_FLAGS)
 
 

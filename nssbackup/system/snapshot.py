@@ -28,6 +28,7 @@ from nssbackup.errors import (
 from nssbackup.system.files import create_private
 from nssbackup.system.locking import scratch_folder, wipe
 from nssbackup.system.ownership import as_owner, refusal_hint
+from nssbackup.system.reading import without_waiting
 from nssbackup.system.sqlite import connect, database_uri, load_schema
 
 # A cert9.db with a thousand certificates has 3 MB. Two databases in memory, with a row of one as
@@ -150,7 +151,7 @@ def _is_wal(path: Path) -> bool:
 
     It goes by the version for reading (sqlite.org/fileformat, offset 19; btree.c, lockBtree).
     """
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=without_waiting) as file:
         return file.read(20)[19:] == b"\x02"
 
 
@@ -268,7 +269,7 @@ def _check_size(name: str, size: int) -> None:
 
 
 def _read(file: _File) -> bytes:
-    with open(file.path, "rb") as opened:
+    with open(file.path, "rb", opener=without_waiting) as opened:
         return opened.read(file.size + 1)
 
 
@@ -343,7 +344,7 @@ def _not_copied(path: Path, folder: Path, why: str) -> UnreadableStoreError:
 
 def _unusable(path: Path, error: Exception) -> DamagedStoreError:
     """Return an error with what SQLite says, unless the file is not a database at all."""
-    with suppress(OSError), open(path, "rb") as file:
+    with suppress(OSError), open(path, "rb", opener=without_waiting) as file:
         check_content(path, file.read(MAX_BYTES))
     message = f"`{path}` is not a usable SQLite database: {error}"
     return DamagedStoreError(message)
