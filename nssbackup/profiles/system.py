@@ -224,9 +224,12 @@ class System:
 
     def real(self, path: Path) -> str:
         """Return the one path of what several paths lead to."""
-        if self.confined_to is None:
+        if self.confined_to is not None:
+            return self.confined_to.resolve(path) or str(path)
+        try:
             return os.path.realpath(path)
-        return self.confined_to.resolve(path) or str(path)
+        except OSError:  # a link went away while it was read
+            return str(path)
 
     def translate(self, path: PurePath) -> Path | None:
         """Return where the folder is that a list names, or None if it can't be opened here.
