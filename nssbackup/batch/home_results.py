@@ -34,7 +34,7 @@ def missing_homes(
     Args:
         records: where certificates were found earlier.
         options: of this run.
-        roots: those of this run that could be read.
+        roots: those that could be read.
         found: the purposes of the user's certificates, by their SHA-256.
     """
     purposes = set(found.values())
@@ -129,12 +129,7 @@ def home_results(
 ) -> tuple[Homes, tuple[HomeRecord, ...]]:
     """Return the result of each home, and a record of the certificates that are backed up.
 
-    Args:
-        search: of the user.
-        user: whose homes they are.
-        inventory: of the user's profiles.
-        identities: those that were asked for; a copy may lie in another home.
-        items: of the report.
+    A copy of an identity may lie in another home.
     """
     held: dict[Source, dict[str, Identity]] = {source: {} for source in user.sources}
     for identity in identities:

@@ -37,30 +37,17 @@ class Roots:
 
 @dataclass(frozen=True, slots=True)
 class BatchOptions:
-    """What a batch does.
+    """What a batch does; each is an option of the command.
 
     Attributes:
-        roots: where it looks for homes and profiles.
-        folder: the output folder, absolute.
-        host: this machine's name, for the report.
+        folder: absolute.
         certificates: CERT arguments; () for the WIPO identities.
-        all_issuers: whether to take every identity, whoever issued it.
-        expired: whether to take expired ones too.
         applications: whose profiles; () for all.
         formats: names of formats, a file for each.
-        rounds: of the key derivations.
-        chain: whether to include the CA certificates.
         passwords: those of the backups; None to generate one for each.
-        primary: the primary passwords; None if there are none to be had.
+        primary: the primary passwords.
         escrow: DER certificates to encrypt generated passwords to; () for passwords.csv.
-        no_escrow: whether passwords may be written in the clear beside passwords in escrow.
-        force: whether to make again what is there already.
-        dry_run: whether to write nothing.
-        engine: what reads the stores.
         jobs: the number of worker processes; None for one per processor.
-        expiring_days: marks the certificates that end within so many days.
-        exclude: the users to leave out.
-        forget: the users whose earlier certificates are not missed any more.
     """
 
     roots: Roots

@@ -56,13 +56,11 @@ class Entry:
     """A generated password and what it opens.
 
     Attributes:
-        user: whose it is.
         profile: the folder that the key came from.
         fingerprint: SHA-256 of the certificate.
         file: the backup, relative to the output folder, with `/`.
         sha256: of the backup.
-        created: when, RFC 3339.
-        password: what opens it.
+        created: RFC 3339.
     """
 
     user: str

@@ -55,16 +55,7 @@ class NoBackupPasswordError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class PendingFile:
-    """A PFX in memory that is to be written.
-
-    Attributes:
-        data: its bytes.
-        password: what opens it.
-        expected: what must be found when it is read back.
-        backup: what the state will say of it.
-        item: what the report will say of it.
-        replaces: whether the file of that name is one of ours.
-    """
+    """A PFX in memory that is to be written; `replaces` if the file of that name is ours."""
 
     data: bytes = field(repr=False)
     password: Secret
@@ -133,14 +124,7 @@ def write_files(
     options: BatchOptions,
     save_state: Callable[[], None],
 ) -> list[BatchItem]:
-    """Write a user's files; what can't be written becomes a failure.
-
-    Args:
-        pending: the files.
-        user_folder: the name of their folder.
-        options: say where that is, and where passwords are kept.
-        save_state: puts the state on the disk.
-    """
+    """Write a user's files; what can't be written becomes a failure."""
     folder = options.folder / user_folder
     try:
         if pending:

@@ -26,20 +26,14 @@ class BatchItem:
     """One certificate, or one profile, home or root that could not be read.
 
     Attributes:
-        status: what happened to it; "planned" only in a dry run, "expired" if it was left out
-            because it has ended.
-        host: the machine that the batch ran on.
-        user: the user's name, taken from the home or the profile folder.
-        home: the home folder; None for a profile that was named by itself.
-        application: "Firefox", or what else the profile belongs to.
-        profile: the profile folder.
-        profile_name: the profile's name in its application.
+        status: "planned" only in a dry run, "expired" if it was left out because it has ended.
+        user: taken from the home or the profile folder.
+        home: None for a profile that was named by itself.
         identity: as `report.identity_json` gives it.
         file: the PFX, relative to the output folder, always with `/`.
         sha256: of the file.
         size: of the file, in bytes.
         expiring: whether the certificate is valid now and ends within the days asked for.
-        warnings: what an administrator should know.
         error: status, code, message and hint of a failure.
     """
 
@@ -74,10 +68,6 @@ class HomeResult:
     """One home, or one profile folder that was named by itself.
 
     Attributes:
-        host: the machine that the batch ran on.
-        home: its path.
-        user: the user's name.
-        profiles: how many profiles were found in it.
         identities: how many certificates of those asked for.
         status: "gone" if a certificate was backed up earlier and is no longer found.
         notes: what an administrator should know, such as what was skipped.
@@ -115,17 +105,10 @@ class BatchReport:
     """What a batch did.
 
     Attributes:
-        started: when it began.
-        finished: when it ended.
-        host: its machine; None for a fleet.
-        folder: the output folder.
-        roots: what was searched.
-        dry_run: whether nothing was written.
-        expiring_days: the number of days given with `--expiring`.
+        host: None for a fleet, which has `hosts`.
         items: in the order of `in_order`.
         notes: warnings that are about no single item.
         homes: every home under the roots, and those that are gone.
-        hosts: those of a fleet.
     """
 
     started: datetime

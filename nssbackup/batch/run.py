@@ -33,30 +33,17 @@ def _ignore(*_: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who is told how a batch is going.
+    """Who is told how a batch is going."""
 
-    Attributes:
-        begin: told how many users there are.
-        item: told of each item as it comes.
-        user: told that one more user is done.
-        warn: told what is about no item.
-    """
-
-    begin: Callable[[int], None] = _ignore
+    begin: Callable[[int], None] = _ignore  # how many users there are
     item: Callable[[BatchItem], None] = _ignore
-    user: Callable[[], None] = _ignore
-    warn: Callable[[str], None] = _ignore
+    user: Callable[[], None] = _ignore  # one more is done
+    warn: Callable[[str], None] = _ignore  # what is about no item
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """The result of a batch.
-
-    Attributes:
-        report: what it did; it is in `report.json` as well.
-        files: the report files that were written.
-        unwritten: why one of them could not be.
-    """
+    """The report of a batch, its files, and why one of them is `unwritten`."""
 
     report: BatchReport
     files: tuple[Path, ...] = ()
@@ -73,10 +60,6 @@ def run_batch(options: BatchOptions, listener: Listener | None = None) -> BatchR
 
     Worker processes import the main module, so a script must call this below
     `if __name__ == "__main__":`.
-
-    Args:
-        options: what to do.
-        listener: told how it is going.
 
     Raises:
         UsageError: the output folder lies in a root, or a root in it; or passwords in escrow would

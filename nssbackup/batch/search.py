@@ -39,7 +39,6 @@ class UserSearch:
     """What a user has.
 
     Attributes:
-        options: say which applications count.
         profiles: in the order of their rank, home by home.
         sources: where each profile was found, those that a refresh left behind included.
         failures: what could not be read.

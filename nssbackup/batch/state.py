@@ -39,8 +39,6 @@ class WrittenBackup:
 
     Attributes:
         file: its name in the user's folder.
-        sha256: of the file.
-        size: in bytes.
         content: a hash of what was to be in it: certificates, name and protection.
         profile: the folder that the key came from.
     """
@@ -70,8 +68,6 @@ class HomeRecord:
     """A home in which certificates were found that are backed up.
 
     Attributes:
-        home: its path.
-        user: the user's name.
         root: the root under which it was found.
         selection: the fingerprint of the options that chose the certificates.
         certificates: the purpose (see `search.purpose_of`) and display name of each, by SHA-256.
@@ -94,8 +90,6 @@ class LastRun:
         searched_left_behind: whether profiles that a refresh left behind were searched for.
         until: when time alone changes the result, as by the end of a certificate; seconds since
             1970.
-        items: of the report.
-        homes: of the report.
     """
 
     context: str
@@ -112,7 +106,6 @@ class State:
 
     Attributes:
         files: by the identity's fingerprint and the format.
-        homes: where certificates were found; one may be gone since.
         last_run: None if something failed in it.
     """
 

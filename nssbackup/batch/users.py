@@ -45,10 +45,6 @@ class Source:
     """A home, or a profile folder named by itself.
 
     Attributes:
-        user: the user's name.
-        path: the folder.
-        is_home: whether it is a home.
-        root: the root it is under.
         is_application: whether the folder is not a whole home but the one of an application, with
             its list of profiles, as in %APPDATA% that is redirected to a share.
     """
@@ -73,12 +69,8 @@ class User:
     """Everything whose files go into one folder: a user's homes and profiles.
 
     Homes of the same name count as one user's: a local one and one on a share, say. If they are
-    two people's, their files are still told apart by the certificates.
-
-    Attributes:
-        folder: the name of their folder in the output folder.
-        sources: the homes and profiles.
-        roots: all roots of this run that could be read.
+    two people's, their files are still told apart by the certificates. `roots` are all those of
+    this run that could be read.
     """
 
     folder: str
@@ -101,8 +93,8 @@ def find_users(
 
     Args:
         roots: where to look.
-        known: the user folders that exist already; their spelling is kept.
-        exclude: names of users to leave out, in any letter case.
+        known: the user folders that exist already, whose spelling is kept.
+        exclude: in any letter case.
     """
     found: dict[str, Source] = {}
     usable: list[str] = []

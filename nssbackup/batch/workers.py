@@ -51,13 +51,7 @@ class WorkerError(NssBackupError):
 
 @dataclass(slots=True)
 class Workers:
-    """Backs up users in worker processes.
-
-    Attributes:
-        options: of the batch.
-        time_limit: how long one user may take, in seconds.
-        back_up: what a worker does; tests have it do other things.
-    """
+    """Backs up users in worker processes; one may take `time_limit` seconds."""
 
     options: BatchOptions
     time_limit: float = _TIME_LIMIT

@@ -127,7 +127,7 @@ Progress = Callable[[str, str], None]
 def run_play(
     name: str, play: Play, variables: Mapping[str, object], private: Path, progress: Progress
 ) -> tuple[HostOutcome, ...]:
-    """Run a playbook of ours.
+    """Run a playbook of ours; return the outcomes of the hosts, by name.
 
     Args:
         name: of the playbook.
@@ -137,9 +137,6 @@ def run_play(
             must be short: Ansible makes sockets in it, and on macOS their names may have 103
             characters.
         progress: called with what happens.
-
-    Returns:
-        The hosts, by name.
 
     Raises:
         FleetUnavailableError: Ansible is not installed.

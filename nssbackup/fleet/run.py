@@ -77,12 +77,7 @@ def back_up_fleet(
     """Back up the certificates on all hosts of an inventory.
 
     Each host has its folder in the output, with the report of all beside them. A dry run writes
-    nothing.
-
-    Args:
-        options: what to do.
-        progress: called with what happens.
-        warn: called with each warning that is about no item; the report has them as well.
+    nothing. `warn` is called with each warning that is about no item.
 
     Raises:
         FleetUnavailableError: Ansible is not installed.

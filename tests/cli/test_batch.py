@@ -135,42 +135,6 @@ def test_a_report_that_can_not_be_written_is_told(cli: Cli, homes: Path, *, json
         assert done.document["totals"]["backed-up"] == 1
 
 
-def test_an_empty_password_is_refused(cli: Cli, homes: Path) -> None:
-    done = cli.run("batch", homes, "-o", "out", "--password-file", cli.password_file(""))
-    assert done.status == 2
-    assert "an empty password is refused" in done.stderr
-
-
-def test_an_expired_escrow_certificate_is_told(cli: Cli, homes: Path) -> None:
-    expired = cli.file("it.der", issue(rsa_key(3), "IT", days=(-30, -1)))
-    done = cli.run("batch", "--home", homes / "jane", "-o", "a", "--escrow-cert", expired)
-    assert done.status == 0
-    assert "warning: the escrow certificate of `IT` is expired" in done.stderr
-
-
-def test_homes_by_option(cli: Cli, homes: Path) -> None:
-    result = cli.run("batch", "--home", homes / "jane", "--home", homes / "zoe", "-o", "a", "-q")
-    assert result.status == 0
-    assert [item["user"] for item in report_of(cli.here / "a")["items"]] == ["jane"]
-    assert cli.run("batch", "--homes", homes, "-o", "b", "-q").status == 3
-
-
-def test_generated_passwords_in_escrow(cli: Cli, homes: Path) -> None:
-    key = rsa_key(3)
-    der = issue(key, "IT")
-    result = cli.run(
-        *("batch", homes / "jane", "-o", "out", "--escrow-cert", cli.file("it.der", der))
-    )
-    assert result.status == 0
-    assert "passwords" not in result.stderr
-    out = cli.here / "out"
-    assert "passwords.csv" not in names(out)
-    from cryptography import x509
-
-    (left,) = opened(out, key, x509.load_der_x509_certificate(der))
-    assert left.path.name == JANES_FILE
-
-
 def test_what_openssl_decrypts_is_a_password_file(cli: Cli, homes: Path) -> None:
     key = rsa_key(3)
     assert isinstance(key, rsa.RSAPrivateKey)

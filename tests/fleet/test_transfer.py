@@ -198,12 +198,6 @@ def test_an_earlier_backup_and_the_escrow_stay(tmp_path: Path) -> None:
         assert f"out/{kept}" not in file.namelist()
 
 
-def test_nothing_is_ever_removed(tmp_path: Path) -> None:
-    home = fill(tmp_path / "home", CONTENTS)
-    unpack(zipped(tmp_path / "after.zip", {}), home)
-    assert contents_of(home) == CONTENTS
-
-
 def test_new_passwords_are_put_behind_the_old_ones(tmp_path: Path) -> None:
     home = fill(tmp_path / "home", {"passwords.csv": b"user,password\njane,secret-1"})
     archive = zipped(tmp_path / "after.zip", {"passwords.csv": b"user,password\nzoe,secret-2\n"})

@@ -131,16 +131,6 @@ def test_the_backups_lie_apart_from_what_is_read(tmp_path: Path, output: str) ->
     assert everything(tmp_path) == before
 
 
-def test_a_root_that_is_gone_is_a_row_and_the_report_is_written(tmp_path: Path) -> None:
-    add_home(tmp_path / "homes", "jane", JANE)
-    result = run_batch(options(tmp_path, roots=Roots((tmp_path / "homes", tmp_path / "share"))))
-    assert result.report.totals["failed"] == 1
-    failed, done = report_of(tmp_path / "backups")["items"]
-    assert (failed["status"], failed["home"]) == ("failed", str(tmp_path / "share"))
-    assert failed["error"]["hint"] == "is the share connected, and the image mounted?"
-    assert done["status"] == "backed-up"
-
-
 def test_a_home_that_disappears_is_gone_until_it_is_forgotten(tmp_path: Path) -> None:
     for user in ("jane", "bob"):
         add_home(tmp_path / "homes", user, JANE)
@@ -196,14 +186,6 @@ def test_a_chain_of_links_is_one_home_s_failure(tmp_path: Path, kind: str) -> No
     ]
 
 
-def test_a_user_who_is_left_out_is_not_looked_at(tmp_path: Path) -> None:
-    for user in ("jane", "bob"):
-        add_home(tmp_path / "homes", user, JANE)
-    report = run_batch(options(tmp_path, exclude=("BOB",), host="file-server")).report
-    assert [(home.user, home.host) for home in report.homes] == [("jane", "file-server")]
-    assert [item.user for item in report.items] == ["jane"]
-
-
 def test_passwords_do_not_leave_the_escrow(tmp_path: Path) -> None:
     add_home(tmp_path / "homes", "jane", JANE)
     escrow = (issue(rsa_key(0), "IT"),)
@@ -224,13 +206,6 @@ def test_a_home_whose_name_is_no_text(tmp_path: Path) -> None:
     assert [path.parent.name for path in backups(tmp_path / "backups")] == ["j_ne_"]
     assert len(opened(tmp_path / "backups")) == 1
     assert run_batch(options(tmp_path)).report.totals["unchanged"] == 1
-
-
-def test_a_dry_run_leaves_not_even_a_folder(tmp_path: Path) -> None:
-    add_home(tmp_path / "homes", "jane", JANE)
-    result = run_batch(options(tmp_path, folder=tmp_path / "b", dry_run=True))
-    assert result.report.totals["planned"] == 1
-    assert not (tmp_path / "b").exists()
 
 
 def test_two_runs_keep_out_of_each_others_way(tmp_path: Path) -> None:
@@ -261,12 +236,3 @@ def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="can't be written to"):
         run_batch(options(tmp_path, folder=tmp_path / "file" / "b"))
-
-
-def test_a_report_that_can_not_be_written_is_said_at_the_end(tmp_path: Path) -> None:
-    add_home(tmp_path / "homes", "jane", JANE)
-    (tmp_path / "backups" / "report.json").mkdir(parents=True)
-    result = run_batch(options(tmp_path))
-    assert result.report.totals["backed-up"] == 1
-    assert [path.name for path in result.files] == ["report.csv", "report.html"]
-    assert isinstance(result.unwritten, OutputError)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import sys
 import tempfile
 import time
@@ -104,13 +103,6 @@ def test_the_wipo_identity_is_backed_up_from_a_home_left_alone(
     assert left.contents.identity.certificate.sha256 == item.identity["sha256"]
     (found,) = outcome.homes
     assert (found.profiles, found.identities, found.status) == (1, 1, "backed-up")
-
-
-def test_what_is_written_is_for_the_owner_alone(tmp_path: Path, options: BatchOptions) -> None:
-    run(jane(add_home(tmp_path / "homes", "jane", JANE)), options)
-    for path in [options.folder, *options.folder.rglob("*")]:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        assert mode == (0o700 if path.is_dir() else 0o600), path
 
 
 def test_a_generated_password_has_138_bits_and_2048_rounds(
@@ -293,13 +285,6 @@ def test_what_keeps_us_out_is_a_row() -> None:
             assert "as `root`" in str(item.error["hint"])
 
 
-def test_a_home_that_is_gone_is_a_row(tmp_path: Path, options: BatchOptions) -> None:
-    (item,) = run(jane(tmp_path / "gone"), options)
-    assert item.error is not None
-    assert "no such file" in str(item.error["message"])
-    assert names(options.folder) == []
-
-
 def test_a_home_without_a_profile_is_nothing(tmp_path: Path, options: BatchOptions) -> None:
     (tmp_path / "jane").mkdir()
     outcome = back_up_user(jane(tmp_path / "jane"), options)
@@ -350,16 +335,6 @@ def test_the_primary_password(
     assert statuses(found).count("backed-up") == (1 if expected else 2)
     for item in found:
         assert PRIMARY not in repr(item)
-
-
-def test_one_password_for_all(tmp_path: Path, options: BatchOptions) -> None:
-    options = replace(options, passwords=GIVEN, rounds=600_000)
-    (item,) = run(jane(add_home(tmp_path / "homes", "jane", JANE)), options)
-    assert item.file is not None
-    verified = verify_backup(options.folder / item.file, GIVEN)
-    assert verified.ok
-    assert (verified.kdf_rounds, verified.mac_rounds) == (600_000, 600_000)
-    assert password_rows(options.folder) == []
 
 
 def test_a_password_for_each_and_none_for_some(tmp_path: Path, options: BatchOptions) -> None:
@@ -518,19 +493,6 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path, options: BatchOptions
     half.write_bytes(b"half a file")
     run(jane(add_home(tmp_path / "homes", "jane", JANE)), options)
     assert not half.exists()
-
-
-def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
-    tmp_path: Path, options: BatchOptions
-) -> None:
-    home = add_home(tmp_path / "homes", "jane", JANE, LOCKED)
-    before = everything(options.folder)
-    options = replace(options, primary=Secret(PRIMARY), dry_run=True)
-    found = run(jane(home), options)
-    assert statuses(found) == ["planned"] * 2
-    assert {item.sha256 for item in found} == {None}
-    assert {item.file for item in found} >= {f"jane/{JANES_FILE}"}
-    assert everything(options.folder) == before
 
 
 def test_a_dry_run_fails_where_the_run_would(tmp_path: Path, options: BatchOptions) -> None:
@@ -874,16 +836,6 @@ def test_a_listed_folder_outside_the_home_is_said_every_night(
     again = back_up_user(jane(home), options)
     assert notes_of(again) == notes_of(outcome)
     assert back_up_user(jane(home), replace(options, applications=("tor",))).homes[0].notes == ()
-
-
-def test_a_listed_folder_that_comes_later_is_seen(options: BatchOptions, tmp_path: Path) -> None:
-    home = add_home(tmp_path / "homes", "jane", JANE)
-    later = home / "Data" / "ff"
-    with (profile_in(home).parent / "profiles.ini").open("a") as file:
-        file.write(f"\n[Profile1]\nIsRelative=0\nPath={later}\n")
-    run(jane(home), options)
-    shutil.copytree(PROFILES / "chain3", later)
-    assert sorted(statuses(run(jane(home), options))) == ["backed-up", "unchanged"]
 
 
 def test_a_forged_certificate_fails_unless_it_is_named_in_full(

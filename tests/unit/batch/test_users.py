@@ -38,12 +38,6 @@ def test_a_home_and_a_folder_of_homes(tmp_path: Path) -> None:
     assert found(both) == [("bob", True), ("empty", True), ("jane", True)]
 
 
-@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
-def test_a_home_of_another_system_is_one_too(tmp_path: Path, platform: str) -> None:
-    add_home(tmp_path, "jane", JANE, platform=platform)
-    assert found(Roots((tmp_path / "jane",))) == [("jane", True)]
-
-
 def test_a_profile_and_a_folder_of_profiles(tmp_path: Path) -> None:
     for name in ("a.default", "b.legacy"):
         fixture = "legacy-nopassword" if "legacy" in name else JANE
