@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
+from collections.abc import Sequence
 
 # Control, format (direction among them) and surrogate characters; line and paragraph separators.
 _ACTING = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -44,3 +46,14 @@ def inert(text: str) -> str:
     if _BEGINS_FORMULA.match(text):
         text = f"'{text}"
     return printable(text)
+
+
+def as_typed(words: Sequence[str]) -> str:
+    """Return words as they are typed on this system."""
+    if sys.platform == "win32":
+        from subprocess import list2cmdline
+
+        return list2cmdline(words)
+    from shlex import join
+
+    return join(words)

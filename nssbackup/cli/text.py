@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from nssbackup.diagnosis.settings import menus
+from nssbackup.printable import as_typed
 
 if TYPE_CHECKING:
     from nssbackup.cli.printer import Printer
@@ -203,7 +203,7 @@ def _show(printer: Printer, findings: Iterable[Finding]) -> None:
 
 def _conclusion(report: DoctorReport, words: Sequence[str]) -> str:
     outcome = report.outcome
-    command = _as_typed(("nssbackup", "export", *words))
+    command = as_typed(("nssbackup", "export", *words))
     if outcome.choices:
         return (
             f"A backup needs your choice: run `{command}` on a terminal, or name the certificate."
@@ -213,14 +213,3 @@ def _conclusion(report: DoctorReport, words: Sequence[str]) -> str:
         return f"No backup is possible yet: {outcome.reason}. {outcome.next_step}".rstrip()
     asked = "; you will be asked for the Primary Password" if outcome.password_needed else ""
     return f"A backup is possible now: run `{command}`{asked}."
-
-
-def _as_typed(words: Sequence[str]) -> str:
-    """Return words as they are typed on this system."""
-    if sys.platform == "win32":
-        from subprocess import list2cmdline
-
-        return list2cmdline(words)
-    from shlex import join
-
-    return join(words)

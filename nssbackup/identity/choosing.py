@@ -14,6 +14,7 @@ from nssbackup.errors import KeyMismatchError, KeyMissingError, NssBackupError
 from nssbackup.identity.certificate import StoredCertificate
 from nssbackup.identity.chain import Chains
 from nssbackup.identity.model import Identity, PrivateKey, Profile
+from nssbackup.printable import as_typed
 
 # Shorter beginnings of a fingerprint are too likely to be somebody's name or serial number.
 _FINGERPRINT_DIGITS = 8
@@ -221,8 +222,10 @@ def _found(
     message = f"there is no WIPO certificate{' with its private key' if need_key else ''} here"
     hint = "name one of the others as CERT to export it" if others else _LIST_HINT
     if len(others) == 1:
-        fingerprint = others[0].certificate.sha256[:16]
-        hint = f"to export the only other one, type `nssbackup export {fingerprint}`"
+        profile, fingerprint = others[0].profile, others[0].certificate.sha256[:16]
+        where = ("--profile", str(profile.path)) if profile else ()
+        command = as_typed(("nssbackup", "export", *where, fingerprint))
+        hint = f"to export the only other one, type `{command}`"
     raise NoMatchError(message, others, hint=hint)
 
 

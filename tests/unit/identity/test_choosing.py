@@ -100,10 +100,13 @@ def test_without_wipo_the_others_are_listed_or_offered() -> None:
 
 
 def test_the_only_other_one_comes_with_the_line_to_type() -> None:
-    mail = identity(issuer=MAIL)
-    with pytest.raises(NoMatchError) as info:
-        choose([mail], None)
-    assert f"`nssbackup export {mail.certificate.sha256[:16]}`" in (info.value.hint or "")
+    mail, fingerprint = identity(issuer=MAIL), identity(issuer=MAIL).certificate.sha256[:16]
+    for profile, where in ((STALE, "--profile /stale "), (None, "")):
+        with pytest.raises(NoMatchError) as info:
+            choose([replace(mail, profile=profile)], None)
+        assert info.value.hint == (
+            f"to export the only other one, type `nssbackup export {where}{fingerprint}`"
+        )
 
 
 @pytest.mark.parametrize(
