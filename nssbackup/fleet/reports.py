@@ -21,7 +21,7 @@ from nssbackup.system.reading import read_bounded
 # without a certificate is nothing unusual.
 _NOTHING = frozenset({NoProfileError.code, NoMatchError.code})
 # More than the certificates of any host need. A value takes up to a hundred bytes of memory.
-_MAX_BYTES = 32 * 1024 * 1024
+MAX_BYTES = 32 * 1024 * 1024
 _MAX_VALUES = 1_000_000
 # A host may have a file system that allows no more.
 _MAX_PART = 255
@@ -48,7 +48,7 @@ def read_document(path: Path, host: str) -> HostDocument:
         HostError: the file is missing, too large, or not a report.
     """
     try:
-        data = read_bounded(path, _MAX_BYTES)
+        data = read_bounded(path, MAX_BYTES)
     except OSError as error:
         message = f"its report can't be read: {reason(error)}"
         raise HostError(message) from error
@@ -61,7 +61,7 @@ def parse_document(data: bytes, host: str) -> HostDocument:
     Raises:
         HostError: it is too large or not a report.
     """
-    if len(data) > _MAX_BYTES or sum(map(data.count, (b",", b"[", b"{"))) > _MAX_VALUES:
+    if len(data) > MAX_BYTES or sum(map(data.count, (b",", b"[", b"{"))) > _MAX_VALUES:
         message = "its report is too large"
         raise HostError(message)
     try:

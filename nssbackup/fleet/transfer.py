@@ -35,7 +35,7 @@ from nssbackup.errors import DamagedBackupError, OutputError, reason
 from nssbackup.fleet import installer
 from nssbackup.fleet.installer import PROGRAM
 from nssbackup.fleet.play import HostError
-from nssbackup.fleet.reports import is_inside, parse_document
+from nssbackup.fleet.reports import MAX_BYTES, is_inside, parse_document
 from nssbackup.system.files import write_private, write_verified
 
 PASSWORD_TABLES = ("passwords", "primary-passwords")
@@ -48,7 +48,7 @@ LOCK_FILE = "fleet.lock"
 
 # Far above what a building full of people needs, far below what fills a disk.
 MAX_FILES = 200_000
-MAX_FILE = 256 * 1024 * 1024
+MAX_FILE = 64 * 1024 * 1024
 MAX_ALL = 4 * 1024 * 1024 * 1024
 
 _BLOCK = 1 << 20
@@ -268,10 +268,14 @@ def _check_digests(
     file: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], host: str
 ) -> None:
     """Raise unless the backups are those of the report in the same archive."""
-    if REPORT_FILES[0] not in entries:
+    report = entries.get(REPORT_FILES[0])
+    if report is None:
         return
+    if report.file_size > MAX_BYTES:
+        message = f"the report in the archive is too large: {report.file_size} bytes"
+        raise DamagedBackupError(message)
     try:
-        document = parse_document(_contents(file, entries[REPORT_FILES[0]]), host)
+        document = parse_document(_contents(file, report), host)
     except HostError as error:
         raise DamagedBackupError(error.message) from error
     digests: dict[str, str] = {}  # several items may name one file

@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from hashlib import sha256
@@ -333,6 +334,45 @@ def test_an_archive_with_an_invalid_report_is_refused(tmp_path: Path, report: by
     with pytest.raises(DamagedBackupError, match="not one of `nssbackup batch`"):
         unpack(archive, tmp_path / "home")
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("name", ["report.json", BACKUP])
+def test_a_small_archive_costs_little_however_much_is_in_it(tmp_path: Path, name: str) -> None:
+    """58 kB of archive once cost the controller 1,470 MB."""
+    archive = tmp_path / "after.zip"
+    contents = {**CONTENTS, name: b'{"items":[' + b"[]," * 23_000_000}
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for inside, data in contents.items():
+            file.writestr(inside, data)
+    contents.clear()
+    assert archive.stat().st_size < 100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(DamagedBackupError, match="too large"):
+            unpack(archive, tmp_path / "home")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_file_that_many_items_name_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = {**ITEM, "file": BACKUP, "sha256": sha256(b"pfx").hexdigest()}
+    report = json.dumps({**EMPTY, "items": [item] * 20}).encode()
+    archive = zipped(tmp_path / "after.zip", {"report.json": report, BACKUP: b"pfx"})
+    read: list[str] = []
+    opened = zipfile.ZipFile.open
+
+    def note(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> object:
+        read.append(entry.filename)
+        return opened(file, entry)
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", note)
+    unpack(archive, tmp_path / "home")
+    assert read.count(BACKUP) == 2  # once for its digest, once to write it
 
 
 def test_the_programs_of_the_role_say_what_is_the_matter(tmp_path: Path) -> None:
