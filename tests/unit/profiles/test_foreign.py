@@ -19,7 +19,6 @@ from nssbackup.profiles.system import Platform
 from tests.fuzz import guard
 from tests.unit.profiles.machine import Machine
 from tests.unit.profiles.test_lock import unix
-from tests.unit.profiles.test_roots import EACH, Place
 
 
 @pytest.fixture
@@ -38,18 +37,6 @@ def located(home: Path, platform: Platform | None = None) -> list[Path]:
 def found(home: Path, platform: Platform | None = None) -> list[Path]:
     system = System.of_home(home, platform)
     return [one.path for one in (*find_profiles(system), *find_left_behind(system))]
-
-
-@pytest.mark.parametrize(
-    ("platform", "place"), EACH, ids=[f"{platform}-{place[1]}" for platform, place in EACH]
-)
-def test_a_profile_in_every_place_of_another_home_is_found(
-    machine: Machine, platform: Platform, place: Place
-) -> None:
-    _, below, bare = place
-    folder = machine.home / below
-    folder = machine.profile(folder if bare else folder / "ab12.default")
-    assert found(machine.home, platform) == [folder]
 
 
 def test_the_variables_of_this_process_do_not_count(

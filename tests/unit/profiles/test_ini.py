@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nssbackup.profiles.lists import SIZE_LIMIT, parse_ini, read_ini
 
@@ -56,28 +54,6 @@ from nssbackup.profiles.lists import SIZE_LIMIT, parse_ini, read_ini
 )
 def test_the_grammar_is_that_of_nsiniparser(data: bytes, sections: object) -> None:
     assert parse_ini(data) == sections
-
-
-_TOKENS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0[]=#; \t"), min_size=1)
-
-
-@given(
-    sections=st.dictionaries(
-        _TOKENS, st.dictionaries(_TOKENS, _TOKENS | st.just(""), min_size=1), max_size=4
-    ),
-    newline=st.sampled_from(["\n", "\r", "\r\n", "\n\n"]),
-    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16-le"]),
-)
-def test_what_was_written_is_read(
-    sections: dict[str, dict[str, str]], newline: str, encoding: str
-) -> None:
-    lines: list[str] = []
-    for section, entries in sections.items():
-        lines.append(f"[{section}]")
-        lines.extend(f"{key}={value}" for key, value in entries.items())
-    mark = b"\xff\xfe" if encoding == "utf-16-le" else b""
-    # Without a mark of its own, U+FEFF at the very start would be taken for one; a section is not.
-    assert parse_ini(mark + newline.join(lines).encode(encoding)) == sections
 
 
 def test_a_larger_file_is_refused(tmp_path: Path) -> None:

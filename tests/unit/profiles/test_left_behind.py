@@ -43,22 +43,6 @@ def test_an_old_profile_is_found_whatever_its_folder_is_called(
     assert (profile.listed, profile.default, profile.store) == (False, False, "sqlite")
 
 
-@pytest.mark.parametrize(
-    ("name", "application"),
-    [
-        ("Old Thunderbird Data", "Thunderbird"),
-        ("Alte Waterfox-Daten", "Waterfox"),
-        ("x", "Firefox"),
-    ],
-)
-def test_the_folders_name_tells_the_application(
-    machine: Machine, name: str, application: str
-) -> None:
-    machine.profile("ab12.default", root=machine.home / "Desktop" / name)
-    (profile,) = find_left_behind(machine.system())
-    assert profile.application == application
-
-
 def test_a_folder_without_certificates_is_none(machine: Machine) -> None:
     old = machine.home / "Desktop" / OLD
     machine.profile("ab12.default", "key4.db", "prefs.js", root=old)

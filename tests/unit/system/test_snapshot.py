@@ -124,14 +124,6 @@ def test_a_wal_database_in_use_is_read(database: Path, unchanged: Unchanged) -> 
         assert values(database) == {"new": 300}
 
 
-def test_uncommitted_rows_are_not_read(database: Path, unchanged: Unchanged) -> None:
-    with (
-        writer(database, "BEGIN IMMEDIATE", "UPDATE t SET y = 'new' WHERE rowid = 1"),
-        unchanged(database.parent),
-    ):
-        assert values(database) == {"old": 300}
-
-
 @pytest.mark.parametrize(
     "statements",
     [
