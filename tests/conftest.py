@@ -63,6 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "mounts: puts file systems in the place of folders")
+    config.addinivalue_line("markers", "posix(reason): shows something that Windows has not")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -155,7 +156,8 @@ def unchanged(
     """A `with` block that ends with the folder as it was and no temporary file left behind."""
     # A folder of its own: what other processes keep in the system's is not this test's business.
     temporary = tmp_path_factory.mktemp("temporary")
-    temporary.chmod(0o777)
+    if sys.platform != "win32":
+        temporary.chmod(0o777)
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
 

@@ -6,6 +6,7 @@ Nothing is opened here; their profiles are searched for later, user by user.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -58,9 +59,10 @@ class Source:
     @property
     def system(self) -> System:
         """What the search for profiles has to know."""
-        system = System.of_home(self.path)
         if not self.is_application:
-            return system
+            return System.of_home(self.path)
+        # The variable holds a path of this machine, whose system has to read it.
+        system = System.of_home(self.path, "win32" if sys.platform == "win32" else None)
         return replace(system, environment=MappingProxyType({"MOZ_APP_DATA": str(self.path)}))
 
 

@@ -66,6 +66,7 @@ class Workers:
         own = threading.local()
         started: list[_Worker] = []
         busy: set[User] = set()
+        ending = threading.Event()
 
         def outcome(user: User) -> Outcome:
             busy.add(user)
@@ -73,6 +74,8 @@ class Workers:
                 if getattr(own, "worker", None) is None:
                     own.worker = _Worker(self.options, self.back_up)
                     started.append(own.worker)
+                    if ending.is_set():  # it started while the others were killed
+                        own.worker.kill()
                 found: Outcome = own.worker.ask(user, self.time_limit)
             except WorkerError as error:
                 if (worker := getattr(own, "worker", None)) is not None:
@@ -89,6 +92,7 @@ class Workers:
                     yield from (one.result() for one in as_completed(work))
                 finally:
                     pool.shutdown(wait=False, cancel_futures=True)
+                    ending.set()
                     for worker in started:
                         worker.kill()
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import subprocess
@@ -160,7 +159,7 @@ def test_what_openssl_decrypts_is_a_password_file(cli: Cli, homes: Path) -> None
     assert cli.run("batch", homes / "jane", "-o", "out", "--no-escrow").status == 0
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a matter of Unix permissions")
+@pytest.mark.posix("a matter of Unix permissions")
 def test_a_password_file_that_others_can_read_is_told(cli: Cli, homes: Path) -> None:
     primary = cli.file("primary", PRIMARY)
     primary.chmod(0o644)
@@ -342,7 +341,7 @@ def test_for_any_destination_there_are_both_files(cli: Cli, homes: Path) -> None
     assert len(opened(cli.here / "out")) == 2
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a matter of Unix permissions")
+@pytest.mark.posix("a matter of Unix permissions")
 def test_a_closed_home_is_a_failure_with_a_hint(cli: Cli, homes: Path) -> None:
     (homes / "jane" / ".mozilla").chmod(0)
     words = ("batch", "--homes", homes, "-o", "out", "--json", "--all-issuers")

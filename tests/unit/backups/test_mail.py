@@ -199,6 +199,7 @@ def test_a_name_stays_on_its_line(tmp_path: Path, common_name: str) -> None:
     assert attachments(data) == [("a.pfx", PFX)]
 
 
+@pytest.mark.posix("Windows allows no such names")
 @pytest.mark.parametrize(
     "stem",
     ["\udcff not UTF-8", *(one for one in NAMES if "\0" not in one and "\ud83d" not in one)],
@@ -250,6 +251,7 @@ def test_the_bytes_are_those_of_mail(tmp_path: Path, common_name: str) -> None:
     assert all(re.match(rb"[A-Za-z-]+:|[ \t]+\S", line) for line in head.split(b"\r\n"))
 
 
+@pytest.mark.posix("it looks at file modes")
 def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
     drafted(tmp_path, written(tmp_path / "a.pfx"))
     assert (tmp_path / "draft.eml").stat().st_mode & 0o7777 == 0o600

@@ -24,7 +24,7 @@ from tests.unit.batch.rendering_documents import (
     report,
 )
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
+posix = pytest.mark.posix("a matter of POSIX file systems")
 
 
 class Page(HTMLParser):

@@ -208,6 +208,7 @@ def test_a_home_whose_name_is_no_text(tmp_path: Path) -> None:
     assert run_batch(options(tmp_path)).report.totals["unchanged"] == 1
 
 
+@pytest.mark.posix("Wine has no locks")
 def test_two_runs_keep_out_of_each_others_way(tmp_path: Path) -> None:
     add_home(tmp_path / "homes", "jane", JANE)
     with another_run(tmp_path / "backups"):
@@ -220,6 +221,7 @@ def test_two_runs_keep_out_of_each_others_way(tmp_path: Path) -> None:
     assert run_batch(options(tmp_path)).report.totals["failed"] == 0
 
 
+@pytest.mark.posix("Wine has no locks")
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "list").touch()
     first, second = (os.open(tmp_path / "list", os.O_RDWR) for _ in range(2))

@@ -487,6 +487,7 @@ def test_an_invalid_state_is_none(tmp_path: Path, options: BatchOptions, content
     assert len(opened(options.folder)) == 2
 
 
+@pytest.mark.posix("Windows tells by the time only")
 def test_what_a_killed_run_left_is_removed(tmp_path: Path, options: BatchOptions) -> None:
     make_folder(options.folder / "jane")
     half = options.folder / "jane" / ".nssbackup-0123456789abcdef.tmp"
@@ -507,7 +508,7 @@ def test_a_dry_run_fails_where_the_run_would(tmp_path: Path, options: BatchOptio
         assert len(planned) == len(done)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a matter of Unix permissions")
+@pytest.mark.posix("a matter of Unix permissions")
 def test_an_unwritable_folder_is_a_failure_of_each_file(
     tmp_path: Path, options: BatchOptions
 ) -> None:

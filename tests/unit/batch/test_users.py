@@ -141,6 +141,7 @@ def test_a_folder_of_homes_without_one_is_of_no_use(tmp_path: Path) -> None:
     assert unusable.error.message == f"there is no home in `{tmp_path / 'share'}`"
 
 
+@pytest.mark.posix("two names of one folder on Windows")
 @pytest.mark.parametrize(
     ("known", "folder"), [((), "Jane"), (("jane",), "jane"), (("bob",), "Jane")]
 )

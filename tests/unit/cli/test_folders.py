@@ -31,6 +31,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, platform: str, *partitions: Partiti
     monkeypatch.setattr(plan, "is_writable", lambda _: True)
 
 
+@pytest.mark.posix("Windows says itself where a home has its documents")
 def test_documents_and_the_current_folder_are_offered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,6 +43,7 @@ def test_documents_and_the_current_folder_are_offered(
     assert [one.path for one in backup_folders()] == [tmp_path / "Documents", tmp_path / "here"]
 
 
+@pytest.mark.posix("Windows says itself where a home has its documents")
 def test_a_folder_is_offered_once_and_only_if_it_exists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,6 +55,7 @@ def test_a_folder_is_offered_once_and_only_if_it_exists(
     assert [one.path for one in backup_folders()] == [tmp_path / "Documents"]
 
 
+@pytest.mark.posix("paths of POSIX")
 def test_linux_offers_what_is_mounted_where_drives_go(monkeypatch: pytest.MonkeyPatch) -> None:
     mounted = ("/", "/home", "/media/jane/STICK", "/run/media/jane/A B", "/mnt", "/mnttemp", "/var")
     share = Partition("/media/share", device="nas:/x")
@@ -64,6 +67,7 @@ def test_linux_offers_what_is_mounted_where_drives_go(monkeypatch: pytest.Monkey
     ]
 
 
+@pytest.mark.posix("paths of POSIX")
 def test_macos_offers_its_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, "darwin", Partition("/"), Partition("/Volumes/STICK"))
     assert [str(one) for one in connected_drives()] == ["Drive STICK: /Volumes/STICK"]

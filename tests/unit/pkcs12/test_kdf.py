@@ -86,6 +86,7 @@ def openssl() -> Callable[[Pkcs12Kdf, bytes], bytes | None]:
     return found or pytest.skip("this Python gives no way to OpenSSL's PKCS12_key_gen_uni")
 
 
+@pytest.mark.posix("no program of Windows is linked with a DLL's DLL")
 def test_openssl_is_used_where_python_is_linked_with_it() -> None:
     library = ctypes.CDLL(pytest.importorskip("_hashlib").__file__)
     used = kdf._openssl() is not None  # noqa: SLF001 - there OpenSSL is looked for

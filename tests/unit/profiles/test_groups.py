@@ -132,7 +132,7 @@ def test_a_path_that_can_be_no_members_is_passed_over_alone(machine: Machine, va
     assert members(machine) == expected
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no paths of bytes")
+@pytest.mark.posix("Windows has no paths of bytes")
 def test_text_that_is_no_utf8_keeps_the_bytes_of_the_path(machine: Machine) -> None:
     with open_group(machine, []) as connection:
         connection.execute(
@@ -223,7 +223,7 @@ def _circle(path: Path) -> None:
     path.symlink_to(path)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="made of what Unix has")
+@pytest.mark.posix("made of what Unix has")
 @pytest.mark.parametrize(
     "damage",
     [

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -63,7 +62,7 @@ def test_a_larger_file_is_refused(tmp_path: Path) -> None:
         read_ini(path)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFO in folders")
+@pytest.mark.posix("Windows has no FIFO in folders")
 def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "profiles.ini")
     with pytest.raises(OSError, match="not a regular file"):

@@ -66,7 +66,7 @@ def test_an_absolute_path_is_the_platforms_own(
     assert (None if found is None else str(found)) == path
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no paths of bytes")
+@pytest.mark.posix("Windows has no paths of bytes")
 def test_a_path_keeps_the_bytes_of_the_list() -> None:
     value = b"/home/j\xfcrg".decode("utf-8", "surrogateescape")
     found = listed_path(value, ROOTS["linux"], SYSTEMS["linux"], relative=False)

@@ -14,7 +14,7 @@ import pytest
 from nssbackup.profiles.folder import FLOCK_LAYOUTS, is_in_use, last_start, meaning_of
 from tests.unit.profiles.machine import closed, snapshot
 
-unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows locks otherwise")
+unix = pytest.mark.posix("Windows locks otherwise")
 
 HOLDER = """
 import fcntl, sys

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import sys
 from fnmatch import translate
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
@@ -233,7 +232,7 @@ def test_a_name_of_unsure_case_is_found_once(machine: Machine, spelling: str) ->
     assert [(one.path, one.application) for one in find_profiles(mac.system())] == [(folder, "Zen")]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows allows no such name")
+@pytest.mark.posix("Windows allows no such name")
 def test_signs_of_a_pattern_in_the_homes_own_name_are_none(machine: Machine) -> None:
     special = Machine(machine.home / "[a]*?")
     folder = special.profile(special.home / "snap/chromium/2890/.pki/nssdb")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
@@ -65,7 +64,7 @@ def test_the_own_home_may_lead_anywhere(home: Path, tmp_path: Path) -> None:
         ("", False),
         pytest.param(
             *("anna/\0", False),
-            marks=pytest.mark.skipif(sys.platform == "win32", reason="Windows resolves a NUL"),
+            marks=pytest.mark.posix("Windows resolves a NUL"),
         ),
     ],
 )

@@ -56,6 +56,7 @@ def additions(folder: Path) -> Additions:
 # --- making
 
 
+@pytest.mark.posix("it looks at file modes")
 def test_new_databases_have_the_schema_of_nss(tmp_path: Path) -> None:
     made = writer.create_missing(tmp_path)
     assert made == state(tmp_path)
@@ -105,6 +106,7 @@ def test_a_folder_that_is_not_there_is_an_error_in_words(tmp_path: Path) -> None
 # --- placing
 
 
+@pytest.mark.posix("it looks at file modes")
 def test_placed_databases_are_private_and_replace_nothing(tmp_path: Path) -> None:
     umask = os.umask(0)
     try:
@@ -342,6 +344,7 @@ def test_a_database_that_stays_locked_says_what_to_close(
     assert caught.value.hint == "close the application that uses the profile"
 
 
+@pytest.mark.posix("Windows tells by the time only")
 def test_a_leftover_goes_when_databases_are_placed(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     left = tmp_path / "other" / ".nssbackup-0123456789abcdef.tmp"

@@ -18,6 +18,7 @@ from nssbackup.stores.copies import copy_databases, private_copy
 from tests.conftest import MakeProfile, Unchanged
 
 
+@pytest.mark.posix("it looks at file modes")
 @pytest.mark.parametrize(
     ("case", "names", "kind"),
     [

@@ -24,7 +24,7 @@ from nssbackup.system.files import (
 )
 from tests import PROJECT, is_root
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
+posix = pytest.mark.posix("a matter of POSIX file systems")
 DATA = b"the backup"
 
 

@@ -15,7 +15,7 @@ from nssbackup.system import locking
 from nssbackup.system.locking import scratch_folder
 from tests import is_root
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows locks no folders")
+pytestmark = pytest.mark.posix("Windows locks no folders")
 
 NAME = ".nssbackup-copy-abcd_123"
 HOLDER = """

@@ -27,7 +27,7 @@ from nssbackup.system.snapshot import take_snapshot
 from tests import PROFILES, PROJECT, is_root
 from tests.conftest import Unchanged
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="a matter of POSIX file systems")
+posix = pytest.mark.posix("a matter of POSIX file systems")
 
 WAL = ("PRAGMA journal_mode=WAL", "PRAGMA wal_autocheckpoint=0")
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -136,7 +135,7 @@ def test_a_length_that_leads_out_of_the_file_is_no_name(
     assert found == recovered(database)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the folders' names get too long there")
+@pytest.mark.posix("the folders' names get too long there")
 def test_names_that_lead_elsewhere_are_not_followed(
     database: Path, tmp_path: Path, unchanged: Unchanged
 ) -> None:

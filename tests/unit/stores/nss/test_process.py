@@ -23,6 +23,8 @@ from nssbackup.stores.nss.process import (
     nss_version,
 )
 
+pytestmark = pytest.mark.posix("the engine nss is not for Windows")
+
 TALKS = """
 import json, os, sys
 for line in sys.stdin:
