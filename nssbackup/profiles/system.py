@@ -228,7 +228,7 @@ class System:
             return self.confined_to.resolve(path) or str(path)
         try:
             return os.path.realpath(path)
-        except OSError:  # a link went away while it was read
+        except (OSError, RecursionError):  # a link went away; it calls itself for each of a chain
             return str(path)
 
     def translate(self, path: PurePath) -> Path | None:

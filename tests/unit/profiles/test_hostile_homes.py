@@ -17,7 +17,7 @@ from nssbackup.batch.options import BatchOptions, Roots
 from nssbackup.batch.search import UserSearch
 from nssbackup.batch.user_backup import back_up_user
 from nssbackup.batch.users import Source, User, find_users
-from nssbackup.profiles.locate import search_home
+from nssbackup.profiles.locate import find_left_behind, search_home
 from nssbackup.profiles.system import System
 from nssbackup.system.ownership import homes_of
 from tests import is_root
@@ -55,6 +55,14 @@ def test_a_chain_of_links_is_that_homes_failure(tmp_path: Path) -> None:
         (failure,) = UserSearch.of(eve, options(tmp_path)).failures
         assert "symbolic links" in failure.error.message
         assert UserSearch.of(jane, options(tmp_path)).failures == []
+
+
+def test_a_chain_of_links_to_ones_own_desktop_leads_nowhere(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    profile = machine.profile("ab12.default", root=machine.home / "Old Firefox Data")
+    chain(machine.home, 1_500, "elsewhere")
+    (machine.home / "Desktop").symlink_to("l0")
+    assert [one.path for one in find_left_behind(machine.system())] == [profile]
 
 
 LISTS = {
