@@ -53,7 +53,7 @@ class Outcome:
 
 def back_up_user(user: User, options: BatchOptions) -> Outcome:
     """Back up what a user has; root reads it with that user's rights."""
-    with homes_of(str(source.path) for source in user.sources):
+    with homes_of(str(source.owned) for source in user.sources):
         path = state_path(options.folder, user.folder)
         before = load(path)
         search = UserSearch.of(user, options)

@@ -48,6 +48,8 @@ class Source:
     Attributes:
         is_application: whether the folder is not a whole home but the one of an application, with
             its list of profiles, as in %APPDATA% that is redirected to a share.
+        inside: the folder of the user's that it is in, which no link may lead out of; None if that
+            is the folder itself.
     """
 
     user: str
@@ -55,6 +57,12 @@ class Source:
     is_home: bool
     root: str = ""
     is_application: bool = False
+    inside: Path | None = None
+
+    @property
+    def owned(self) -> Path:
+        """The folder whose owner's rights are taken."""
+        return self.inside or self.path
 
     @property
     def system(self) -> System:
@@ -62,7 +70,7 @@ class Source:
         if not self.is_application:
             return System.of_home(self.path)
         # The variable holds a path of this machine, whose system has to read it.
-        system = System.of_home(self.path, "win32" if sys.platform == "win32" else None)
+        system = System.of_home(self.owned, "win32" if sys.platform == "win32" else None)
         return replace(system, environment=MappingProxyType({"MOZ_APP_DATA": str(self.path)}))
 
 
@@ -198,7 +206,7 @@ def _sources_at(path: Path) -> list[Source]:
         return [home]
     windows = System.of_home(path, "win32")
     return [
-        Source(name, path / one.below, is_home=True, is_application=True)
+        Source(name, path / one.below, is_home=True, is_application=True, inside=path)
         for one in candidate_roots(windows)
         if one.base == windows.home / _APPDATA and is_root(path / one.below)
     ]

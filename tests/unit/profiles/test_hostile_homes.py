@@ -188,6 +188,20 @@ def test_a_link_that_goes_away_is_no_fault_of_ours(tmp_path: Path) -> None:
 
 
 @as_root
+def test_a_link_in_redirected_appdata_lets_no_other_profile_in(top: Path) -> None:
+    """The folder of the user is below the share; a link in it leads to somebody else's."""
+    victim = home_of(top, "bob", BOB, "Bob")
+    (top / "redir/eve/Mozilla").mkdir(parents=True)
+    (top / "redir/eve/Mozilla/Firefox").symlink_to(victim / ".mozilla/firefox")
+    (victim / ".mozilla/firefox/profiles.ini").touch()
+    for path in (top / "redir/eve", top / "redir/eve/Mozilla"):
+        os.chown(path, EVE, EVE)
+    users, _ = find_users(Roots(any_kind=(top / "redir",)))
+    items = [item for user in users for item in back_up_user(user, options(top)).items]
+    assert [item.status for item in items] == ["failed"]
+
+
+@as_root
 def test_a_profile_that_changes_places_is_no_fault_of_ours(top: Path, *, every_fault: bool) -> None:
     """Nothing is raised but errors of ours, whatever moment the profile is moved at."""
     home = home_of(top, "eve", EVE, "Eve")
