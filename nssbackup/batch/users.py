@@ -19,7 +19,7 @@ from nssbackup.batch.options import Roots
 from nssbackup.errors import NoProfileError, NssBackupError
 from nssbackup.profiles.folder import is_root, store_in
 from nssbackup.profiles.roots import candidate_roots, find_roots
-from nssbackup.profiles.system import System
+from nssbackup.profiles.system import Confinement, System
 
 # Folders beside the homes that belong to nobody: of Windows, macOS, ext4, and automounters.
 _NO_HOMES = frozenset(
@@ -48,8 +48,8 @@ class Source:
     Attributes:
         is_application: whether the folder is not a whole home but the one of an application, with
             its list of profiles, as in %APPDATA% that is redirected to a share.
-        inside: the folder of the user's that it is in, which no link may lead out of; None if that
-            is the folder itself.
+        inside: the user's folder around it, which no link may lead out of; None for the folder
+            itself.
     """
 
     user: str
@@ -61,8 +61,11 @@ class Source:
 
     @property
     def owned(self) -> Path:
-        """The folder whose owner's rights are taken."""
-        return self.inside or self.path
+        """The folder whose owner's rights are taken: root's would protect from nothing."""
+        try:
+            return self.inside if self.inside and self.inside.stat().st_uid else self.path
+        except OSError:
+            return self.path
 
     @property
     def system(self) -> System:
@@ -70,8 +73,12 @@ class Source:
         if not self.is_application:
             return System.of_home(self.path)
         # The variable holds a path of this machine, whose system has to read it.
-        system = System.of_home(self.owned, "win32" if sys.platform == "win32" else None)
-        return replace(system, environment=MappingProxyType({"MOZ_APP_DATA": str(self.path)}))
+        system = System.of_home(self.path, "win32" if sys.platform == "win32" else None)
+        return replace(
+            system,
+            environment=MappingProxyType({"MOZ_APP_DATA": str(self.path)}),
+            confined_to=Confinement(self.inside or self.path),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +206,9 @@ def _sources_at(path: Path) -> list[Source]:
     if store_in(path) is not None:
         return [Source(path.name or str(path), path, is_home=False)]
     if is_root(path):
-        return [Source(_user_above(path), path, is_home=True, is_application=True)]
+        around = _user_folder(path)
+        user = user_of_home(around.name) or str(path)
+        return [Source(user, path, is_home=True, is_application=True, inside=around)]
     home = Source(name, path, is_home=True)
     # A folder that can't be looked into may hide a profile.
     if next(find_roots(home.system), None) is not None or obstacles(home.system):
@@ -212,10 +221,11 @@ def _sources_at(path: Path) -> list[Source]:
     ]
 
 
-def _user_above(path: Path) -> str:
-    """Return the user of `anna/Mozilla/Firefox`: the first name that is no application's."""
-    names = (name for name in reversed(path.parts) if name.casefold() not in _APPLICATION_FOLDERS)
-    return user_of_home(next(names, path.name)) or str(path)
+def _user_folder(path: Path) -> Path:
+    """Return `anna` of `anna/Mozilla/Firefox`: the first not called like an application."""
+    around = (path, *path.parents)
+    named = (one for one in around if one.name and one.name.casefold() not in _APPLICATION_FOLDERS)
+    return next(named, path)
 
 
 def _folders(path: Path) -> Sequence[Path]:

@@ -188,7 +188,8 @@ def test_a_link_that_goes_away_is_no_fault_of_ours(tmp_path: Path) -> None:
 
 
 @as_root
-def test_a_link_in_redirected_appdata_lets_no_other_profile_in(top: Path) -> None:
+@pytest.mark.parametrize("root", ["redir", "redir/eve", "redir/eve/Mozilla/Firefox"])
+def test_a_link_in_redirected_appdata_lets_no_other_profile_in(top: Path, root: str) -> None:
     """The folder of the user is below the share; a link in it leads to somebody else's."""
     victim = home_of(top, "bob", BOB, "Bob")
     (top / "redir/eve/Mozilla").mkdir(parents=True)
@@ -196,7 +197,7 @@ def test_a_link_in_redirected_appdata_lets_no_other_profile_in(top: Path) -> Non
     (victim / ".mozilla/firefox/profiles.ini").touch()
     for path in (top / "redir/eve", top / "redir/eve/Mozilla"):
         os.chown(path, EVE, EVE)
-    users, _ = find_users(Roots(any_kind=(top / "redir",)))
+    users, _ = find_users(Roots(any_kind=(top / root,)))
     items = [item for user in users for item in back_up_user(user, options(top)).items]
     assert [item.status for item in items] == ["failed"]
 
