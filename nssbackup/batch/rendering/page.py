@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -40,6 +40,8 @@ _MOST_ROOTS, _MOST_NOTES, _MOST_WARNINGS, _SHOWN_AT_ONCE = 6, 1_000, 20, 12
 _DAYS, _MONTHS, _MONTH, _YEAR = 60, 24, 30.44, 365.25
 _KILO = 1_000
 _LITERAL = re.compile("`([^`]*)`")
+_CODE, _KBD = Markup("<code>{}</code>"), Markup("<kbd>{}</kbd>")
+_OPTION = re.compile(r"--[a-z-]{1,25}( \w{1,10})?")
 # RFC 4514: `CN=` at the beginning of an attribute, `\` before what would end it.
 _COMMON_NAME = re.compile(r"(?:^|[,+])\s*CN=((?:\\.|[^,+\\])*)", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\([^0-9A-Fa-f])")
@@ -100,6 +102,7 @@ def page(report: BatchReport) -> str:
             totals=report.totals,
             home_totals=report.home_totals,
             homes=_homes(report),
+            ended=_ended(rows),
             notes=_notes(report),
             rows=rows,
             expiring=_split([row for row in rows if row.item.expiring]),
@@ -220,12 +223,26 @@ def _timeline(rows: Iterable[Row], now: datetime) -> Timeline | None:
 
 def _homes(report: BatchReport) -> Sequence[tuple[str, str, Sequence[HomeResult]]]:
     """Return the sections about homes that nobody should miss."""
-    titles = (("gone", "Had a backup, no longer found"), ("expired", "Ended, nothing newer"))
+    titles = (
+        ("gone", "Had a backup, no longer found"),
+        ("expired", "Ended, nothing newer"),
+        ("no-certificate", "Without a certificate"),
+    )
     found = (
         (status, title, [home for home in report.homes if home.status == status])
         for status, title in titles
     )
     return [section for section in found if section[2]]
+
+
+def _ended(rows: Iterable[Row]) -> Mapping[tuple[str, str], Sequence[Row]]:
+    """Return the certificates that were left out because they have ended, by host and home."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.item.status == "expired" and row.certificate:
+            home = row.item.home or row.item.profile or ""
+            found.setdefault((row.item.host, home), []).append(row)
+    return found
 
 
 def _notes(report: BatchReport) -> Sequence[str]:
@@ -292,10 +309,13 @@ def _cut(text: str, longest: int = _LONGEST) -> str:
 
 
 def _literals(text: str) -> Markup:
-    """Return a message or hint with what stands between backticks marked as code."""
+    """Return a message or hint with what stands between backticks marked as code.
+
+    An option stays on one line.
+    """
     parts = _LITERAL.split(_cut(text, _LONGEST_MESSAGE))
     return Markup().join(
-        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        (_KBD if _OPTION.fullmatch(part) else _CODE).format(part) if place % 2 else escape(part)
         for place, part in enumerate(parts)
     )
 

@@ -199,7 +199,7 @@ def test_failures_with_one_hint_stand_together(tmp_path: Path) -> None:
         "Damaged store 1",
         "Mystery 1",
     ]
-    assert part.count("<code>--primary-passwords CSV</code>") == 1
+    assert part.count("<kbd>--primary-passwords CSV</kbd>") == 1
     assert part.count("What to do:") == 2
     for n in range(20):  # complete: those that are not seen at once are there too
         assert f"<code>user{n}</code>" in part
