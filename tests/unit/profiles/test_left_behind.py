@@ -22,13 +22,7 @@ def paths(system: System) -> list[Path]:
     "name",
     [
         "Old Firefox Data",
-        "Alte Firefox-Daten",
-        "Anciennes données de Firefox",
-        "Datos antiguos de Firefox",
-        "Старые данные Firefox",
         "以前の Firefox データ",
-        "旧的 Firefox 数据",
-        "بيانات فَيَرفُكس القديمة",
         "saved by me",
     ],
 )

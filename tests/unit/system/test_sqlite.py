@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 import pytest
 
 from nssbackup.errors import DamagedStoreError, UnsupportedStoreError
 from nssbackup.system.snapshot import take_snapshot
-from nssbackup.system.sqlite import check_plain, plain_tables
+from nssbackup.system.sqlite import check_plain, database_uri, plain_tables
 from tests.fuzz import guard
 
 KIB = 1024
@@ -139,3 +139,22 @@ def test_a_view_under_the_name_of_a_table(tmp_path: Path) -> None:
     assert snapshot is not None
     with closing(snapshot):
         assert "t0" not in plain_tables(snapshot)
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [
+        (PurePosixPath("/home/a b/key4.db"), "file:///home/a%20b/key4.db?mode=ro"),
+        (PurePosixPath("/p?x#y%z/k.db"), "file:///p%3Fx%23y%25z/k.db?mode=ro"),
+        (PurePosixPath("/ü/k.db"), "file:///%C3%BC/k.db?mode=ro"),
+        (PureWindowsPath(r"C:\Users\J D\key4.db"), "file:///C:/Users/J%20D/key4.db?mode=ro"),
+        (
+            PureWindowsPath(r"\\server\share\p\key4.db"),
+            "file:////server/share/p/key4.db?mode=ro",
+        ),
+    ],
+)
+def test_the_uri_is_one_that_sqlite_takes(path: PurePath, uri: str) -> None:
+    """sqlite.org/uri.html: no authority but `localhost`, so that of a UNC path is doubled."""
+    built = database_uri(path)
+    assert built == uri or built == uri.replace("file:////", "file://///")
