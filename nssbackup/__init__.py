@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         resolve_profiles,
     )
     from nssbackup.secret import Secret
+    from nssbackup.stores.containers import resolve
     from nssbackup.stores.inventory import take_inventory
 
 _MODULES = {
@@ -49,6 +50,7 @@ _MODULES = {
     "find_profiles": "profiles",
     "read_certificates": "identity.pem",
     "repassword_backup": "backups.repassword",
+    "resolve": "stores.containers",
     "resolve_profiles": "profiles",
     "take_inventory": "stores.inventory",
     "verify_backup": "backups.verify",
@@ -70,6 +72,7 @@ __all__ = [
     "find_profiles",
     "read_certificates",
     "repassword_backup",
+    "resolve",
     "resolve_profiles",
     "take_inventory",
     "verify_backup",

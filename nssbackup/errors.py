@@ -140,6 +140,49 @@ class UnreadableStoreError(StoreError):
     code = "store-unreadable"
 
 
+class DamagedContainerError(StoreError):
+    """A Firefox backup or an archive violates its format, or is cut short."""
+
+    code = "container-damaged"
+    default_hint = "if you have another copy of the file, use that one"
+
+
+class UnsupportedContainerError(StoreError):
+    """A Firefox backup or an archive uses a feature that nssbackup doesn't know."""
+
+    code = "container-unsupported"
+
+
+class NotEncryptedError(NssBackupError):
+    """A Firefox backup is not encrypted; Firefox leaves certificates out of such a backup."""
+
+    code = "firefox-backup-not-encrypted"
+    exit_status = 20
+    default_hint = (
+        "Firefox puts certificates only into an encrypted backup; `nssbackup export` takes them"
+        " from the profile"
+    )
+
+
+class WrongRecoveryPasswordError(NssBackupError):
+    """The recovery password does not open the Firefox backup."""
+
+    code = "wrong-recovery-password"
+    exit_status = 12
+    default_hint = (
+        "it is the password that Firefox asked for when the backup was turned on, not the Primary"
+        " Password"
+    )
+
+
+class RecoveryPasswordRequiredError(NssBackupError):
+    """A Firefox backup needs its recovery password and none was given."""
+
+    code = "recovery-password-required"
+    exit_status = 12
+    default_hint = "give it with `--recovery-password-file FILE`"
+
+
 class WrongPrimaryPasswordError(NssBackupError):
     """The primary password does not open the store."""
 

@@ -194,9 +194,10 @@ def rfc3339(time: datetime) -> str:
 
 def identity_json(identity: Identity) -> Json:
     """Return the contract's IDENTITY."""
-    certificate = identity.certificate
+    certificate, profile = identity.certificate, identity.profile
     return {
-        "profile": str(identity.profile.path) if identity.profile else None,
+        "profile": str(profile.path) if profile else None,
+        "container": str(profile.container) if profile and profile.container else None,
         "nickname": certificate.nickname,
         "subject": certificate.subject,
         "common_name": certificate.common_name,

@@ -27,6 +27,7 @@ from nssbackup.pkcs12.formats import (
 if TYPE_CHECKING:
     from nssbackup.cli.printer import Printer
     from nssbackup.identity.model import Identity, Profile
+    from nssbackup.stores.containers import RecoveryPasswordFor
 
 Offers = list[tuple[str, str]]
 """Values that a shell completes, each with a remark."""
@@ -155,7 +156,18 @@ Profiles = Annotated[
         metavar="NAME|PATH",
         show_default=False,
         autocompletion=offer_profiles,
-        help="A profile's name or folder, or any folder with NSS databases. Repeatable.",
+        help="A profile's name or folder, any folder with NSS databases, or a file with profiles"
+        " in it: a Firefox backup, a ZIP or a tar. Repeatable.",
+    ),
+]
+RecoveryPasswordFile = Annotated[
+    str | None,
+    typer.Option(
+        "--recovery-password-file",
+        metavar="FILE",
+        show_default=False,
+        help="Read the recovery password of a Firefox backup from the first line of FILE; - is"
+        " stdin.",
     ),
 ]
 Apps = Annotated[
@@ -266,6 +278,11 @@ def chosen_formats(
     return destination, destination.formats
 
 
+def no_recovery_password(path: Path, attempt: int) -> None:
+    """Return no password: the default of `search`."""
+    del path, attempt
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """The profiles that a command reads.
@@ -287,12 +304,18 @@ def search(
     names: Sequence[str] | None,
     apps: Sequence[str] | None,
     printer: Printer,
+    recovery_password: RecoveryPasswordFor = no_recovery_password,
     *,
     need_store: bool = True,
 ) -> Search:
     """Return the profiles that `--profile` and `--app` name, or all.
 
-    Unless `need_store`, a profile that is named need not have databases that can be read.
+    Args:
+        names: of `--profile`: profiles, folders and containers.
+        apps: of `--app`.
+        printer: gets the details.
+        recovery_password: asked for each Firefox backup.
+        need_store: whether a profile that is named must have databases that can be read.
 
     Raises:
         NoProfileError: no profile belongs to any of these applications.
@@ -300,7 +323,7 @@ def search(
     """
     wanted = nssbackup.applications_named(apps or ())
     known = (
-        nssbackup.resolve_profiles(names, need_store=need_store)
+        nssbackup.resolve(names, recovery_password, need_store=need_store)
         if names
         else nssbackup.find_profiles()
     )

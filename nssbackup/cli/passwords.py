@@ -168,6 +168,19 @@ def primary_password(source: str | None) -> Callable[[Profile, int], Secret | No
     return answer
 
 
+def recovery_password(source: str | None) -> Callable[[Path, int], Secret | None]:
+    """Return the function that gets the recovery password of a Firefox backup."""
+
+    def answer(path: Path, attempt: int) -> Secret | None:
+        if source is not None:
+            return read_file(source, "--recovery-password-file") if attempt == 0 else None
+        if not is_interactive() or attempt == ATTEMPTS:
+            return None
+        return ask(f"{'Wrong. ' if attempt else ''}Recovery password of {path.name}")
+
+    return answer
+
+
 def of_backup(
     source: str | None, option: str, name: str = "Password"
 ) -> Callable[[Path, int], Secret | None]:
@@ -230,7 +243,13 @@ def trailing_blank(password: Secret) -> str | None:
     return "the backup password ends in a blank" if text != text.rstrip() else None
 
 
-def check_one_source(*, password_file: str | None, generate: bool, primary: str | None) -> None:
+def check_one_source(
+    *,
+    password_file: str | None = None,
+    generate: bool = False,
+    primary: str | None = None,
+    recovery: str | None = None,
+) -> None:
     """Check that no password has two sources, and that stdin is not the source of two.
 
     Raises:
@@ -239,8 +258,8 @@ def check_one_source(*, password_file: str | None, generate: bool, primary: str 
     if password_file is not None and generate:
         message = "`--password-file` and `--generate-password` exclude each other"
         raise UsageError(message)
-    if password_file == _STDIN == primary:
-        message = "both passwords can't be read from stdin"
+    if [password_file, primary, recovery].count(_STDIN) > 1:
+        message = "two passwords can't be read from stdin"
         raise UsageError(message, hint="put one of them in a file that only you can read")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -34,6 +34,8 @@ class Profile:
         listed: whether a list or a group names it; otherwise a scan found it.
         last_used: when the application last started with it (seconds since 1970).
         closed: whether this user may not look into it.
+        container: the file that the profile is in; `path` then goes on inside it.
+        contents: the databases of a profile in a container, by their names.
     """
 
     path: Path
@@ -45,6 +47,8 @@ class Profile:
     listed: bool = False
     last_used: float | None = None
     closed: bool = False
+    container: Path | None = None
+    contents: Mapping[str, bytes] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import sqlite3
 import stat
 import struct
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +53,8 @@ _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _SUPER_JOURNAL_TAIL = struct.Struct(">II8s")
 _PAGE_NUMBER_BYTES = 4
 _LARGEST_SIGNED = 127
+# sqlite.org/fileformat, offsets 18 and 19: the versions for writing and reading; 2 is WAL.
+_VERSIONS, _WAL_VERSIONS = slice(18, 20), b"\2\2"
 
 
 def take_snapshot(path: Path) -> sqlite3.Connection | None:
@@ -92,6 +95,59 @@ def _snapshot(path: Path) -> sqlite3.Connection | None:
         copy.close()
         raise
     return copy
+
+
+def snapshot_of_contents(path: Path, contents: Mapping[str, bytes]) -> sqlite3.Connection | None:
+    """Return a database of a container in memory, as `take_snapshot` does; None if it is missing.
+
+    Args:
+        path: where it is, in words: its name is the key in `contents`.
+        contents: the database, and a journal if it has one, by name.
+
+    Raises:
+        StoreError: as of `take_snapshot`.
+    """
+    database = contents.get(path.name)
+    if database is None:
+        return None
+    check_content(path, database)
+    try:
+        copied = (
+            _recovered_contents(path, contents)
+            if _journals_in(path, contents)
+            else _deserialized(database)
+        )
+    except (sqlite3.DatabaseError, UnicodeError) as error:
+        message = f"`{path}` is not a usable SQLite database: {error}"
+        raise DamagedStoreError(message) from error
+    load_schema(copied, path)
+    copied.execute("PRAGMA query_only=ON")
+    return copied
+
+
+def _journals_in(path: Path, contents: Mapping[str, bytes]) -> list[str]:
+    names = (path.name + suffix for suffix in _JOURNALS)
+    return [name for name in names if contents.get(name)]
+
+
+def _deserialized(database: bytes) -> sqlite3.Connection:
+    """Return a database in memory."""
+    if database[_VERSIONS] == _WAL_VERSIONS:  # its log is empty: everything is in it
+        database = database[: _VERSIONS.start] + b"\1\1" + database[_VERSIONS.stop :]
+    copied = connect(":memory:")
+    copied.deserialize(database)
+    return copied
+
+
+def _recovered_contents(path: Path, contents: Mapping[str, bytes]) -> sqlite3.Connection:
+    """Return the database that contents with a journal amount to; SQLite needs files for that."""
+    with scratch_folder() as folder:
+        for name in (path.name, *_journals_in(path, contents)):
+            with open(create_private(folder / name), "wb") as file:
+                file.write(contents[name])
+            if name.endswith(_JOURNALS[0]):
+                _cut_super_journal(folder / name, path.parent)
+        return _recovered(folder / path.name, path)
 
 
 def read_stable(path: Path) -> bytes | None:

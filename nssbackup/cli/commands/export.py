@@ -26,6 +26,7 @@ from nssbackup.cli.options import (
     PrimaryPasswordFile,
     Profiles,
     Quiet,
+    RecoveryPasswordFile,
     Rounds,
     Verbose,
     chosen_formats,
@@ -140,6 +141,7 @@ def export(
     password_file: PasswordFile = None,
     generate_password: GeneratePassword = False,
     primary_password_file: PrimaryPasswordFile = None,
+    recovery_password_file: RecoveryPasswordFile = None,
     engine: Engine = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -152,7 +154,10 @@ def export(
     """
     printer = Printer(json=json, quiet=quiet, verbose=verbose)
     passwords.check_one_source(
-        password_file=password_file, generate=generate_password, primary=primary_password_file
+        password_file=password_file,
+        generate=generate_password,
+        primary=primary_password_file,
+        recovery=recovery_password_file,
     )
     _check_together(context.params)
     destination, formats = chosen_formats(for_, format_)
@@ -160,7 +165,7 @@ def export(
     new.mailed = eml is not None
     if not certificate_only:
         new.start_derivations()
-    found = search(profile, app, printer)
+    found = search(profile, app, printer, passwords.recovery_password(recovery_password_file))
     options = nssbackup.ExportOptions(
         certificate=cert,
         given=nssbackup.read_certificates(certificate, printer.warn)

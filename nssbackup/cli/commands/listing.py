@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nssbackup.cli import passwords
 from nssbackup.cli.options import (
     Apps,
     CertShown,
@@ -14,6 +15,7 @@ from nssbackup.cli.options import (
     Json,
     Profiles,
     Quiet,
+    RecoveryPasswordFile,
     Verbose,
     search,
 )
@@ -65,14 +67,15 @@ def list_identities(
     app: Apps = None,
     everything: _All = False,
     expiring: _Expiring = None,
+    recovery_password_file: RecoveryPasswordFile = None,
     engine: Engine = "auto",
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show the client certificates in the profiles. No password is asked for."""
+    """Show the client certificates in the profiles. Only a Firefox backup needs a password."""
     printer = Printer(json=json, quiet=quiet, verbose=verbose)
-    found = search(profile, app, printer)
+    found = search(profile, app, printer, passwords.recovery_password(recovery_password_file))
     inventory = take_inventory(found.profiles, engine, left_behind=found.left_behind)
     shown = _selected(inventory.identities, cert, everything=everything, expiring=expiring)
     report = ListReport(shown, inventory.failures)

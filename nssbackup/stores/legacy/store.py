@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,15 +43,21 @@ class LegacyStore:
         self._closed = False
 
     @classmethod
-    def read(cls, folder: Path) -> LegacyStore | None:
+    def read(cls, folder: Path, contents: Mapping[str, bytes] | None = None) -> LegacyStore | None:
         """Read the databases of a folder; None if it has none.
+
+        Args:
+            folder: where they are.
+            contents: the databases by name, if they are in a container instead.
 
         Raises:
             StoreError: they can't be read, are damaged or of an unknown version.
         """
         # The keys first, as in `NativeEngine.open`.
-        keys = read_stable(folder / key3.NAME)
-        certificates = read_stable(folder / cert8.NAME)
+        keys, certificates = (
+            read_stable(folder / name) if contents is None else contents.get(name)
+            for name in (key3.NAME, cert8.NAME)
+        )
         if keys is None and certificates is None:
             return None
         for name, data in ((key3.NAME, keys), (cert8.NAME, certificates)):

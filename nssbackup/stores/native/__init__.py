@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from nssbackup.errors import NoStoreError
 from nssbackup.identity.model import Profile
 from nssbackup.stores.native.database import CertificateDatabase, KeyDatabase
 from nssbackup.stores.native.store import NativeStore
-from nssbackup.system.snapshot import take_snapshot
+from nssbackup.system.snapshot import snapshot_of_contents, take_snapshot
 
 if TYPE_CHECKING:
     from nssbackup.stores.legacy.store import LegacyStore
@@ -44,9 +45,9 @@ class NativeEngine:
         with ExitStack() as stack:
             # The keys first: Firefox writes a new key before its certificate, so a pair that is
             # complete in key4.db now is complete in cert9.db a moment later.
-            if (keys := take_snapshot(profile.path / _KEYS)) is not None:
+            if (keys := _database(profile, _KEYS)) is not None:
                 stack.enter_context(closing(keys))
-            if (certificates := take_snapshot(profile.path / _CERTIFICATES)) is not None:
+            if (certificates := _database(profile, _CERTIFICATES)) is not None:
                 stack.enter_context(closing(certificates))
             store: NativeStore | LegacyStore
             if keys is None and certificates is None:
@@ -59,11 +60,20 @@ class NativeEngine:
             yield stack.enter_context(closing(store))
 
 
+def _database(profile: Profile, name: str) -> sqlite3.Connection | None:
+    path = profile.path / name
+    return (
+        take_snapshot(path)
+        if profile.contents is None
+        else snapshot_of_contents(path, profile.contents)
+    )
+
+
 def _legacy(profile: Profile) -> LegacyStore:
     # Loaded only here, because few people still have such databases, and it imports this package.
     from nssbackup.stores.legacy.store import LegacyStore
 
-    store = LegacyStore.read(profile.path)
+    store = LegacyStore.read(profile.path, profile.contents)
     if store is None:
         message = f"there is no NSS database in `{profile.path}`"
         raise NoStoreError(message, hint="`nssbackup profiles` lists the profiles")

@@ -91,6 +91,9 @@ class NssEngine:
             UnsupportedStoreError: the NSS here can't read databases of that kind.
             EngineFailedError: NSS can't open them, or its process failed.
         """
+        if profile.contents is not None:
+            message = f"NSS can't read `{profile.path}`: it is in a file"
+            raise UnsupportedStoreError(message, hint="`--engine native` can")
         with private_copy(profile.path) as copy:
             if copy.kind is None:
                 message = f"there is no NSS database in `{profile.path}`"
