@@ -16,7 +16,7 @@ from nssbackup.errors import NssBackupError
 from nssbackup.secret import Secret
 
 if TYPE_CHECKING:
-    from nssbackup.identity.model import Identity, Profile
+    from nssbackup.identity.model import FoundBackup, Identity, Profile
 
 Json = Mapping[str, object]
 """A JSON object, or a part of one."""
@@ -32,9 +32,10 @@ class ProfileEntry:
 
 @dataclass(frozen=True, slots=True)
 class ProfilesReport:
-    """The profiles found."""
+    """The profiles and the Firefox backups found."""
 
     entries: tuple[ProfileEntry, ...]
+    firefox_backups: tuple[FoundBackup, ...] = ()
 
     def to_json(self) -> Json:
         """Return the contract's `profiles` document."""
@@ -51,7 +52,11 @@ class ProfilesReport:
                     "primary_password": entry.primary_password,
                 }
                 for entry in self.entries
-            ]
+            ],
+            "firefox_backups": [
+                {"path": str(one.path), "created": rfc3339(one.created), "profile": one.profile}
+                for one in self.firefox_backups
+            ],
         }
 
 
@@ -152,6 +157,14 @@ class ExportsReport:
 
 
 @dataclass(frozen=True, slots=True)
+class FirefoxBackupFacts:
+    """What `verify` adds about a Firefox backup."""
+
+    created: str | None
+    application: str
+
+
+@dataclass(frozen=True, slots=True)
 class VerifiedFile:
     """What `verify` found in one file; `error` is None if it is a working backup.
 
@@ -169,6 +182,7 @@ class VerifiedFile:
     mac_rounds: int | None = None
     warnings: tuple[str, ...] = ()
     error: NssBackupError | None = None
+    firefox: FirefoxBackupFacts | None = None
 
     @property
     def ok(self) -> bool:
@@ -258,14 +272,19 @@ def _verified(file: VerifiedFile) -> Json:
         "ok": file.ok,
         "identity": identity_json(file.identity) if file.identity else None,
         "identities": [identity_json(each) for each in file.identities],
-        "encryption": file.encryption,
-        "kdf_rounds": file.kdf_rounds,
-        "certificate_encryption": file.certificate_encryption,
-        "certificate_rounds": file.certificate_rounds,
-        "mac": file.mac,
-        "mac_rounds": file.mac_rounds,
         "warnings": list(file.warnings),
     }
+    if file.firefox is not None:
+        document["kind"] = "firefox-backup"
+        document["created"] = file.firefox.created
+        document["application"] = file.firefox.application
+    else:
+        document["encryption"] = file.encryption
+        document["kdf_rounds"] = file.kdf_rounds
+        document["certificate_encryption"] = file.certificate_encryption
+        document["certificate_rounds"] = file.certificate_rounds
+        document["mac"] = file.mac
+        document["mac_rounds"] = file.mac_rounds
     if file.error is not None:
         document.update(error_json(file.error))
     return document

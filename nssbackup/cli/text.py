@@ -110,6 +110,8 @@ def show_verified(file: VerifiedFile, printer: Printer) -> None:
         printer.data(f"  key           {certificate.key.type} {certificate.key.bits}")
         for issuer in identity.chain:
             printer.data(f"  chain         {issuer.subject}")
+    if file.firefox is not None:
+        printer.data(f"  made by       {file.firefox.application}, {file.firefox.created}")
     for label, name, rounds in (
         ("encryption", file.encryption, file.kdf_rounds),
         ("certificates", file.certificate_encryption, file.certificate_rounds),

@@ -31,6 +31,11 @@ _CONVERT = (
 def file_findings(one: Examined) -> Iterator[Finding]:
     """Yield what is wrong with a profile's folder and files."""
     folder = one.profile.path
+    if one.profile.contents is not None:
+        if one.error is not None:
+            yield _of_store_error(one, one.error)
+        yield from _of_names({name for name in one.profile.contents if "-" not in name})
+        return
     if is_closed(folder):
         yield _closed("folder-unreadable", f"The folder `{folder}`", folder, "look into")
         return

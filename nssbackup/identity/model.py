@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -49,6 +50,21 @@ class Profile:
     closed: bool = False
     container: Path | None = None
     contents: Mapping[str, bytes] | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBackup:
+    """A backup that Firefox made, as far as the name of the file tells.
+
+    Attributes:
+        path: the file.
+        created: when.
+        profile: the name of the profile.
+    """
+
+    path: Path
+    created: datetime
+    profile: str
 
 
 @dataclass(frozen=True, slots=True)

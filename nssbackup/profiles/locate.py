@@ -320,11 +320,12 @@ def _desktops(system: System) -> Iterator[Path]:
     if system.platform == "linux":
         yield from user_folders("DESKTOP", system)
     if system.platform == "win32":
-        for folder in _onedrives(system):
+        for folder in onedrives(system):
             yield from islice(subfolders(folder, system), _FOLDERS_IN_ONEDRIVE)
 
 
-def _onedrives(system: System) -> Iterator[Path]:
+def onedrives(system: System) -> Iterator[Path]:
+    """Yield each folder that may be a OneDrive; it need not exist, and may come repeatedly."""
     for name in _ONEDRIVE_VARIABLES:
         path = system.path(system.variable(name))
         if path.is_absolute():

@@ -29,8 +29,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from nssbackup.errors import (
     DamagedContainerError,
     NotEncryptedError,
+    UnreadableStoreError,
     UnsupportedContainerError,
     WrongRecoveryPasswordError,
+    reason,
 )
 from nssbackup.secret import Secret
 from nssbackup.system.snapshot import MAX_BYTES
@@ -80,12 +82,16 @@ def read_header(path: Path) -> FirefoxBackup:
     """Return what a backup says about itself.
 
     Raises:
-        OSError: it can't be read.
+        UnreadableStoreError: it can't be read.
         DamagedContainerError: it is damaged or cut short.
         UnsupportedContainerError: it is of a newer version.
     """
-    with path.open("rb") as file:
-        return _header(file, path)
+    try:
+        with path.open("rb") as file:
+            return _header(file, path)
+    except OSError as error:
+        message = f"`{path}` can't be read: {reason(error)}"
+        raise UnreadableStoreError(message) from error
 
 
 def read_databases(path: Path, password: Secret) -> dict[str, bytes]:

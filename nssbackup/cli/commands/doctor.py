@@ -38,7 +38,8 @@ def doctor(
 ) -> None:
     """Explain why a certificate can't be found or backed up, and what to do.
 
-    No password is asked for but the recovery password of a Firefox backup. The exit status is the one that export would end with if nobody could
+    No password is asked for but the recovery password of a Firefox backup. The exit status is the
+    one that export would end with if nobody could
     be asked, given the passwords it needs.
     """
     printer = Printer(json=json, quiet=quiet, verbose=verbose)

@@ -25,6 +25,7 @@ from nssbackup.diagnosis.selection import authenticity_warnings
 from nssbackup.errors import NoProfileError
 from nssbackup.identity.choosing import NoMatchError, ending_within, listed, matching
 from nssbackup.identity.model import Identity
+from nssbackup.profiles import find_firefox_backups
 from nssbackup.report import ListReport, ProfileEntry, ProfilesReport
 from nssbackup.stores.inventory import primary_password_set, take_inventory
 
@@ -47,18 +48,22 @@ _Expiring = Annotated[
 def profiles(
     app: Apps = None, json: Json = False, quiet: Quiet = False, verbose: Verbose = False
 ) -> None:
-    """Show the profiles found, which one is the default and which are in use."""
+    """Show the profiles found, which is the default and which are in use, and Firefox's backups."""
     printer = Printer(json=json, quiet=quiet, verbose=verbose)
     found = search(None, app, printer).profiles
-    if not found:
+    backups = find_firefox_backups(found)
+    if not found and not backups:
         message = "no profile was found"
         raise NoProfileError(message, hint="`nssbackup list --profile PATH` reads any folder")
     entries = (ProfileEntry(profile, primary_password_set(profile)) for profile in found)
-    report = ProfilesReport(tuple(entries))
+    report = ProfilesReport(tuple(entries), backups)
     if json:
         printer.document(report.to_json())
     else:
-        printer.table(profile_table(report))
+        if found:
+            printer.table(profile_table(report))
+        for one in report.firefox_backups:
+            printer.data(f"Firefox backup of `{one.profile}`, {one.created:%Y-%m-%d}: {one.path}")
 
 
 def list_identities(

@@ -10,35 +10,42 @@ from typing import Annotated
 import typer
 
 from nssbackup.backups.opening import read_pfx
-from nssbackup.backups.verify import verify_backup
+from nssbackup.backups.verify import verify_backup, verify_firefox_backup
 from nssbackup.cli import passwords
-from nssbackup.cli.options import Json, PasswordFile, Quiet, Verbose
+from nssbackup.cli.options import Json, PasswordFile, Quiet, RecoveryPasswordFile, Verbose
 from nssbackup.cli.printer import Printer
 from nssbackup.cli.questions import is_interactive
 from nssbackup.cli.text import show_verified
 from nssbackup.errors import NssBackupError, QuestionError, WrongBackupPasswordError
 from nssbackup.report import VerifiedFile, VerifyReport
 from nssbackup.secret import Secret
+from nssbackup.stores.containers import RecoveryPasswordFor, container_kind
 
 
 def verify(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE", show_default=False, help="A .pfx or .p12 file of any program."
+            metavar="FILE",
+            show_default=False,
+            help="A .pfx or .p12 file of any program, or a Firefox backup.",
         ),
     ],
     password_file: PasswordFile = None,
+    recovery_password_file: RecoveryPasswordFile = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Open backups with their password, and show what is in them and whether they work."""
     printer = Printer(json=json, quiet=quiet, verbose=verbose)
+    passwords.check_one_source(password_file=password_file, recovery=recovery_password_file)
     password = None
     if password_file is not None:
         password = passwords.read_file(password_file, "--password-file")
-    report = VerifyReport(tuple(_verified(tuple(_expanded(files)), password, printer)))
+    recovery = passwords.recovery_password(recovery_password_file)
+    found = _verified(tuple(_expanded(files)), password, recovery, printer)
+    report = VerifyReport(tuple(found))
     if json:
         printer.document(report.to_json())
     else:
@@ -58,12 +65,18 @@ def _expanded(files: Sequence[Path]) -> Iterator[Path]:
 
 
 def _verified(
-    files: Sequence[Path], password: Secret | None, printer: Printer
+    files: Sequence[Path],
+    password: Secret | None,
+    recovery: RecoveryPasswordFor,
+    printer: Printer,
 ) -> Iterator[VerifiedFile]:
     """Verify one file after the other; ask for the password if it is None."""
     may_ask = password is None
     for file in files:
         printer.detail(f"reading {file}")
+        if container_kind(file) == "firefox-backup":
+            yield verify_firefox_backup(file, recovery)
+            continue
         if may_ask and (unusable := _unusable(file)) is not None:
             yield unusable
             continue
