@@ -47,6 +47,8 @@ _LONGEST_LINE = 4 * (_CHUNK + _TAG + 2) // 3 + 4
 _MOST_LINES = 100_000
 _ROUNDS = 600_000
 _LARGEST_KEY = 8192
+# What a document of another shape raises where it is taken apart.
+_INVALID = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _FOLDER = "credentials_and_security"
 _DATABASES = ("cert9.db", "key4.db")
 
@@ -111,7 +113,7 @@ def read_databases(path: Path, password: Secret) -> dict[str, bytes]:
     with path.open("rb") as file:
         header = _header(file, path)
         key = _archive_key(header, password, path)
-        return _databases(_Stream(_plaintext(file, key, path), path), path)
+        return databases_in(_plaintext(file, key, path), path)
 
 
 def _header(file: BinaryIO, path: Path) -> FirefoxBackup:
@@ -133,7 +135,7 @@ def _header(file: BinaryIO, path: Path) -> FirefoxBackup:
             break
     try:
         return _parsed(text, path)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except _INVALID as error:
         message = f"the Firefox backup `{path.name}` is damaged: its description can't be read"
         raise DamagedContainerError(message) from error
 
@@ -190,11 +192,13 @@ def _archive_key(header: FirefoxBackup, password: Secret, path: Path) -> AESGCM:
     except InvalidTag:
         message = f"the recovery password of `{path.name}` is wrong"
         raise WrongRecoveryPasswordError(message) from None
+    except ValueError:  # a nonce of a length that can't be
+        _damaged(path, "its key can't be unwrapped")
     try:
         private_key = _rsa_key(json.loads(secrets)["privateKey"])
         oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
         material = private_key.decrypt(config["wrappedArchiveKeyMaterial"], oaep)
-    except (ValueError, TypeError, LookupError):
+    except _INVALID:
         _damaged(path, "its key can't be unwrapped")
     expected = hmac.digest(
         _hkdf(material, auth, "archive-auth-key"), header.meta.encode(), "sha256"
@@ -290,8 +294,14 @@ class _Stream:
         return last[-size:]
 
 
-def _databases(stream: _Stream, path: Path) -> dict[str, bytes]:
-    """Return the databases in a ZIP, and read it to its end."""
+def databases_in(chunks: Iterator[bytes], path: Path) -> dict[str, bytes]:
+    """Return the databases in the chunks of a ZIP, and read it to its end.
+
+    Raises:
+        DamagedContainerError: it is damaged or cut short.
+        UnsupportedContainerError: a database is too large.
+    """
+    stream = _Stream(chunks, path)
     found: dict[str, bytes] = {}
     while (magic := stream.read(4)) == _LOCAL_MAGIC:
         _, flags, method, crc, packed, size, name_bytes, extra_bytes = _LOCAL.unpack(
@@ -311,7 +321,7 @@ def _databases(stream: _Stream, path: Path) -> dict[str, bytes]:
             raise UnsupportedContainerError(message)
         data = stream.read(packed)
         if method == _DEFLATED:
-            data = zlib.decompressobj(-15).decompress(data, size + 1)
+            data = _inflated(data, size)
         elif method != _STORED:
             _damaged(path, "its ZIP is of a kind that Firefox does not write")
         if len(data) != size or zlib.crc32(data) != crc:
@@ -320,6 +330,14 @@ def _databases(stream: _Stream, path: Path) -> dict[str, bytes]:
     if not stream.tail(_END_BYTES).startswith(_END_MAGIC):
         _damaged(path, "its ZIP is cut short")
     return found
+
+
+def _inflated(data: bytes, size: int) -> bytes:
+    """Return the bytes of a deflated file, or none if they can't be had."""
+    try:
+        return zlib.decompressobj(-15).decompress(data, size + 1)
+    except zlib.error:
+        return b""
 
 
 def _sizes(packed: int, size: int, extra: bytes) -> tuple[int, int]:

@@ -199,6 +199,7 @@ def test_no_option_takes_a_password() -> None:
     assert seen == {
         *("--generate-password", "--generate-passwords"),
         *("--password-file", "--old-password-file", "--primary-password-file"),
+        "--recovery-password-file",
         *("--passwords", "--primary-passwords"),
     }
 

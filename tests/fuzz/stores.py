@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from functools import cache
+from pathlib import Path
 from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
@@ -19,13 +22,15 @@ from nssbackup.identity.model import Profile
 from nssbackup.report import identity_json
 from nssbackup.restore import objects
 from nssbackup.secret import Secret
-from nssbackup.stores import Store
+from nssbackup.stores import Store, firefox_backup
+from nssbackup.stores.containers import container_kind, profiles_in
 from nssbackup.stores.legacy import cert8, key3
 from nssbackup.stores.legacy.berkeley import read_records
 from nssbackup.stores.legacy.store import LegacyStore
 from nssbackup.stores.native import NativeEngine, pbe
 from nssbackup.stores.native.database import Attribute, CertificateDatabase, KeyDatabase
 from nssbackup.stores.native.store import NativeStore
+from tests.builders import firefox_backup as made_by_firefox
 from tests.builders.berkeley import berkeley_file
 from tests.builders.legacy import certificate_key, certificate_record, check_record, key_record
 from tests.builders.store import (
@@ -333,6 +338,51 @@ def _pbe_seeds() -> Iterator[bytes]:
     yield b"\xff" + bytes(23) + b"\2" + des_blob(_KEY, b"value")[-8:]
 
 
+# --- containers
+
+
+def _archive(data: bytes) -> None:
+    """A ZIP or a tar with profiles in it."""
+    with scratch.folder({"input": data}) as folder:
+        kind = container_kind(folder / "input")
+        if kind is None:
+            return
+        for profile in profiles_in(folder / "input", kind, lambda *_: None):
+            with suppress(NssBackupError), NativeEngine().open(profile) as store:
+                ask(store)
+
+
+@cache
+def _archive_seeds() -> tuple[bytes, ...]:
+    found = []
+    files = {name: seeds.compact("ec-p256", name) for name in ("cert9.db", "key4.db")}
+    with scratch.folder(files) as folder, tempfile.TemporaryDirectory() as made:
+        for kind in ("zip", "tar", "gztar", "bztar", "xztar"):
+            made_of = shutil.make_archive(f"{made}/seed", kind, folder)
+            found.append(Path(made_of).read_bytes())
+    return tuple(found)
+
+
+def _firefox_backup(data: bytes) -> None:
+    """The first byte says what the rest is: a file, or the ZIP that was encrypted in it."""
+    path = Path("input.html")
+    if data[:1] >= b"\x80":
+        firefox_backup.databases_in(iter((data[1:],)), path)
+        return
+    with scratch.folder({"input.html": data[1:]}) as folder:
+        firefox_backup.read_header(folder / "input.html")
+
+
+def _firefox_backup_seeds() -> Iterator[bytes]:
+    files = {
+        f"credentials_and_security/{name}": seeds.compact("ec-p256", name)
+        for name in ("cert9.db", "key4.db")
+    }
+    yield b"\xff" + made_by_firefox.archive(files)
+    yield b"\0" + made_by_firefox.firefox_backup(b"short")
+    yield b"\0" + made_by_firefox.firefox_backup(b"short", encrypted=False)
+
+
 TARGETS = (
     Target("database", _database, _database_seeds, 40_000),
     Target("journal", _journal, _journal_seeds, 20_000),
@@ -340,5 +390,7 @@ TARGETS = (
     Target("pbe", _pbe, _pbe_seeds, 1_000, (pbe.DecryptionError,)),
     Target("legacy", _legacy, _legacy_seeds, 66_000),
     Target("berkeley", _berkeley, _berkeley_seeds, 20_000),
+    Target("archive", _archive, _archive_seeds, 40_000),
+    Target("firefox-backup", _firefox_backup, _firefox_backup_seeds, 40_000),
     Target("legacy-rows", _legacy_rows, _legacy_row_seeds, 8_000),
 )

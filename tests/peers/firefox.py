@@ -395,6 +395,35 @@ class Firefox:
             *arguments,
         )
 
+    # --- its own backups
+
+    def back_up(self, folder: Path, password: str | None) -> Path:
+        """Make a Firefox backup in an existing folder, encrypted with a recovery password."""
+        # There is no desktop to keep a secret in, so its phrase is a fixed one, as in Firefox's
+        # own tests.
+        path = self._chrome(
+            """
+            const load = name => ChromeUtils.importESModule(name);
+            const { BackupService } = load("resource:///modules/backup/BackupService.sys.mjs");
+            const { ArchiveEncryptionState } =
+                load("resource:///modules/backup/ArchiveEncryptionState.sys.mjs");
+            load("resource://gre/modules/OSKeyStore.sys.mjs").OSKeyStore.exportRecoveryPhrase =
+                async () => "a fixed phrase";
+            Services.prefs.setBoolPref("browser.backup.enabled", true);
+            Services.prefs.setStringPref("browser.backup.location", arguments[0]);
+            return (async () => {
+                const encState = arguments[1] === null
+                    ? null
+                    : (await ArchiveEncryptionState.initialize(arguments[1])).instance;
+                const made = await BackupService.get().createBackup({ encState, reason: "test" });
+                return made.archivePath;
+            })()
+            """,
+            str(folder),
+            password,
+        )
+        return Path(path)
+
     # --- the web
 
     def open_url(self, url: str) -> str:
