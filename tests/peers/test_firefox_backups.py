@@ -46,9 +46,8 @@ def test_a_backup_of_firefox_gives_the_same_key(
     assert (identity["sha256"], identity["container"]) == (expected.fingerprint, str(backup))
     assert identity["key"]["present"]
     assert cli.run("doctor", *words).status == 0
-    (checked,) = cli.run("verify", backup, "--recovery-password-file", recovery, "--json").document[
-        "files"
-    ]
+    done = cli.run("verify", backup, "--recovery-password-file", recovery, "--json")
+    (checked,) = done.document["files"]
     assert checked["ok"]
     assert checked["kind"] == "firefox-backup"
     assert checked["application"].startswith("firefox")
@@ -58,10 +57,8 @@ def test_a_backup_of_firefox_gives_the_same_key(
     if expected.primary_password:
         more = ("--primary-password-file", str(cli.file("primary", expected.primary_password)))
         assert cli.run("export", *words, "--password-file", recovery).status == 12
-    done = cli.run(
-        *("export", *words, *more, "-o", "out.pfx"),
-        *("--password-file", cli.file("pfx", PFX_PASSWORD)),
-    )
+    pfx = cli.file("pfx", PFX_PASSWORD)
+    done = cli.run("export", *words, *more, "-o", "out.pfx", "--password-file", pfx)
     assert done.status == 0, done.stderr
     opened = OpenSsl().open(cli.here / "out.pfx", PFX_PASSWORD)
     assert opened.key_pkcs8 == expected.key
