@@ -24,7 +24,6 @@ from nssbackup.batch import state
 from nssbackup.batch.password_table import PasswordTable
 from nssbackup.batch.report import BatchItem, HomeResult
 from nssbackup.errors import (
-    DamagedStoreError,
     KeyInconsistentError,
     KeyNotExportableError,
     StoreUnwritableError,
@@ -142,43 +141,6 @@ def test_values_as_large_as_they_may_be_together(tmp_path: Path) -> None:
     ):
         with pytest.raises(UnsupportedStoreError, match=reason):
             read(made(tmp_path / f"{count}-{size}", rows(count, bytes(size))))
-
-
-@pytest.mark.parametrize("name", ["cert9.db", "x.sqlite"])
-def test_a_schema_of_megabytes_is_not_taken_in(
-    tmp_path: Path, name: str, *, every_fault: bool
-) -> None:
-    """SQLite has 36 bytes for each of these."""
-    check = "CHECK (a+a+a+a+a+a+a+a+a+a+a+a+a)"
-    table = f"CREATE TABLE x (a, {', '.join([check] * (900_000 if every_fault else 250_000))})"
-
-    def fill(each: sqlite3.Connection) -> None:
-        each.execute("PRAGMA writable_schema=ON")
-        each.execute("INSERT INTO sqlite_master VALUES ('table', 'x', 'x', 2, ?)", (table,))
-
-    machine = Machine(tmp_path)
-    folder = machine.root / lists.GROUPS_FOLDER
-    folder.mkdir(parents=True)
-    made(folder, fill, name=name)
-    if name == "cert9.db":
-        with pytest.raises(UnsupportedStoreError, match="schema of"):
-            read(folder)
-    else:
-        assert read_group_members(machine.root, machine.system()) == ()
-
-
-def test_a_schema_whose_pages_lead_back_to_the_first(tmp_path: Path) -> None:
-    """Of 32,000 pointers a page, each to a page of as many."""
-    folder = made(tmp_path / "x", rows(1), 65536)
-    path = folder / "cert9.db"
-    data = bytearray(path.read_bytes())
-    count = (65536 - 112) // 2
-    first = struct.pack(">BHHHBI", 5, 0, count, 0, 0, 1)
-    data[100:65536] = first + struct.pack(">H", 65000) * count
-    data[65000:65004] = struct.pack(">I", 1)
-    path.write_bytes(data)
-    with pytest.raises(DamagedStoreError, match="malformed"):
-        read(folder)
 
 
 def amplified(
@@ -542,19 +504,6 @@ def test_so_much_time_is_taken_for_all_chains_together(
     spent = len(checked)
     assert chains.identity(None, leaves[0]).chain == ()
     assert len(checked) == spent
-
-
-def test_issuers_are_not_sorted_if_no_step_is_left(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Thousands of leaves below a thousand issuers of one name."""
-    monkeypatch.setattr(chain, "_MAX_STEPS_IN_ALL", 10)
-    authority = from_der(issue(ec_key(9), "CA", ca=True))
-    chains = chain.Chains([authority])
-    leaf = from_der(issue(ec_key(0), "Jane", "CA", ec_key(9)))
-    assert all(chains.identity(None, leaf).chain == (authority,) for _ in range(10))
-    monkeypatch.setattr(chain.Chains, "_candidates", None)
-    assert chains.identity(None, leaf).chain == ()
 
 
 # --- texts and tables

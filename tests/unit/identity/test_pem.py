@@ -121,22 +121,6 @@ def test_of_a_bundle_the_one_that_is_no_cas_comes_first(
     assert len(found) == 3
 
 
-def test_the_bundles_of_openssl_are_read(file: Callable[[bytes], Path], tmp_path: Path) -> None:
-    """OpenSSL's PKCS#7 is not DER in every detail."""
-    bundle = tmp_path / "bundle.p7b"
-    for form in ("PEM", "DER"):
-        subprocess.run(
-            [
-                *("openssl", "crl2pkcs7", "-nocrl", "-outform", form, "-out", bundle),
-                *("-certfile", file(as_pem(ROOT, CA, JANE))),
-            ],
-            check=True,
-            timeout=LIMIT,
-        )
-        assert pem.read_certificates(bundle)[0].der == JANE
-        assert len(pem.read_certificates(bundle)) == 3
-
-
 @pytest.mark.parametrize(
     ("content", "said"),
     [

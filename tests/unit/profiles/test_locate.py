@@ -163,14 +163,6 @@ def test_the_order_is_in_use_last_started_default_name(machine: Machine) -> None
     assert [profile.in_use for profile in found] == [True, *[False] * 7]
 
 
-def test_several_roots_are_looked_at(machine: Machine, tmp_path: Path) -> None:
-    legacy = machine.profile("ab.default", root=machine.home / ".mozilla/firefox")
-    variable = machine.profile("cd.default", root=tmp_path / "config/mozilla/firefox")
-    config = machine.profile("ef.default", root=machine.home / ".config/mozilla/firefox")
-    found = find_profiles(machine.system(XDG_CONFIG_HOME=str(tmp_path / "config")))
-    assert [profile.path for profile in found] == [legacy, variable, config]
-
-
 FOUR_ROOTS = (
     ".mozilla/firefox",
     ".config/mozilla/firefox",

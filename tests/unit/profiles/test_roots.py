@@ -204,32 +204,12 @@ def test_firefox_has_these_roots(
     assert [str(one.path) for one in candidates if one.application == "Firefox"] == paths
 
 
-def test_variables_move_the_databases_without_a_list(machine: Machine) -> None:
-    moved = machine.profile(machine.home / "data/pki/nssdb")
-    office = machine.profile(machine.home / "office")
-    system = machine.system(
-        XDG_DATA_HOME=str(machine.home / "data"), MOZILLA_CERTIFICATE_FOLDER=str(office)
-    )
-    assert {one.path: one.application for one in find_profiles(system)} == {
-        moved: "Chromium",
-        office: "LibreOffice",
-    }
-    assert find_profiles(machine.system()) == ()
-
-
 @unix
 def test_the_current_revision_of_a_snap_is_shown_by_its_number(machine: Machine) -> None:
     old = machine.profile(machine.home / "snap/chromium/2880/.pki/nssdb")
     new = machine.profile(machine.home / "snap/chromium/2890/.pki/nssdb")
     (machine.home / "snap/chromium/current").symlink_to("2890")
     assert [one.path for one in find_profiles(machine.system())] == [old, new]
-
-
-@pytest.mark.parametrize("spelling", ["zen", "Zen", "ZEN"])
-def test_a_name_of_unsure_case_is_found_once(machine: Machine, spelling: str) -> None:
-    mac = Machine(machine.home, "darwin")
-    folder = mac.profile(mac.home / f"Library/Application Support/{spelling}/Profiles/ab12.default")
-    assert [(one.path, one.application) for one in find_profiles(mac.system())] == [(folder, "Zen")]
 
 
 @pytest.mark.posix("Windows allows no such name")
