@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from cryptography import x509
 from cryptography.exceptions import InternalError
@@ -94,7 +95,7 @@ class Pair:
         return own is not None and own.public_key == self.key.key.public_key
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for `cached_property`
 class PfxContents:
     """The contents of a PFX, in the order of the file.
 
@@ -106,9 +107,10 @@ class PfxContents:
     description: PfxDescription
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def pairs(self) -> tuple[Pair, ...]:
         """Every key with its identity; one key may serve several certificates (renewals)."""
+        chains = Chains(each.certificate for each in self.certificates)  # one budget for all
         pairs: list[Pair] = []
         seen: set[str] = set()
         for key in self.keys:
@@ -126,7 +128,9 @@ class PfxContents:
             same_key.sort(key=lambda each: each not in same_id)
             found = {each.certificate.sha256: each for each in same_key or same_id[:1]}
             new = [each for sha256, each in found.items() if sha256 not in seen]
-            pairs += [Pair(key, self._identity(each)) for each in new]
+            for each in new:
+                own = replace(each.certificate, has_private_key=True)
+                pairs.append(Pair(key, chains.identity(None, own)))
             seen.update(found)
             if not found:
                 pairs.append(Pair(key, None))
@@ -147,10 +151,6 @@ class PfxContents:
     def _first(self) -> Pair | None:
         pairs = self.pairs
         return next((pair for pair in pairs if pair.identity), pairs[0] if pairs else None)
-
-    def _identity(self, found: FoundCertificate) -> Identity:
-        own = replace(found.certificate, has_private_key=True)
-        return Chains(each.certificate for each in self.certificates).identity(None, own)
 
 
 def contents_of(

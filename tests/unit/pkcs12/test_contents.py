@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nssbackup.identity.certificate import StoredCertificate
+import pytest
+
+from nssbackup.identity import chain
+from nssbackup.identity.certificate import StoredCertificate, from_der
 from nssbackup.identity.model import PrivateKey
+from nssbackup.identity.private_keys import from_pkcs8
 from nssbackup.pkcs12 import FoundCertificate, FoundKey, PfxContents, PfxDescription
-from tests.unit.pkcs12.identities import Case, identity_of, key_of
+from tests.builders.store import ec_key, issue
+from tests.unit.pkcs12.identities import Case, identity_of, key_of, pkcs8_of
 
 Keys = Sequence[tuple[PrivateKey, bytes | None]]
 Certificates = Sequence[tuple[StoredCertificate, bytes | None]]
@@ -80,3 +85,29 @@ def test_cas_of_one_name_are_told_apart_by_their_key(case: Case, other_case: Cas
     assert namesake.subject == ca.subject
     found = contents([(case.key, None)], [(namesake, None), (ca, None), (root, None), (own, None)])
     assert identity_of(found).chain == (ca, root)
+
+
+def test_all_chains_of_a_file_have_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of 472 kB, with 60 keys and a ring of 870 issuers, once cost minutes."""
+    ring = [ec_key(number) for number in range(30)]
+    issuers = [
+        from_der(issue(key, "CA", by=ring[place - 1], ca=True)) for place, key in enumerate(ring)
+    ]
+    keys = [ec_key(100 + number) for number in range(20)]
+    people = [from_der(issue(key, "Person", "CA", by=ring[0])) for key in keys]
+    found = contents(
+        [(from_pkcs8(pkcs8_of(key)), None) for key in keys],
+        [(each, None) for each in (*people, *issuers)],
+    )
+    tried = 0
+
+    def counted(certificate: StoredCertificate, issuer: StoredCertificate) -> chain.Link:
+        nonlocal tried
+        tried += 1
+        return link(certificate, issuer)
+
+    link = chain.link
+    monkeypatch.setattr(chain, "link", counted)
+    assert len(found.pairs) == len(found.pairs) == 20
+    assert found.identity is not None
+    assert 1_000 < tried < 10_100
