@@ -24,7 +24,7 @@ from nssbackup.errors import (
 )
 from nssbackup.system import snapshot
 from nssbackup.system.snapshot import take_snapshot
-from tests import PROFILES, PROJECT, is_root
+from tests import LIMIT, PROFILES, PROJECT, is_root
 from tests.conftest import Unchanged
 
 posix = pytest.mark.posix("a matter of POSIX file systems")
@@ -213,6 +213,40 @@ def test_what_is_no_database_ends_in_an_error_of_ours(
     make(path)
     with unchanged(path.parent), pytest.raises(error, match=r"key4\.db"):
         take_snapshot(path)
+
+
+EXCHANGED = """
+import os, sys
+from pathlib import Path
+from nssbackup.errors import UnreadableStoreError
+from nssbackup.system import snapshot
+path, look = Path(sys.argv[1]), snapshot._state
+def looked_at(path):
+    state = look(path)
+    path.unlink()
+    os.mkfifo(path)
+    return state
+snapshot._state = looked_at
+try:
+    snapshot.read_stable(path)
+except UnreadableStoreError as error:
+    print(error.message)
+"""
+
+
+@posix
+def test_a_pipe_that_takes_the_place_of_a_file_does_not_block(tmp_path: Path) -> None:
+    path = tmp_path / "key3.db"
+    path.write_bytes(b"x")
+    done = subprocess.run(
+        [sys.executable, "-c", EXCHANGED, path],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PROJECT,
+        timeout=LIMIT,
+    )
+    assert done.stdout == f"`{path}` is not a regular file\n"
 
 
 @posix
