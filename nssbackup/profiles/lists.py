@@ -113,7 +113,8 @@ def _profiles(sections: Sections, root: Path, system: System) -> Iterator[Listed
         )
         if path is not None:
             marked = entry.get("Default") == "1"
-            yield ListedProfile(path, entry.get("Name", ""), marked_default=marked)
+            name = _native(entry.get("Name", ""), system)
+            yield ListedProfile(path, name, marked_default=marked)
 
 
 def _install_defaults(sections: Sections, root: Path, system: System) -> Iterator[ListedProfile]:

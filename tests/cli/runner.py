@@ -245,8 +245,7 @@ class Cli:
             split: whether stdout is a file instead of the terminal.
             prefix: words before the command; they have to end in its place.
         """
-        terminal, end = pty.openpty()
-        fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+        terminal, end = open_terminal()
         output = self.folder / "stdout"
         output.write_bytes(b"")
         variables = {"TERM": "xterm-256color", **self.variables()}
@@ -256,7 +255,7 @@ class Cli:
             forked = fork(arguments, self.here, variables, streams, leads=True)
             try:
                 os.close(end)
-                transcript = _converse(forked.pid, terminal, answers)
+                transcript = converse(forked.pid, terminal, answers)
             except BaseException:
                 os.kill(forked.pid, signal.SIGKILL)
                 raise
@@ -277,12 +276,19 @@ class Cli:
         os.close(end)
         with process:
             try:
-                transcript = _converse(process.pid, terminal, answers)
+                transcript = converse(process.pid, terminal, answers)
                 status = process.wait(LIMIT)
             finally:
                 process.kill()
                 os.close(terminal)
         return Talk(status, transcript, output.read_text())
+
+
+def open_terminal() -> tuple[int, int]:
+    """Open both ends of a pseudo-terminal of 50 lines and 200 columns."""
+    terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+    return terminal, end
 
 
 def finish(process: subprocess.Popen[bytes], stdin: bytes | None = None) -> Result:
@@ -352,7 +358,8 @@ def _unbroken(shown: str) -> str:
     return re.sub(r"\s*\r?\n\s*", " ", _ESCAPE.sub("", shown))
 
 
-def _converse(pid: int, terminal: int, answers: Sequence[tuple[str, str]]) -> str:
+def converse(pid: int, terminal: int, answers: Sequence[tuple[str, str]]) -> str:
+    """Answer what a process asks on a terminal, and return all that the terminal showed."""
     shown, position = "", 0
     left = list(answers)
     while True:

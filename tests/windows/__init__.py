@@ -11,9 +11,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import distribution
 from pathlib import Path
-
-__all__ = ["WHEELS", "environment", "folder", "missing", "run", "unsupported", "windows_path"]
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -71,7 +70,7 @@ def environment() -> dict[str, str]:
 
 
 def run(
-    *words: str, temporary: Path, limit: float, path: tuple[Path, ...] = (), **variables: str
+    *words: str, temporary: Path, limit: float, path: tuple[Path, ...] = (), **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Run Windows' Python to its end.
 
@@ -80,20 +79,11 @@ def run(
         temporary: Python's folder for temporary files; its path has to be short.
         limit: seconds.
         path: folders to import from.
-        variables: more of the environment.
+        more: variables of the environment.
 
     Raises:
         subprocess.TimeoutExpired: it takes longer.
     """
-    more: Mapping[str, str] = {
-        # Wine replaces TEMP. Its server reads this too, so it is a Unix path; to Windows it is one
-        # on the current drive.
-        "TMPDIR": str(temporary),
-        "PYTHONPATH": ";".join(map(windows_path, path)),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUTF8": "1",
-        **variables,
-    }
     # Pipes throughout: Windows' Python ends at once if one of them is a Unix file or device.
     return subprocess.run(
         ["wine", str(folder() / "python" / "python.exe"), *words],
@@ -103,5 +93,27 @@ def run(
         encoding="utf-8",
         errors="replace",
         timeout=limit,
-        env={**environment(), **more},
+        env=variables(temporary, path, PYTHONUTF8="1", **more),
     )
+
+
+def variables(temporary: Path, path: tuple[Path, ...], **more: str) -> Mapping[str, str]:
+    """Return the environment of Windows' Python; see `run`."""
+    return {
+        **environment(),
+        # Wine replaces TEMP. Its server reads this too, so it is a Unix path; to Windows it is one
+        # on the current drive.
+        "TMPDIR": str(temporary),
+        "PYTHONPATH": ";".join(map(windows_path, path)),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **more,
+    }
+
+
+def metadata(folder: Path) -> Path:
+    """Make a folder with the package's metadata, which has its version, and return it."""
+    made = folder / "nssbackup.dist-info"
+    made.mkdir(parents=True)
+    text = distribution("nssbackup").read_text("METADATA") or ""
+    (made / "METADATA").write_text(text, encoding="utf-8")
+    return folder

@@ -80,7 +80,12 @@ def _is_by_a_test() -> bool:
 
 
 def _is_library(file: str) -> bool:
-    return file.startswith(_LIBRARY) and "site-packages" not in file
+    # `shutil` copies modes, which is no question.
+    return (
+        file.startswith(_LIBRARY)
+        and not file.endswith("shutil.py")
+        and ("site-packages" not in file)
+    )
 
 
 if sys.platform == "win32":

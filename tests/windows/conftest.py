@@ -3,4 +3,4 @@
 import sys
 
 windows = sys.platform == "win32"
-collect_ignore = ["test_windows_python.py"] if windows else ["test_commands.py"]
+collect_ignore = ["test_console.py", "test_windows_python.py"] if windows else ["test_commands.py"]

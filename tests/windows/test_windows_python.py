@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -43,11 +42,6 @@ def test_a_part_of_the_tests_passes(part: str, temporary: Path, *, require_peers
     if reason := windows.unsupported():
         pytest.skip(reason)
     need(windows.missing(), required=require_peers)
-    # The package's version stands in its metadata, which the tests' environment has elsewhere.
-    metadata = distribution("nssbackup")
-    (temporary / "site" / "nssbackup.dist-info").mkdir(parents=True)
-    facts = temporary / "site" / "nssbackup.dist-info" / "METADATA"
-    facts.write_text(metadata.read_text("METADATA") or "", encoding="utf-8")
     done = windows.run(
         *(
             "-m",
@@ -62,7 +56,7 @@ def test_a_part_of_the_tests_passes(part: str, temporary: Path, *, require_peers
         *{**SHARE, **ALL}[part],
         temporary=temporary,
         limit=LIMIT,
-        path=(PROJECT, temporary / "site"),
+        path=(PROJECT, windows.metadata(temporary / "site")),
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
     assert " passed" in done.stdout

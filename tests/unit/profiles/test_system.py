@@ -57,7 +57,10 @@ def test_the_own_home_may_lead_anywhere(home: Path, tmp_path: Path) -> None:
         ("anna", True),
         ("anna/x/missing", True),
         ("anna/x/../y", True),
-        ("anna/../anna/x", False),  # it leads out, and what is there may change
+        pytest.param(
+            *("anna/../anna/x", False),  # it leads out, and what is there may change
+            marks=pytest.mark.posix("Windows takes a step up before it looks"),
+        ),
         ("anna/..", False),
         ("anna/../other", False),
         ("anna-2", False),
