@@ -100,7 +100,7 @@ def _make(target: Path) -> None:
     (python / "Lib" / "sitecustomize.py").write_text(SITE, encoding="utf-8")
     _compile(python)
     site = python / "Lib" / "site-packages"
-    _pip("install", "--target", str(site), *_requirements())
+    pip("install", "--target", str(site), *_requirements())
     # The bytecode is the same on every system, and a start takes a third of the time with it.
     run(sys.executable, "-m", "compileall", "-q", str(python / "Lib"), allowed=(0, 1))
     for words in (("wineboot", "-i"), ("winecfg", "-v", "win10")):
@@ -113,7 +113,7 @@ def _unpack(python: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="panda3d-") as temporary:
         pinned = Path(temporary, "requirements.txt")
         pinned.write_text(f"{PANDA3D} --hash=sha256:{WHEELS[MINOR]}\n", encoding="utf-8")
-        _pip("download", "--no-deps", "-d", temporary, "--require-hashes", "-r", str(pinned))
+        pip("download", "--no-deps", "-d", temporary, "--require-hashes", "-r", str(pinned))
         (wheel,) = Path(temporary).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             for member in archive.namelist():
@@ -153,7 +153,7 @@ def _exported(library: str) -> list[str]:
     return [line.split()[-1] for line in table.splitlines() if line.strip().startswith("[")]
 
 
-def _pip(command: str, *words: str) -> None:
+def pip(command: str, *words: str) -> None:
     """Run pip for Windows' Python of this minor version."""
     system = ["--platform", "win_amd64", "--python-version", MINOR, "--only-binary=:all:"]
     pip = [sys.executable, "-m", "pip", command, "--quiet", "--disable-pip-version-check"]
