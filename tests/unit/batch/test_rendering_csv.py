@@ -117,6 +117,8 @@ def test_without_items_there_are_the_columns() -> None:
         ("\nx", r"'\nx"),
         ("＝1", "'＝1"),  # noqa: RUF001 - meant
         (' "=1', "' \"=1"),
+        ("\u00a0 = 1", "'\u00a0 = 1"),  # blanks of every kind, before it and inside
+        ('a; \u3000" =1', "a;' \u3000\" =1"),
         ("a;=1", "a;'=1"),  # a new field where the separator is `;`
         ('a;"=1', "a;'\"=1"),
         ("a\t@b", r"a\t@b"),  # no tabulator is left to end a field
