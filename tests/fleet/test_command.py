@@ -102,20 +102,9 @@ def test_an_ansible_that_comes_to_no_end_is_ended(
     [
         (["--wheels", "absent"], "no wheels in `absent`"),
         (["--password-file", "absent"], "the `--password-file` file is missing"),
-        (["--password-file", "-"], "the `--password-file` file is missing"),
-        (["--primary-passwords", "absent"], "the `--primary-passwords` file is missing"),
-        (["--escrow-cert", "absent"], "the `--escrow-cert` file is missing"),
         (["--passwords", "x" * 300], "the `--passwords` file is missing"),
         (["--passwords", "pipe"], "not a regular file"),
         (["--passwords", "."], "not a regular file"),
-        (
-            ["--escrow-cert", "it.pem", "--password-file", "p"],
-            "`--escrow-cert` and `--password-file` exclude each other",
-        ),
-        (
-            ["--password-file", "p", "--passwords", "t"],
-            "`--password-file` and `--passwords` exclude each other",
-        ),
         (
             ["--primary-password-file", "p", "--primary-passwords", "t"],
             "`--primary-password-file` and `--primary-passwords` exclude each other",
@@ -124,8 +113,6 @@ def test_an_ansible_that_comes_to_no_end_is_ended(
         (["--escrow-cert", "p"], "holds no certificate"),
         (["--password-file", "empty"], "an empty password is refused"),
         (["--passwords", "t"], "line 2 of the file of `--passwords` has 3 cells"),
-        (["--primary-passwords", "t"], "line 2 of the file of `--primary-passwords` has 3 cells"),
-        (["--passwords", "empty"], "line 1 of the file of `--passwords`"),
     ],
 )
 def test_what_would_fail_everywhere_is_found_out_here(

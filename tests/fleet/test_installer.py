@@ -82,21 +82,6 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
     assert imported <= set(sys.stdlib_module_names)
 
 
-def test_an_older_python_is_told_what_is_needed(archive: Path) -> None:
-    done = install(archive, before="sys.version_info = (3, 10, 2)")
-    assert done.returncode == 1
-    assert done.stderr.startswith("Python 3.11 or later is needed on this computer, and `")
-    assert "is 3.10: name another in `nssbackup_python`" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_without_ensurepip_the_package_is_named(archive: Path) -> None:
-    done = install(archive, before="sys.modules['ensurepip'] = None")
-    assert done.returncode == 1
-    assert "apt install python3-venv" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_what_was_brought_is_put_where_batch_looks_for_it(archive: Path) -> None:
     install(archive, before="sys.modules['ensurepip'] = None")
     work = archive.with_name("nssbackup-fleet-now")
@@ -113,19 +98,6 @@ def test_what_pip_says_is_handed_on(tmp_path: Path) -> None:
     assert done.stderr.startswith("nssbackup can't be installed on this computer: no ['install', ")
     for option in ("--no-index", "--no-cache-dir", "--only-binary", "nssbackup"):
         assert repr(option) in done.stderr
-
-
-def test_only_what_is_old_and_our_own_is_swept_away(archive: Path, tmp_path: Path) -> None:
-    names = ("nssbackup-fleet-old", "nssbackup-fleet-new", "another")
-    for name in names:
-        (tmp_path / name / "in").mkdir(parents=True)
-        (tmp_path / name / "in" / "file").write_text("x")
-    (tmp_path / "nssbackup-fleet-link").symlink_to(tmp_path / "another")
-    for name in ("nssbackup-fleet-old", "another"):
-        os.utime(tmp_path / name, (0, 0))
-    install(archive, before="sys.modules['ensurepip'] = None")
-    kept = {path.name for path in tmp_path.iterdir()} & {*names, "nssbackup-fleet-link"}
-    assert kept == {"nssbackup-fleet-new", "another", "nssbackup-fleet-link"}
 
 
 # --- the same in this process

@@ -128,10 +128,6 @@ print(write_reports(report([item(n) for n in range(1_000)], folder)))
         assert "former" in path.read_text("utf-8")
 
 
-def test_the_page_is_the_same_each_time(tmp_path: Path) -> None:
-    assert html(tmp_path, item()) == html(tmp_path, item())
-
-
 # --- what the page says
 
 
