@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,3 +122,32 @@ def test_a_dry_run_changes_no_modes(tmp_path: Path) -> None:
     (tmp_path / "out").chmod(0o775)
     assert secure(tmp_path / "out", repair=False) == ()
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o775
+
+
+@needs_root
+def test_what_only_its_owner_can_repair_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as top:  # tmp_path is closed to others
+        Path(top).chmod(0o755)
+        folder = Path(top) / "out"
+        folder.mkdir()
+        folder.chmod(0o777)
+        os.seteuid(ELSE)
+        try:
+            with pytest.raises(OutputError, match="others may write to") as caught:
+                secure(folder)
+        finally:
+            os.seteuid(0)
+        assert caught.value.exit_status == 31
+        assert caught.value.hint == f"as root: `chmod go-w {folder}`"
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o777
+
+
+def test_a_drive_without_modes_is_told_and_used(
+    tmp_path: Path, night: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out").chmod(0o777)
+    # As on vfat and on some shares, which can't be had without mounting one.
+    monkeypatch.setattr(os, "chmod", lambda *_args, **_more: None)
+    (warning,) = night()
+    assert warning.startswith(f"the drive of `{tmp_path / 'out'}` keeps no file permissions")
