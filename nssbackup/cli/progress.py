@@ -144,7 +144,7 @@ def _sentence(item: BatchItem) -> str:
     what, place = item.user, item.profile or item.home
     if item.identity:
         what = f"{what}: {item.identity['common_name'] or item.identity['subject']}"
-    elif place and not (message and f"`{place}`" in str(message)):
+    elif place and f"`{place}" not in str(message):  # it names the folder, or a file in it
         what = f"{what}: `{place}`"
     if message:
         return f"{what}: {message}"

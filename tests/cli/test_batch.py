@@ -120,6 +120,7 @@ def test_a_terminal_is_told_of_twenty_failures_at_most(cli: Cli, tmp_path: Path)
     assert talk.text.count("error: user") == 20
     assert "error: and 3 more: see the report" in talk.text
     assert "0 backed up, 23 failed" in talk.text
+    assert "".join(talk.text.split()).count("/.mozilla/firefox/") == 20  # once in each
 
 
 @pytest.mark.parametrize("json", [False, True])

@@ -53,7 +53,7 @@ class Timeline:
     Attributes:
         columns: from the left.
         ticks: the values at the lines across, from below.
-        today: the column and the percentage of it at which the report was made, if known.
+        today: the column and the percentage of it at which the report was made.
     """
 
     columns: tuple[Column, ...]
