@@ -65,7 +65,7 @@ def load_schema(connection: sqlite3.Connection, path: PurePath) -> None:
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
     except (sqlite3.Error, UnicodeError) as error:
         if str(error) in {"interrupted", "string or blob too big"}:
-            message = f"the schema of `{path}` is larger than that of any NSS database"
+            message = f"`{path}` is damaged: its schema is larger than that of any NSS database"
             raise UnsupportedStoreError(message) from error
         message = f"`{path}` is damaged: {error}"
         raise DamagedStoreError(message) from error
