@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -322,11 +323,12 @@ def search(
         NssBackupError: what else `resolve_profiles` and `applications_named` raise.
     """
     wanted = nssbackup.applications_named(apps or ())
-    known = (
-        nssbackup.resolve(names, recovery_password, need_store=need_store)
-        if names
-        else nssbackup.find_profiles()
-    )
+    if not names:
+        known = nssbackup.find_profiles()
+    elif any(os.path.isfile(os.path.expanduser(name)) for name in names):
+        known = nssbackup.resolve(names, recovery_password, need_store=need_store)
+    else:  # the reader of containers takes 20 ms to load
+        known = nssbackup.resolve_profiles(names, need_store=need_store)
     found = tuple(one for one in known if not wanted or one.application in wanted)
     if known and not found:
         message = f"no profile of {' or '.join(sorted(wanted))} was found"

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from nssbackup.backups.firefox_backup import verify_firefox_backup
 from nssbackup.backups.opening import read_pfx
-from nssbackup.backups.verify import verify_backup, verify_firefox_backup
+from nssbackup.backups.verify import verify_backup
 from nssbackup.cli import passwords
 from nssbackup.cli.options import Json, PasswordFile, Quiet, RecoveryPasswordFile, Verbose
 from nssbackup.cli.printer import Printer
