@@ -92,8 +92,8 @@ class NssEngine:
             EngineFailedError: NSS can't open them, or its process failed.
         """
         if profile.contents is not None:
-            message = f"NSS can't read `{profile.path}`: it is in a file"
-            raise UnsupportedStoreError(message, hint="`--engine native` can")
+            message = f"the engine `nss` reads folders only, and `{profile.path}` is in a file"
+            raise UnsupportedStoreError(message, hint="leave `--engine` out")
         with private_copy(profile.path) as copy:
             if copy.kind is None:
                 message = f"there is no NSS database in `{profile.path}`"
