@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from nssbackup.errors import NoProfileError, NoStoreError, UnreadableStoreError
@@ -34,6 +35,9 @@ from nssbackup.profiles.system import System
 _DATABASE_NAMES = frozenset(name for names in DATABASES.values() for name in names)
 _LIST_NAMES = frozenset({PROFILES_LIST, INSTALLS_LIST})
 
+# How far below a folder profiles are looked for, such as on another disk.
+_LEVELS, _MOST_FOLDERS = 10, 10_000
+
 # More names than this would not fit a hint of one line.
 _NAMES_IN_HINT = 8
 
@@ -48,7 +52,8 @@ def resolve_profiles(
     1. the name of a profile that `find_profiles` finds, or of its folder; all that have it are
        returned. A profile with one name in its group and another in `profiles.ini` has both;
     2. a path to a folder with NSS databases, or to one of the databases;
-    3. a path to a root or to its `profiles.ini`, which means all the profiles of that root.
+    3. a path to a root or to its `profiles.ini`, which means all the profiles of that root;
+    4. a path to a folder above profiles, up to ten levels, which means all of them.
 
     A relative path starts in the current folder (`./work` is never a name), and a leading `~` is
     the home folder. A folder that `find_profiles` finds is returned as found there. Unless
@@ -124,6 +129,10 @@ class _Resolver:
         inside: Sequence[Profile] = ()
         if as_root:
             inside = search_roots((Root(application, folder),), self.system).profiles
+            if all(one.store is None for one in inside):
+                below = _with_databases(folder)
+                found = tuple(unlisted_profile(one, application, self.system) for one in below)
+                inside = found or inside
         if not inside:
             inside = (unlisted_profile(folder, application, self.system),)
         return self._with_store(
@@ -155,6 +164,17 @@ class _Resolver:
         more = len(names) - _NAMES_IN_HINT
         hint = f"these were found: {listing}" + (f" and {more} more" if more > 0 else "")
         return NoProfileError(message, hint=hint)
+
+
+def _with_databases(top: Path) -> Iterator[Path]:
+    """Yield the folders with databases below a folder; no link is followed."""
+    deepest = len(top.parts) + _LEVELS
+    for folder, folders, files in islice(os.walk(top), _MOST_FOLDERS):
+        if not _DATABASE_NAMES.isdisjoint(files):
+            yield Path(folder)
+            folders.clear()
+        elif len(Path(folder).parts) >= deepest:
+            folders.clear()
 
 
 def _composed(name: str) -> str:

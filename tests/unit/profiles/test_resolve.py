@@ -244,3 +244,23 @@ def test_without_any_profile_one_has_to_be_made_first(machine: Machine) -> None:
     with pytest.raises(NoProfileError, match="no profile was found") as said:
         find_targets(None, machine.system())
     assert "start Firefox once" in str(said.value.hint)
+
+
+@unix
+def test_a_folder_above_profiles_means_all_of_them(machine: Machine, tmp_path: Path) -> None:
+    """A disk of another computer, say."""
+    for below in ("Users/anna/x.default", "Windows.old/y.default", "/".join("abcdefghij")):
+        folder = tmp_path / "disk" / below
+        folder.mkdir(parents=True)
+        (folder / "cert9.db").touch()
+    (tmp_path / "disk" / "/".join("abcdefghijk")).mkdir()
+    too_deep = tmp_path / "disk" / "/".join("0123456789a")
+    too_deep.mkdir(parents=True)
+    (too_deep / "cert9.db").touch()
+    (tmp_path / "disk" / "link").symlink_to(tmp_path / "disk" / "Users")
+    found = resolve_profile(str(tmp_path / "disk"), machine.system())
+    assert {one.path.relative_to(tmp_path / "disk").as_posix() for one in found} == {
+        "Users/anna/x.default",
+        "Windows.old/y.default",
+        "a/b/c/d/e/f/g/h/i/j",
+    }
