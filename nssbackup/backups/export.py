@@ -94,6 +94,7 @@ def export_identity(
         variants=[format_.name for format_ in options.formats],
         replace=options.replace,
     )
+    outputs.check_outside(profiles)
     draft = MailDraft.of(options.mail, replace=options.replace) if options.mail else None
     chosen, copies = _choice(profiles, options, dialogue, left_behind)
     targets = outputs.targets(chosen, replace=options.replace)
@@ -141,6 +142,7 @@ def export_all(
         variants=[format_.name for format_ in options.formats],
         replace=options.replace,
     )
+    outputs.check_outside(profiles)
     if outputs.name is not None:
         message = f"`--all-matches` writes into a folder, and there is no folder `{options.output}`"
         raise UsageError(message, hint="create it first, or leave out `--output`")
@@ -192,6 +194,7 @@ def export_certificate(
     outputs = Outputs.of(
         options.output, copies=options.copies, endings=PEM_ENDINGS, replace=options.replace
     )
+    outputs.check_outside(profiles)
     chosen, _ = _choice(profiles, options, dialogue, left_behind, need_key=False)
     (target,) = outputs.targets(chosen, replace=options.replace)
     identity = _as_written(chosen, options)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nssbackup.backups.verify import Expected, verify_written
-from nssbackup.errors import InterruptedByUserError, NssBackupError, UsageError
+from nssbackup.errors import InterruptedByUserError, NssBackupError, OutputError, UsageError
 from nssbackup.identity.choosing import Select
-from nssbackup.identity.model import Identity, PasswordFor
+from nssbackup.identity.model import Identity, PasswordFor, Profile
 from nssbackup.pkcs12 import Format, PfxEntry, PfxWriters
 from nssbackup.report import WrittenFile
 from nssbackup.system.files import check_writable, safe_name, write_verified
@@ -109,6 +109,23 @@ class Outputs:
             for path in target.paths:
                 check_writable(path, replace=replace or name is None)
         return outputs
+
+    def check_outside(self, profiles: Iterable[Profile]) -> None:
+        """Check that nothing is written into a profile.
+
+        Raises:
+            OutputError: the folder of a file is a profile's, or lies in it.
+        """
+        inside = {
+            _file_id(above): folder
+            for folder in (self.folder, *self.copies)
+            for above in _with_parents(folder)
+        }
+        for profile in profiles:
+            folder = inside.get(_file_id(profile.path))
+            if folder is not None:
+                message = f"`{folder}` is in profile `{profile.name}`, where nothing is written"
+                raise OutputError(message, hint="choose another folder with `--output`")
 
     def targets(self, identity: Identity, *, replace: bool) -> tuple[Target, ...]:
         """Return the files to write for an identity, one per variant.
@@ -224,6 +241,21 @@ def default_name(identity: Identity, ending: str = PFX_ENDINGS[0]) -> str:
 def with_ending(name: str, endings: Sequence[str] = PFX_ENDINGS) -> str:
     """Return the name with the first ending, unless it has one of them already."""
     return name if name.casefold().endswith(tuple(endings)) else f"{name}{endings[0]}"
+
+
+def _with_parents(folder: Path) -> Iterator[Path]:
+    yield folder
+    with suppress(OSError):  # the current folder was removed
+        yield from Path(os.path.realpath(folder)).parents
+
+
+def _file_id(path: Path) -> object:
+    """Return what is equal for two paths of one folder; a new object if there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return object()
+    return facts.st_dev, facts.st_ino
 
 
 def _is_same(one: Path, other: Path) -> bool:

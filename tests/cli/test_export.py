@@ -165,6 +165,32 @@ def test_a_copy_never_replaces_a_file_without_force(
     assert cli.export(store, *words, "--force").status == 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-o", "PROFILE"),
+        ("-o", "PROFILE/backups/a.pfx"),
+        ("-o", "link/a.pfx"),
+        ("--copy-to", "PROFILE/backups"),
+        ("--all-matches", "-o", "PROFILE"),
+        ("--certificate-only", "-o", "PROFILE"),
+    ],
+)
+def test_nothing_is_written_into_the_profile(
+    cli: Cli, store: Path, snapshot_of: SnapshotOf, words: tuple[str, ...]
+) -> None:
+    (store / "backups").mkdir()
+    (cli.here / "link").symlink_to(store)
+    before = snapshot_of(store), snapshot_of(cli.here)
+    done = cli.run(
+        *("export", "--profile", store, "--json"),
+        *(word.replace("PROFILE", str(store)) for word in words),
+    )
+    assert (done.status, done.error["code"]) == (31, "output-unwritable")
+    assert "where nothing is written" in done.error["message"]
+    assert (snapshot_of(store), snapshot_of(cli.here)) == before
+
+
 # --- how it is encrypted
 
 
@@ -363,10 +389,12 @@ def test_any_path_of_a_profile_will_do(
 def test_a_path_that_is_not_unicode_will_do(cli: Cli, store: Path) -> None:
     moved = os.fsdecode(os.fsencode(cli.here) + b"/\xff\xfe")
     shutil.copytree(store, moved)
-    found = exported(cli.export(Path(moved), "-o", moved, "--json"))
+    output = f"{moved} backups"
+    os.mkdir(output)  # noqa: PTH102 - as text
+    found = exported(cli.export(Path(moved), "-o", output, "--json"))
     assert found["identity"]["profile"] == moved
-    assert cli.export(Path(moved), "-o", moved, "--force").stdout.isprintable() is False
-    assert DEFAULT in os.listdir(moved)  # noqa: PTH208 - as text
+    assert cli.export(Path(moved), "-o", output, "--force").stdout.isprintable() is False
+    assert os.listdir(output) == [DEFAULT]  # noqa: PTH208 - as text
 
 
 def test_a_generated_password_is_known_even_if_the_copy_fails(
