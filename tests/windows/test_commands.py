@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -196,3 +197,15 @@ def test_control_characters_are_refused_in_a_new_password(jane: Cli) -> None:
     done = jane.run("export", "--password-file", file)
     assert done.status == 2
     assert "a password with control characters is refused" in done.stderr
+
+
+def test_a_batch_goes_over_the_users_of_another_computer(cli: Cli) -> None:
+    users = cli.folder / "c$" / "Users"
+    add_home(users, "jane.V6", "firefox-nopassword", platform="win32")
+    # Wine has no shares. This form of a path begins as theirs do, and is as little a drive's.
+    root = f"\\\\?\\{users}"
+    done = cli.run("batch", root, "-o", "out", "--generate-passwords", "--host", "PC-7", *FAST)
+    assert done.status == 0, done
+    report = json.loads((cli.here / "out" / "report.json").read_bytes())
+    (item,) = report["items"]
+    assert (report["host"], item["user"], item["status"]) == ("PC-7", "jane", "backed-up")

@@ -120,6 +120,21 @@ def test_redirected_appdata_is_like_a_home(tmp_path: Path) -> None:
         assert [profile.application for profile in found.profiles] == ["Firefox"]
 
 
+def test_the_users_of_a_windows_computer_are_found_through_its_share(tmp_path: Path) -> None:
+    folder = tmp_path / "c$" / "Users"
+    for user in ("jane", "anna.V6", "paul.DOMAIN"):
+        add_home(folder, user, JANE, platform="win32")
+    for nobody in ("All Users", "Default", "Default User", "Public"):
+        (folder / nobody / "AppData" / "Roaming").mkdir(parents=True)
+    (folder / "desktop.ini").write_bytes(b"")
+    for roots in (Roots((folder,)), Roots(parents=(folder,))):
+        users, unusable = find_users(roots)
+        assert unusable == ()
+        assert [user.folder for user in users] == ["anna", "jane", "paul.DOMAIN"]
+        for source in (source for user in users for source in user.sources):
+            assert [one.application for one in search_home(source.system).profiles] == ["Firefox"]
+
+
 def test_a_root_is_named_without_detours(tmp_path: Path) -> None:
     home = add_home(tmp_path, "jane", JANE)
     users, _ = find_users(Roots(homes=(home / ".." / "jane", home)))
