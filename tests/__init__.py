@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 PROJECT = Path(__file__).resolve().parent.parent
 FIXTURES = PROJECT / "fixtures"
@@ -10,6 +11,13 @@ PROFILES = FIXTURES / "profiles"
 
 # Seconds after which something hangs, however busy the machine is.
 LIMIT = 300.0
+
+if sys.platform == "win32":
+    import getpass  # noqa: F401 - before it finds one of these modules
+
+    # Empty, so that a test that asks them for anything is skipped (`tests.windows.absent`).
+    for _name in ("fcntl", "pty", "pwd", "resource", "termios"):
+        sys.modules.setdefault(_name, ModuleType(_name))
 
 
 def is_root() -> bool:

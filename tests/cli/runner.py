@@ -7,14 +7,17 @@ other variable of this one's environment.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import pty
 import re
 import select
 import signal
 import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,11 +28,6 @@ import pytest
 
 from tests import LIMIT
 from tests.cli.forks import HEARS_SIGNALS, fork
-
-if sys.platform != "win32":
-    import fcntl
-    import pty
-    import termios
 
 COMMAND = (sys.executable, "-m", "nssbackup")
 SILENCE = 120.0  # seconds after which a command on a terminal is taken to wait for an answer
@@ -155,6 +153,7 @@ class Cli:
             "USERPROFILE": str(self.home),
             "APPDATA": str(self.home / "AppData" / "Roaming"),
             "LOCALAPPDATA": str(self.home / "AppData" / "Local"),
+            "MOZ_APP_DATA": str(self.home / ".mozilla" / "firefox"),  # where most tests put it
             "TMPDIR": str(self.temporary),  # Wine has its own idea of TEMP
             "PYTHONUTF8": "1",  # for the tests' own pipes: they decode what is written as UTF-8
         }

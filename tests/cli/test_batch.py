@@ -285,6 +285,7 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(cli: Cli, homes: Path) 
     assert names(cli.here) == []
 
 
+@pytest.mark.posix("it looks at file modes")
 def test_the_folders_are_for_the_owner_alone_whatever_the_umask(cli: Cli, homes: Path) -> None:
     assert cli.run("batch", homes / "jane", "-o", "out/deep", umask=0).status == 0
     for path in [cli.here / "out", *(cli.here / "out").rglob("*")]:

@@ -83,6 +83,7 @@ def test_commands_and_options_are_offered(cli: Cli) -> None:
     assert {"windows", "windows-old"} == set(offered(cli, "export", "--for", "win"))
 
 
+@pytest.mark.posix("of the shells of POSIX")
 def test_profiles_applications_and_certificates_are_offered(office: Cli) -> None:
     assert set(offered(office, "list", "--profile", "")) == {"work", "f1", "private"}
     assert offered(office, "list", "--app", "fire") == ["firefox"]
@@ -98,6 +99,7 @@ def test_nothing_is_written_and_a_damaged_profile_is_no_matter(office: Cli) -> N
     assert snapshot(office.folder) == before
 
 
+@pytest.mark.posix("of the shells of POSIX")
 def test_only_harmless_characters_are_offered(cli: Cli, tmp_path: Path) -> None:
     hostile_profile(tmp_path / "hostile")
     found = offered(cli, "export", "--profile", str(tmp_path / "hostile"), "")

@@ -110,6 +110,7 @@ def test_help_for_a_reader_that_went_away_is_0(cli: Cli, words: tuple[str, ...])
     assert (result.status, result.stderr) == (0, "")
 
 
+@pytest.mark.posix("it has a full disk and a locale of POSIX")
 @full_disk
 @pytest.mark.parametrize("words", [("list",), ("list", "--json"), *HELP])
 def test_no_status_1_for_a_full_disk_behind_stdout(
@@ -236,6 +237,7 @@ def blocked(cli: Cli, profile: MakeProfile) -> Iterator[subprocess.Popen[bytes]]
         os.close(descriptor)
 
 
+@pytest.mark.posix("it has a full disk and a locale of POSIX")
 @pytest.mark.parametrize("command", ["export", "repassword", "restore"])
 def test_a_name_beyond_the_locale_is_refused_not_cut(cli: Cli, command: str) -> None:
     file = () if command == "export" else ("a.pfx",)

@@ -84,6 +84,7 @@ def test_the_default_name_is_safe_on_every_file_system(cli: Cli, common_name: st
     assert left == {name for name in names(cli.folder) if not name.startswith("forked-")}
 
 
+@pytest.mark.posix("Windows has no such names")
 @pytest.mark.parametrize(
     ("given", "written"),
     [
@@ -133,6 +134,7 @@ def test_force_replaces_a_link_and_not_what_it_leads_to(cli: Cli, store: Path) -
     assert not (cli.here / "a.pfx").is_symlink()
 
 
+@pytest.mark.posix("it looks at file modes")
 @pytest.mark.parametrize("umask", [0, 0o022, 0o777])
 def test_the_file_is_for_its_owner_alone(cli: Cli, store: Path, umask: int) -> None:
     file = cli.password_file()
@@ -386,6 +388,7 @@ def test_any_path_of_a_profile_will_do(
     assert snapshot_of(moved) == before
 
 
+@pytest.mark.posix("Windows has no such names")
 def test_a_path_that_is_not_unicode_will_do(cli: Cli, store: Path) -> None:
     moved = os.fsdecode(os.fsencode(cli.here) + b"/\xff\xfe")
     shutil.copytree(store, moved)

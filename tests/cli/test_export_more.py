@@ -177,6 +177,7 @@ def attachments(file: Path) -> list[tuple[str | None, bytes]]:
     return [(part.get_filename(), part.get_content()) for part in message.iter_attachments()]
 
 
+@pytest.mark.posix("it looks at file modes")
 def test_a_message_carries_the_backup_that_was_verified(
     cli: Cli, store: Path, unchanged: Unchanged
 ) -> None:

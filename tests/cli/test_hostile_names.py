@@ -127,6 +127,7 @@ def test_a_long_name_is_cut_in_a_table_but_not_in_the_document(cli: Cli, tmp_pat
     assert len(identity["nickname"]) == 300_000
 
 
+@pytest.mark.posix("Windows has no such names")
 def test_in_a_batch_and_its_reports(
     cli: Cli, certificates: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_in_a_batch_and_its_reports(
     assert STRONG not in (out / "report.json").read_text("utf-8")
 
 
+@pytest.mark.posix("it has a locale of POSIX")
 def test_a_name_beyond_the_locale_is_written_as_far_as_it_goes(
     tmp_path: Path,
 ) -> None:

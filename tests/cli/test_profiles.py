@@ -40,6 +40,7 @@ def profiles_of(cli: Cli) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in found.document["profiles"]}
 
 
+@pytest.mark.posix("roots of Linux")
 def test_profiles_of_both_linux_roots_are_found(cli: Cli, profile: MakeProfile) -> None:
     old = root_of(cli, LEGACY, entry(0, "old", "aaa.old", default=True))
     new = root_of(cli, XDG, entry(0, "new", "bbb.new", default=True))
@@ -53,6 +54,7 @@ def test_profiles_of_both_linux_roots_are_found(cli: Cli, profile: MakeProfile) 
     assert [found[n]["primary_password"] for n in ("old", "new")] == [False, True]
 
 
+@pytest.mark.posix("roots of Linux")
 def test_xdg_config_home_names_the_root(cli: Cli, profile: MakeProfile) -> None:
     elsewhere = cli.folder / "elsewhere"
     root = elsewhere / "mozilla" / "firefox"

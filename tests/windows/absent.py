@@ -1,8 +1,9 @@
 """What Windows' Python or Wine lacks: a test that asks for it is skipped, with what it asked for.
 
-tests/conftest.py loads this on Windows. A test asks by using a function, a module, a program or a
-file mode that Windows has not, or by the mark `posix`, which gives a reason where nothing else
-shows it. What nssbackup itself asks for is never excused.
+tests/conftest.py loads this on Windows, where tests/__init__.py makes the modules of POSIX empty. A
+test asks by using a function, a module, a program, a name or a file mode that Windows has not, or
+by the mark `posix`, which gives a reason where nothing else shows it. What nssbackup itself asks
+for is never excused.
 """
 
 from __future__ import annotations
@@ -25,9 +26,8 @@ StrPath = str | os.PathLike[str]
 _PACKAGE = str(Path(nssbackup.__file__).parent)
 _TESTS = str(Path(__file__).parents[1])
 _LIBRARY = str(Path(os.__file__).parent)
-# The modules are empty on Windows, so that a test that asks them for anything is skipped.
-_MODULES = ("fcntl", "pty", "pwd", "resource", "termios")
 _PRIVATE = (0o600, 0o700)
+_INVALID_NAME = 123
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,13 +62,16 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_absent(error: BaseException) -> bool:
-    """Return whether a test asked for a part of a module, or a program, that is not there."""
+    """Return whether a test asked for a part of a module, a program or a name that can't be."""
     frames = traceback.extract_tb(error.__traceback__)
     if any(frame.filename.startswith(_PACKAGE) for frame in frames):
         return False
     if isinstance(error, AttributeError):
         return isinstance(error.obj, ModuleType) or "<module " in str(error)  # of monkeypatch
-    return isinstance(error, OSError) and frames[-1].name == "_execute_child"
+    if not isinstance(error, OSError):
+        return False
+    invalid_name = getattr(error, "winerror", None) == _INVALID_NAME
+    return invalid_name or frames[-1].name == "_execute_child"
 
 
 def _is_by_a_test() -> bool:
@@ -89,11 +92,6 @@ def _is_library(file: str) -> bool:
 
 
 if sys.platform == "win32":
-    import getpass  # noqa: F401 - before it finds one of these modules empty
-
-    for _module in _MODULES:
-        sys.modules.setdefault(_module, ModuleType(_module))
-
     _symlink, _chmod, _which = os.symlink, os.chmod, shutil.which
 
     def _link(source: StrPath, target: StrPath, target_is_directory: bool = False) -> None:

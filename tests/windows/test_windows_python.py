@@ -15,9 +15,10 @@ from tests.peers import need
 # What differs on Windows: paths, files, databases, and the commands from beginning to end.
 SHARE = {
     "files": ("tests/unit/system",),
-    "profiles": ("tests/unit/profiles",),
-    "stores": ("tests/contract",),
-    "commands": ("tests/windows",),
+    "profiles": ("tests/unit/profiles", "tests/unit/batch/test_users.py"),
+    "stores": ("tests/contract", "tests/unit/stores/native", "tests/unit/stores/legacy"),
+    "identities": ("tests/unit/identity", "tests/unit/pkcs12"),
+    "commands": ("tests/windows", "tests/cli/test_profiles.py"),
 }
 ALL = {name: (f"tests/{name}",) for name in ("unit", "contract", "property", "cli", "windows")}
 # Seconds, however busy the machine is.

@@ -102,7 +102,7 @@ def test_without_wipo_the_others_are_listed_or_offered() -> None:
 def test_the_only_other_one_comes_with_the_line_to_type() -> None:
     mail = identity(issuer=MAIL)
     fingerprint = mail.certificate.sha256[:16]
-    for profile, where in ((STALE, "--profile /stale "), (None, "")):
+    for profile, where in ((STALE, f"--profile {STALE.path} "), (None, "")):
         with pytest.raises(NoMatchError) as info:
             choose([replace(mail, profile=profile)], None)
         assert info.value.hint == (
