@@ -27,6 +27,7 @@ from nssbackup.diagnosis.findings import (
 )
 from nssbackup.diagnosis.selection import Selection, Wanted, select_identity
 from nssbackup.diagnosis.settings import is_managed, os_findings, setting_findings, where_else
+from nssbackup.diagnosis.system_store import system_store_findings
 from nssbackup.errors import (
     KeyMissingError,
     NoProfileError,
@@ -107,6 +108,7 @@ def diagnose(case: Case) -> DoctorReport:
         *(nothing_located(searched, case) if not examined else ()),
         *_of_choices(case, outcome),
         *os_findings(examined, system.platform),
+        *(system_store_findings(system.platform) if system.confined_to is None else ()),
         *((where_else(system.platform),) if isinstance(outcome.error, _NOT_FOUND) else ()),
     )
     every = [*general, *(finding for one in profiles for finding in one.findings)]
@@ -162,9 +164,12 @@ def _of_selection(
 def explain(error: NssBackupError, case: Case) -> None:
     """Give an error of `export` a hint with the reason that a diagnosis finds, if it finds one."""
     if error.exit_status in _NOTHING_FOUND:
-        outcome = diagnose(case).outcome
-        if outcome.reason not in ("", error.message):
-            error.hint = f"{outcome.reason}: `nssbackup doctor` says where, and what to do"
+        report = diagnose(case)
+        outside = [one.message for one in report.findings if one.code == "system-store"]
+        if report.outcome.reason not in ("", error.message):
+            error.hint = f"{report.outcome.reason}: `nssbackup doctor` says where, and what to do"
+        elif outside:
+            error.hint = f"{outside[0]} `nssbackup doctor` says how to back it up"
 
 
 def _of_profile(

@@ -31,6 +31,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "no-wipo-certificate": "note",
     "several-certificates": "note",
     "os-certificates": "note",
+    "system-store": "note",
     "elsewhere": "note",
     # about a profile's folder and files
     "folder-unreadable": "problem",
@@ -76,17 +77,21 @@ class Finding:
         severity: what it means for a backup.
         message: one or more sentences.
         hint: what to do, in sentences; None if there is nothing to do.
+        fingerprint: SHA-256 of the certificate that it is about, if it is in no profile.
     """
 
     code: str
     severity: Severity
     message: str
     hint: str | None = None
+    fingerprint: str | None = None
 
     @classmethod
-    def of(cls, code: str, message: str, hint: str | None = None) -> Finding:
+    def of(
+        cls, code: str, message: str, hint: str | None = None, *, fingerprint: str | None = None
+    ) -> Finding:
         """Return a finding with a code of the table."""
-        return cls(code, SEVERITIES[code], message, hint)
+        return cls(code, SEVERITIES[code], message, hint, fingerprint)
 
     @classmethod
     def of_error(cls, error: NssBackupError, about: str = "") -> Finding:
@@ -101,12 +106,13 @@ class Finding:
 
     def to_json(self) -> Json:
         """Return the finding's entry in the document."""
-        return {
+        document = {
             "code": self.code,
             "severity": self.severity,
             "message": self.message,
             "hint": self.hint,
         }
+        return document | ({"fingerprint": self.fingerprint} if self.fingerprint else {})
 
 
 @dataclass(frozen=True, slots=True)

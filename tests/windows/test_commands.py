@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import PROFILES
 from tests.builders.homes import add_home
+from tests.builders.store import issue, rsa_key
 from tests.cli.runner import COMMAND, FAST, STRONG, Cli, finish, names
 from tests.conftest import MakeProfile
 
@@ -209,3 +212,31 @@ def test_a_batch_goes_over_the_users_of_another_computer(cli: Cli) -> None:
     report = json.loads((cli.here / "out" / "report.json").read_bytes())
     (item,) = report["items"]
     assert (report["host"], item["user"], item["status"]) == ("PC-7", "jane", "backed-up")
+
+
+@contextmanager
+def own_store() -> Iterator[tuple[Any, ctypes.c_void_p]]:
+    """Windows' functions for certificates, and the user's store `MY`."""
+    crypt = ctypes.WinDLL("crypt32")  # type: ignore[attr-defined,unused-ignore] # Windows has it
+    for name in ("CertOpenSystemStoreW", "CertEnumCertificatesInStore"):
+        getattr(crypt, name).restype = ctypes.c_void_p
+    store = ctypes.c_void_p(crypt.CertOpenSystemStoreW(None, "MY"))
+    yield crypt, store
+    crypt.CertControlStore(store, 0, 3, None)  # CERT_STORE_CTRL_COMMIT
+    crypt.CertCloseStore(store, 0)
+
+
+def test_a_certificate_in_windows_own_store_is_named(cli: Cli) -> None:
+    own = issue(rsa_key(0), "Somebody")
+    with own_store() as (crypt, store):
+        assert crypt.CertAddEncodedCertificateToStore(store, 1, own, len(own), 3, None)
+    try:
+        findings = cli.run("doctor", "--json").document["findings"]
+        (found,) = (one for one in findings if one["code"] == "system-store")
+        assert "`Somebody`" in found["message"]
+        refused = cli.run("export", "--password-file", cli.password_file())
+        assert "is in Windows' own store" in refused.stderr
+    finally:
+        with own_store() as (crypt, store):
+            added = ctypes.c_void_p(crypt.CertEnumCertificatesInStore(store, None))
+            crypt.CertDeleteCertificateFromStore(added)
