@@ -209,7 +209,7 @@ def test_a_full_disk_is_31_and_leaves_nothing(
     assert snapshot_of(cli.here) == before
 
 
-@pytest.mark.parametrize("wrong", ["wrong", "correct horse 7 ", "Correct horse 7", ""])
+@pytest.mark.parametrize("wrong", ["wrong", " correct horse 7", "Correct horse 7", ""])
 def test_a_failing_export_leaves_a_file_even_with_force(
     cli: Cli, profile: MakeProfile, snapshot_of: SnapshotOf, wrong: str
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -246,8 +247,9 @@ def test_in_the_place_of_what_a_batch_left(user: Cli, tmp_path: Path, kind: Kind
     (state,) = out.glob(".nssbackup/*.json")
     state.unlink()
     kind(state)
-    # A folder can't be replaced by a file; everything else is.
-    user.run(*batch).behaved(3 if kind is folder else 0)
+    # A file is done anew, and a folder can't be replaced by one. Nothing else belongs there.
+    found = stat.S_IFMT(state.lstat().st_mode)
+    user.run(*batch).behaved({stat.S_IFREG: 0, stat.S_IFDIR: 3}.get(found, 31))
 
 
 def test_in_the_place_of_a_list(user: Cli, kind: Kind) -> None:

@@ -115,7 +115,7 @@ def test_a_process_that_aborts_leaves_no_core_and_no_secret(
 
 
 def test_nobody_but_root_looks_into_the_memory(tmp_path: Path) -> None:
-    for script in (PACKAGE / "system" / "hardening.py", PACKAGE / "stores" / "nss" / "worker.py"):
+    for script in (PACKAGE / "system" / "ownership.py", PACKAGE / "stores" / "nss" / "worker.py"):
         code = (
             "import ctypes, resource, runpy, sys\n"
             "dumpable = lambda: ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)  # PR_GET_DUMPABLE\n"

@@ -518,7 +518,7 @@ def test_an_export_is_what_pk12util_exports(
 
 
 def test_a_wrong_primary_password_exports_nothing(cli: Cli, tmp_path: Path, nss: Nss) -> None:
-    wrong = "Ünï-пароль-密码 "
+    wrong = "Ünï-пароль-密码!"
     folder = FIXTURES / "profiles" / "legacy-password-unicode"
     file = cli.file("primary", f"{wrong}\n")
     result = cli.export(folder, "--output", tmp_path / "out.pfx", "--primary-password-file", file)
