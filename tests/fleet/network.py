@@ -27,7 +27,7 @@ from tests.peers.process import PeerError, run
 PROGRAMS = ("ip", "unshare", "nsenter", "mount", "ssh", "ssh-keygen", "sshd")
 LIMIT = 180.0
 _NET = "192.0.2"
-_START = 20.0
+_START = LIMIT
 
 # Waits for its cable, which the bridge's namespace plugs in.
 _CABLE = """

@@ -69,7 +69,7 @@ def test_a_limit_that_fits_no_host_is_an_error(cli: Cli) -> None:
 
 def ended(process: int) -> bool:
     """Whether a process is gone, or is within the time that seeing it off takes."""
-    for _ in range(200):
+    for _ in range(2_000):
         try:
             os.kill(process, 0)
         except ProcessLookupError:

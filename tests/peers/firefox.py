@@ -24,7 +24,7 @@ __all__ = ["Firefox", "FirefoxCertificate"]
 
 PROGRAM = "firefox-esr"
 START_SECONDS = 60.0
-QUIT_SECONDS = 30.0
+QUIT_SECONDS = 120.0
 SCRIPT_SECONDS = 60.0
 
 PREFS: Mapping[str, bool | int | str] = {
@@ -549,7 +549,7 @@ class Firefox:
             raise PeerError(message) from exc
 
     @staticmethod
-    def _wait_for(probe: Any, what: str, seconds: float = 20.0) -> Any:
+    def _wait_for(probe: Any, what: str, seconds: float = 120.0) -> Any:
         """Call `probe` until it returns something; PeerError after `seconds`."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

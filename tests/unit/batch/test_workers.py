@@ -79,7 +79,7 @@ def outcomes(*names: str, time_limit: float = 60) -> list[Outcome]:
 def test_a_worker_that_dies_is_one_failure(how: str, capfd: pytest.CaptureFixture[str]) -> None:
     names = ["a", "b", f"{how} c", "d", "e", "f"]
     # Long enough for a process to start on a busy machine.
-    found = outcomes(*names, time_limit=10 if how == "hang" else 60)
+    found = outcomes(*names, time_limit=20 if how == "hang" else 60)
     assert sorted(notes_of(one)[0] for one in found if notes_of(one)) == ["a", "b", "d", "e", "f"]
     (failure,) = (one.items for one in found if one.items)
     (item,) = failure

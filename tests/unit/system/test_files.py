@@ -23,7 +23,7 @@ from nssbackup.system.files import (
     write_private,
     write_verified,
 )
-from tests import PROJECT, is_root
+from tests import LIMIT, PROJECT, is_root
 
 posix = pytest.mark.posix("a matter of POSIX file systems")
 DATA = b"the backup"
@@ -195,7 +195,7 @@ def test_a_read_only_folder_is_refused_early(tmp_path: Path) -> None:
             text=True,
             check=True,
             cwd=PROJECT,
-            timeout=30,
+            timeout=LIMIT,
         )
     finally:
         for folder, mode in modes.items():

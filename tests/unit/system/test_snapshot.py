@@ -327,7 +327,9 @@ def read_apart(path: Path, *user: str) -> str:
     """What a process of its own gets of a snapshot; one that blocks is a failure, no standstill."""
     command = [sys.executable, "-c", READER, str(path), *user]
     root = PROJECT
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, timeout=15)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=root, timeout=LIMIT
+    )
     return done.stdout.strip()
 
 
@@ -420,7 +422,7 @@ def test_no_room_for_the_copy_is_not_said_of_the_profile(
             check=True,
             cwd=PROJECT,
             env={**os.environ, "TMPDIR": str(temporary)},
-            timeout=15,
+            timeout=LIMIT,
         )
     kind, message, hint = done.stdout.splitlines()
     assert kind == "UnreadableStoreError"

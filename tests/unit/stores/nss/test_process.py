@@ -22,6 +22,7 @@ from nssbackup.stores.nss.process import (
     _environment,
     nss_version,
 )
+from tests import LIMIT
 
 pytestmark = pytest.mark.posix("the engine nss is not for Windows")
 
@@ -95,7 +96,7 @@ def test_a_worker_that_fails_is_an_error_in_words_and_no_zombie(
     made: Callable[..., Program], text: str, said: str
 ) -> None:
     before = children()
-    limit = 0.5 if "0.5" in said else 20.0
+    limit = 0.5 if "0.5" in said else LIMIT
     with WorkerProcess(made(text, limit)) as worker, pytest.raises(EngineFailedError) as caught:
         worker.ask("hello")
     assert said in caught.value.message
@@ -114,10 +115,8 @@ def test_a_worker_that_ignores_everything_is_ended(
         0.5,
     )
     before = children()
-    started = time.monotonic()
     with WorkerProcess(program) as worker, pytest.raises(EngineFailedError, match="did not answer"):
         worker.ask("unlock", password="x" * 10_000_000)  # more than a pipe takes
-    assert time.monotonic() - started < 60
     assert children() == before
 
 
@@ -131,7 +130,7 @@ def test_what_the_worker_started_ends_with_it(made: Make, tmp_path: Path) -> Non
     )
     with WorkerProcess(program) as worker:
         assert worker.ask("hello") == 1
-    _wait_until(lambda: not Path("/proc", pid.read_text()).exists() or _is_zombie(pid.read_text()))
+    _wait_until(lambda: _is_gone(pid.read_text()))
 
 
 def test_an_answer_is_read_up_to_a_bound(made: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,12 +228,16 @@ def test_what_would_change_how_nss_works_is_left_out() -> None:
     assert _environment(ours, None) == {"HOME": "/home/jane", "LANG": "de_CH.UTF-8"}
 
 
-def _is_zombie(pid: str) -> bool:
-    return ") Z " in Path("/proc", pid, "stat").read_text()
+def _is_gone(pid: str) -> bool:
+    """Return whether a process has ended, even if nobody has asked for its status yet."""
+    try:
+        return ") Z " in Path("/proc", pid, "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
