@@ -13,6 +13,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
@@ -229,14 +230,14 @@ def _in_zip(path: Path) -> Iterator[_Member]:
             if entry.flag_bits & _ENCRYPTED and name in _NAMES:
                 message = f"`{path}` is an encrypted ZIP"
                 raise UnsupportedContainerError(message, hint="unpack it, and name the folder")
-            yield entry.filename, entry.file_size, lambda entry=entry: archive.open(entry)  # type: ignore[misc]
+            yield entry.filename, entry.file_size, partial(archive.open, entry)
 
 
 def _in_tar(path: Path) -> Iterator[_Member]:
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
             if member.isreg():
-                yield member.name, member.size, lambda member=member: _extracted(archive, member)  # type: ignore[misc]
+                yield member.name, member.size, partial(_extracted, archive, member)
 
 
 def _extracted(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
