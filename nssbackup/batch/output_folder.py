@@ -111,11 +111,15 @@ def make_own_folder(folder: Path) -> None:
     """Make a folder for its owner alone, and those above it, if they are missing.
 
     Raises:
-        OutputError: it can't be made, or belongs to somebody else.
+        OutputError: it can't be made, belongs to somebody else, or others may write to it and that
+            can't be changed.
     """
     try:
         make_folder(folder)
-        check_owner(folder, folder.lstat())
+        facts = folder.lstat()
+        check_owner(folder, facts)
+        if sys.platform != "win32" and facts.st_mode & _WRITABLE_BY_OTHERS:
+            _is_repaired(str(folder), facts)
     except OSError as error:
         raise _unwritable(folder, error) from error
 

@@ -66,6 +66,14 @@ def test_a_folder_planted_for_a_new_user_gets_nothing(tmp_path: Path) -> None:
         make_own_folder(planted)
 
 
+def test_a_folder_open_to_all_is_closed_before_a_new_user_gets_it(tmp_path: Path) -> None:
+    planted = tmp_path / "out" / "jane"
+    planted.mkdir(parents=True)
+    planted.chmod(0o777)
+    make_own_folder(planted)
+    assert stat.S_IMODE(planted.stat().st_mode) == 0o755
+
+
 @pytest.mark.parametrize("mode", [0o775, 0o777])
 def test_the_right_of_others_to_write_is_removed(
     tmp_path: Path, night: Callable[[], list[str]], mode: int
