@@ -21,6 +21,7 @@ from nssbackup.system.files import make_folder, remove_leftovers
 from nssbackup.system.locking import only_run
 from nssbackup.system.ownership import is_own, owner_name
 
+_BACKUP = ".pfx"
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -44,12 +45,13 @@ def locked_folder(folder: Path, lock_file: str) -> Iterator[None]:
         yield
 
 
-def secure(folder: Path, *, repair: bool = True) -> tuple[str, ...]:
+def secure(folder: Path, *, repair: bool = True, hosts: bool = False) -> tuple[str, ...]:
     """Check that nobody but the caller and root can change what a run reads again or appends to.
 
     Args:
         folder: of a batch or of a fleet; may be missing.
         repair: whether to remove the right of others to write to the caller's files.
+        hosts: whether it holds the folders of a fleet's hosts.
 
     Returns:
         What was repaired, and what could not be, in sentences.
@@ -62,7 +64,7 @@ def secure(folder: Path, *, repair: bool = True) -> tuple[str, ...]:
     repaired: list[str] = []
     modeless: list[str] = []
     try:
-        for path, facts in _read_again(folder):
+        for path, facts in _read_again(folder, hosts=hosts):
             check_owner(path, facts)
             if facts.st_mode & _WRITABLE_BY_OTHERS:
                 if repair:
@@ -141,18 +143,20 @@ def check_escrow(folder: Path, *, generated: bool) -> None:
         raise UsageError(message, hint=hint)
 
 
-def _read_again(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+def _read_again(folder: Path, *, hosts: bool) -> Iterator[tuple[str, os.stat_result]]:
     """Yield what a run reads again or appends to, each folder before what is in it."""
     yield str(folder), folder.stat()  # the user may have named a link
-    hosts = (folder / name for name in sorted(os.listdir(folder)))
-    batches = [folder, *(host for host in hosts if os.path.lexists(host / STATE_FOLDER))]
-    for batch in batches:
+    below = (folder / name for name in sorted(os.listdir(folder) if hosts else ()))
+    for batch in (folder, *(one for one in below if os.path.lexists(one / STATE_FOLDER))):
         if batch != folder:
             yield str(batch), batch.lstat()
         for name in (STATE_FOLDER, ESCROW_FOLDER, PASSWORDS_FILE):
             yield from _tree(batch / name)
         for user in known_users(batch):
-            yield from _tree(batch / user)
+            for path, facts in _tree(batch / user):
+                # A note that somebody put there is no backup, and is never read.
+                if path.endswith(_BACKUP) or not stat.S_ISREG(facts.st_mode):
+                    yield path, facts
 
 
 def _tree(path: Path) -> Iterator[tuple[str, os.stat_result]]:

@@ -96,7 +96,7 @@ def back_up_fleet(
     notes = list(recipients_in(options.escrow)[1]) if options.escrow else []
     notes += _shared_tables(options.secrets)
     dry_run = options.play.check
-    notes += secure(folder, repair=not dry_run)
+    notes += secure(folder, repair=not dry_run, hosts=True)
     for note in notes:
         warn(note)
     locked = nullcontext() if dry_run else locked_folder(folder, LOCK_FILE)

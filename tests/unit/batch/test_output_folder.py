@@ -66,6 +66,19 @@ def test_a_folder_planted_for_a_new_user_gets_nothing(tmp_path: Path) -> None:
         make_own_folder(planted)
 
 
+@needs_root
+def test_what_no_run_reads_stops_none(tmp_path: Path, night: Callable[[], list[str]]) -> None:
+    night()
+    note, other = tmp_path / "out" / "jane" / "notes.txt", tmp_path / "out" / "pc17" / ".nssbackup"
+    note.touch()
+    other.mkdir(parents=True)
+    for path in (note, other, other.parent):
+        os.chown(path, ELSE, ELSE)
+    assert night() == []
+    with pytest.raises(OutputError, match="belongs to"):
+        secure(tmp_path / "out", hosts=True)
+
+
 def test_a_folder_open_to_all_is_closed_before_a_new_user_gets_it(tmp_path: Path) -> None:
     planted = tmp_path / "out" / "jane"
     planted.mkdir(parents=True)
@@ -120,9 +133,9 @@ def test_the_folders_of_a_fleet_are_checked_too(tmp_path: Path) -> None:
     state = tmp_path / "out" / "ada" / ".nssbackup"
     state.mkdir(parents=True)
     (tmp_path / "out" / "ada").chmod(0o777)
-    (warning,) = secure(tmp_path / "out", repair=True)
+    (warning,) = secure(tmp_path / "out", hosts=True)
     assert str(tmp_path / "out" / "ada") in warning
-    assert secure(tmp_path / "out", repair=True) == ()
+    assert secure(tmp_path / "out", hosts=True) == ()
 
 
 def test_a_dry_run_changes_no_modes(tmp_path: Path) -> None:
